@@ -1,0 +1,90 @@
+"""Faces in a picture, and the square crops that are cut around them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels: TypeAlias = NDArray[np.uint8]
+"""A decoded picture or crop, ``(height, width, 3)``, RGB."""
+
+Vectors: TypeAlias = NDArray[np.float32]
+"""One vector a row, ``(n, dimensions)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face found in a picture.
+
+    Attributes:
+        box: ``(x0, y0, x1, y1)`` in pixels of its picture; ``x1`` and ``y1`` lie just outside.
+        score: The detector's confidence, 0..1.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+
+    def __post_init__(self) -> None:
+        x0, y0, x1, y1 = self.box
+        if not (x0 < x1 and y0 < y1):
+            raise ValueError(f"A face needs a box with x0 < x1 and y0 < y1, not {self.box}.")
+        if not 0.0 <= self.score <= 1.0:
+            raise ValueError(f"A face's score lies in 0..1, not {self.score}.")
+
+    @property
+    def area(self) -> float:
+        """Area of the box in square pixels."""
+        x0, y0, x1, y1 = self.box
+        return (x1 - x0) * (y1 - y0)
+
+
+def largest(faces: Sequence[Face], count: int) -> tuple[Face, ...]:
+    """The `count` largest faces, largest first; of equals, the more confident first."""
+    return tuple(sorted(faces, key=lambda face: (-face.area, -face.score))[:count])
+
+
+def widened_square(
+    box: tuple[float, float, float, float], margin: float
+) -> tuple[int, int, int, int]:
+    """The square around the centre of `box`, in whole pixels; it may reach over the picture's edge.
+
+    Args:
+        box: ``(x0, y0, x1, y1)`` in pixels.
+        margin: The square's side is the longer side of the box times ``1 + 2 * margin``.
+
+    Returns:
+        ``(x0, y0, x1, y1)`` with equal sides of at least one pixel.
+    """
+    x0, y0, x1, y1 = box
+    side = max(1, round(max(x1 - x0, y1 - y0) * (1 + 2 * margin)))
+    left = round((x0 + x1) / 2 - side / 2)
+    top = round((y0 + y1) / 2 - side / 2)
+    return left, top, left + side, top + side
+
+
+def crop(pixels: Pixels, square: tuple[int, int, int, int]) -> Pixels:
+    """Cut ``(x0, y0, x1, y1)`` out of a picture; what lies outside repeats the picture's edge.
+
+    Args:
+        pixels: ``(height, width, 3)``.
+        square: In pixels of the picture, ``x`` along the width and ``y`` along the height.
+
+    Returns:
+        ``(y1 - y0, x1 - x0, 3)``.
+
+    Raises:
+        ValueError: The rectangle is empty.
+    """
+    x0, y0, x1, y1 = square
+    if x1 <= x0 or y1 <= y0:
+        raise ValueError(f"Cannot cut an empty rectangle: {square}.")
+    height, width = pixels.shape[:2]
+    if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
+        return pixels[y0:y1, x0:x1]
+    columns = np.clip(np.arange(x0, x1), 0, width - 1)
+    rows = np.clip(np.arange(y0, y1), 0, height - 1)
+    return pixels[rows[:, None], columns[None, :]]

@@ -1,0 +1,1 @@
+"""The worker: holds the models and the index in memory, and posts the answers itself."""
