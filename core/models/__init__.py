@@ -61,9 +61,7 @@ class Extractor(Protocol):
     picture_dimensions: int
     weights_of_both: tuple[float, float]
 
-    def prepare_face(
-        self, pixels: Pixels, box: tuple[float, float, float, float] | None
-    ) -> Pixels:
+    def prepare_face(self, pixels: Pixels, box: tuple[float, float, float, float] | None) -> Pixels:
         """The square ``(s, s, 3)`` that the face network sees, widened by its own margin.
 
         Args:

@@ -1,0 +1,183 @@
+"""Untrusted bytes in, a decoded picture out. Every limit on pictures is here."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from core.face import Pixels
+from core.problem import Problem
+
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+"""Recognised by content; a file's name is never believed."""
+
+SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp"})
+"""Names that a gallery is searched for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a picture may be at most.
+
+    Attributes:
+        file_bytes: Size of the file, in bytes.
+        pixels: Width times height. It stays below Pillow's own bomb warning (89 million), so
+            that whatever would make Pillow warn is refused here first.
+        side: Width or height, in pixels.
+    """
+
+    file_bytes: int = 20 * 2**20
+    pixels: int = 50_000_000
+    side: int = 16_384
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+class UnreadablePicture(Problem):
+    """These bytes cannot be used as a picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded picture.
+
+    Attributes:
+        pixels: ``(height, width, 3)``, RGB, orientation applied, transparency on white.
+        sha256: Of the original bytes, 64 hexadecimal digits.
+    """
+
+    pixels: Pixels
+    sha256: str
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return int(self.pixels.shape[0])
+
+
+# Decoders of damaged files raise whatever their first unexpected byte leads to.
+_DECODING_ERRORS = (
+    OSError,
+    ValueError,
+    EOFError,
+    SyntaxError,
+    NotImplementedError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    MemoryError,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+def _open(data: bytes, limits: Limits) -> Image.Image:
+    """Read the header and hold it against the limits; no pixel is decoded yet."""
+    if not data:
+        raise UnreadablePicture("picture_empty")
+    if len(data) > limits.file_bytes:
+        raise UnreadablePicture(
+            "picture_too_many_bytes",
+            size=f"{len(data) / 2**20:.1f}",
+            limit=f"{limits.file_bytes / 2**20:.0f}",
+        )
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadablePicture(
+            "picture_too_many_pixels", limit=limits.pixels // 1_000_000, side=limits.side
+        ) from error
+    except _DECODING_ERRORS as error:
+        raise UnreadablePicture("picture_wrong_type", formats=", ".join(FORMATS)) from error
+    width, height = image.size
+    if width * height > limits.pixels or max(width, height) > limits.side:
+        raise UnreadablePicture(
+            "picture_too_many_pixels", limit=limits.pixels // 1_000_000, side=limits.side
+        )
+    return image
+
+
+def check(data: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
+    """Hold a file's header against the limits without decoding its pixels.
+
+    Returns:
+        The SHA-256 of the bytes, 64 hexadecimal digits.
+
+    Raises:
+        UnreadablePicture: Empty, too large, or none of the allowed formats.
+    """
+    _open(data, limits).close()
+    return hashlib.sha256(data).hexdigest()
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any mode that the allowed formats decode to, as RGB on white."""
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I"):
+        # 16-bit greyscale; Pillow's own conversion clips at 255 instead of scaling.
+        grey = np.clip(np.asarray(image, dtype=np.float32) / 257.0, 0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        canvas = Image.new("RGBA", layer.size, "white")
+        canvas.alpha_composite(layer)
+        return canvas.convert("RGB")
+    return image.convert("RGB")
+
+
+def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
+    """Decode a file's bytes; of an animation, the first frame.
+
+    Raises:
+        UnreadablePicture: Empty, too large, none of the allowed formats, or damaged.
+    """
+    image = _open(data, limits)
+    try:
+        image.load()
+        pixels = np.array(_rgb(ImageOps.exif_transpose(image)), dtype=np.uint8)
+    except _DECODING_ERRORS as error:
+        raise UnreadablePicture("picture_damaged") from error
+    return Picture(pixels, hashlib.sha256(data).hexdigest())
+
+
+def read(path: Path, limits: Limits = DEFAULT_LIMITS) -> Picture:
+    """Decode a picture file of one's own, such as one of the gallery.
+
+    Raises:
+        UnreadablePicture: As `decode`, or the file cannot be read.
+    """
+    return decode(read_bytes(path, limits), limits)
+
+
+def read_bytes(path: Path, limits: Limits = DEFAULT_LIMITS) -> bytes:
+    """The bytes of a picture file, never more than the limit allows.
+
+    Raises:
+        UnreadablePicture: The file cannot be read or is too large.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limits.file_bytes + 1)
+    except OSError as error:
+        raise UnreadablePicture("picture_file_unreadable", name=path.name) from error
+    if len(data) > limits.file_bytes:
+        raise UnreadablePicture(
+            "picture_too_many_bytes",
+            size=f"{path.stat().st_size / 2**20:.1f}",
+            limit=f"{limits.file_bytes / 2**20:.0f}",
+        )
+    return data

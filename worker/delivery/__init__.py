@@ -1,0 +1,38 @@
+"""How a worker reaches the person who asked: one protocol, one module a platform."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class DeliveryFailed(Exception):
+    """The platform did not take the message. Never holds a token or an address with one.
+
+    Attributes:
+        final: Trying again is useless: the chat or the placeholder is gone, or access was lost.
+    """
+
+    def __init__(self, reason: str, *, final: bool) -> None:
+        super().__init__(reason)
+        self.final = final
+
+
+class Delivery(Protocol):
+    """The one message of one job. Every call replaces what the message said before, so a job
+    that runs twice still answers once.
+
+    `deadline` is in seconds since the epoch; no call waits beyond it. All may raise
+    `DeliveryFailed`.
+    """
+
+    def working(self) -> None:
+        """Show that the bot is at work: typing, uploading. Best effort, never fails a job."""
+        ...
+
+    def say(self, sentence: str, *, deadline: float) -> None:
+        """Replace the message by a sentence: progress, or what went wrong."""
+        ...
+
+    def answer(self, collage: bytes, caption: str, *, deadline: float) -> None:
+        """Replace the message by the collage (PNG or JPEG bytes) and the caption below it."""
+        ...
