@@ -17,6 +17,9 @@ from core.problem import Problem
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """Recognised by content; a file's name is never believed."""
 
+_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"GIF8", b"BM")
+"""How files of `FORMATS` begin, in their order."""
+
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp"})
 """Names that a gallery is searched for."""
 
@@ -101,6 +104,8 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
             "picture_too_many_pixels", limit=limits.pixels // 1_000_000, side=limits.side
         ) from error
     except _DECODING_ERRORS as error:
+        if data.startswith(_SIGNATURES):
+            raise UnreadablePicture("picture_damaged") from error
         raise UnreadablePicture("picture_wrong_type", formats=", ".join(FORMATS)) from error
     width, height = image.size
     if width * height > limits.pixels or max(width, height) > limits.side:

@@ -1,0 +1,166 @@
+"""Given bytes from a stranger, either a picture comes out or one clear sentence."""
+
+import contextlib
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, check, decode, read
+
+
+def encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def halves(mode: str, left: object, right: object) -> Image.Image:
+    """40x20, the left half of one colour and the right half of another."""
+    image = Image.new(mode, (40, 20), right)
+    image.paste(left, (0, 0, 20, 20))
+    return image
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that promises much and holds next to nothing."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"\0"))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_every_allowed_format_keeps_its_colours(form):
+    picture = decode(encoded(halves("RGB", (200, 30, 30), (20, 40, 210)), form))
+    assert picture.pixels.shape == (20, 40, 3)
+    assert picture.pixels.dtype == np.uint8
+    assert np.abs(picture.pixels[10, 5].astype(int) - (200, 30, 30)).max() < 12
+    assert np.abs(picture.pixels[10, 35].astype(int) - (20, 40, 210)).max() < 12
+
+
+def test_sha256_is_that_of_the_original_bytes():
+    data = encoded(halves("RGB", "red", "blue"), "PNG")
+    assert decode(data).sha256 == check(data)
+    assert decode(data).sha256 != decode(data + b"\0").sha256
+
+
+def test_transparency_becomes_white():
+    picture = decode(encoded(halves("RGBA", (0, 0, 0, 0), (0, 0, 0, 255)), "PNG"))
+    assert picture.pixels[10, 5].tolist() == [255, 255, 255]
+    assert picture.pixels[10, 35].tolist() == [0, 0, 0]
+
+
+def test_transparent_palette_becomes_white():
+    image = halves("P", 0, 1)
+    image.putpalette([9, 9, 9, 0, 255, 0])
+    picture = decode(encoded(image, "PNG", transparency=0))
+    assert picture.pixels[10, 5].tolist() == [255, 255, 255]
+    assert picture.pixels[10, 35].tolist() == [0, 255, 0]
+
+
+def test_cmyk_is_converted():
+    picture = decode(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"))
+    red, green, blue = picture.pixels[4, 4]
+    assert red > 200
+    assert green < 60
+    assert blue < 60
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped():
+    grey = np.full((8, 8), 0x8000, dtype=np.uint16)
+    picture = decode(encoded(Image.fromarray(grey), "PNG"))
+    assert picture.pixels[4, 4].tolist() == [127, 127, 127]
+
+
+def test_orientation_is_applied():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = decode(encoded(halves("RGB", "red", "blue"), "JPEG", exif=exif, quality=95))
+    assert (picture.width, picture.height) == (20, 40)
+    assert picture.pixels[5, 10, 0] > 200, "the left half has become the upper half"
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
+def test_the_first_frame_stands_for_an_animation(form):
+    first, second = Image.new("RGB", (16, 16), "red"), Image.new("RGB", (16, 16), "blue")
+    data = encoded(first, form, save_all=True, append_images=[second])
+    red, _, blue = decode(data).pixels[8, 8]
+    assert red > 200
+    assert blue < 60
+
+
+@pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        pytest.param(b"", "picture_empty", id="empty"),
+        pytest.param(b"hello, I am text", "picture_wrong_type", id="a text file named .png"),
+        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "picture_wrong_type", id="svg"),
+        pytest.param(b"\xff\xd8\xff", "picture_damaged", id="three bytes of a jpeg"),
+        pytest.param(png_header(8, 8), "picture_damaged", id="a header and one byte of pixels"),
+        pytest.param(png_header(60_000, 60_000), "picture_too_many_pixels", id="a bomb"),
+        pytest.param(png_header(20_000, 10), "picture_too_many_pixels", id="one long side"),
+        pytest.param(
+            png_header(12_000, 9_000), "picture_too_many_pixels", id="over 100 megapixels"
+        ),
+        pytest.param(
+            encoded(Image.new("RGB", (8, 8)), "TIFF"),
+            "picture_wrong_type",
+            id="a format not allowed",
+        ),
+    ],
+)
+def test_what_is_no_picture_gets_its_own_sentence(data, key):
+    with pytest.raises(UnreadablePicture) as caught:
+        decode(data)
+    assert caught.value.key == key
+    assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_a_truncated_file_never_raises_anything_else(form):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), form)
+    for length in range(1, len(data) * 95 // 100, max(1, len(data) // 40)):
+        with pytest.raises(UnreadablePicture):
+            decode(data[:length])
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_damaged_bytes_decode_or_are_refused(form):
+    random = np.random.default_rng(1)
+    data = np.frombuffer(encoded(halves("RGB", "red", "blue"), form), dtype=np.uint8)
+    for _ in range(60):
+        broken = data.copy()
+        broken[random.integers(0, len(data), 6)] = random.integers(0, 256, 6)
+        with contextlib.suppress(UnreadablePicture):
+            assert decode(broken.tobytes()).pixels.ndim == 3
+
+
+def test_too_many_bytes_are_refused_before_anything_is_opened():
+    with pytest.raises(UnreadablePicture) as caught:
+        check(b"x" * 101, Limits(file_bytes=100))
+    assert caught.value.key == "picture_too_many_bytes"
+
+
+def test_our_limit_comes_before_pillows_bomb_warning():
+    assert DEFAULT_LIMITS.pixels < (Image.MAX_IMAGE_PIXELS or 0)
+
+
+def test_a_file_that_is_not_there_gets_a_sentence_with_its_name(tmp_path):
+    with pytest.raises(UnreadablePicture, match=r"nobody\.png"):
+        read(tmp_path / "nobody.png")
+
+
+def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path):
+    (tmp_path / "large.png").write_bytes(b"x" * 5000)
+    with pytest.raises(UnreadablePicture) as caught:
+        read(tmp_path / "large.png", Limits(file_bytes=100))
+    assert caught.value.key == "picture_too_many_bytes"
