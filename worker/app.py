@@ -12,6 +12,9 @@ INDEX_QUEUE: Final = "index"
 SIMILAR_TASK: Final = "familiar.similar"
 REINDEX_TASK: Final = "familiar.reindex"
 
+WORKER_HEARTBEAT_KEY: Final = "familiar:worker"
+"""Exists in Redis while any worker lives: each sets it again every few seconds."""
+
 VISIBILITY_SECONDS: Final = 30
 """A job whose worker was killed is handed out again after this time. A job that merely takes
 longer is handed out again too, which is why every task claims its job before it works."""

@@ -1,0 +1,202 @@
+"""From a platform's event to a job in the queue; the same for every platform.
+
+A bot asks in this order: `Intake.first_sight` of the event, then its placeholder, then
+`Intake.similar` or `Intake.reindex`, then `Intake.worker_alive` to warn where nobody is at work.
+Redis is spoken to on threads, so a slow or dead server never holds up the bot's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias, TypeVar
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from core.job import Destination, Look, ReindexJob, SimilarJob
+from core.picture import check
+from core.problem import Problem
+from core.settings import Settings
+from core.texts import closest_language
+from worker.app import REINDEX_TASK, SIMILAR_TASK, WORKER_HEARTBEAT_KEY, create_app
+from worker.store import UploadStore
+
+Fetch: TypeAlias = Callable[[], Awaitable[bytes]]
+"""Downloads a picture from the platform's own host."""
+
+_Result = TypeVar("_Result")
+
+EVENT_MEMORY_SECONDS: Final = 24 * 3600
+"""Telegram keeps updates for a day, so none is repeated later than that."""
+
+REINDEX_SECONDS: Final = 6 * 3600
+"""A reindex that has not ended after so long is given up."""
+
+
+class QueueUnreachable(Problem):
+    """Redis cannot be reached, or does not do as it is told."""
+
+
+class TooManyRequests(Problem):
+    """This person asked too often within a minute."""
+
+
+class Intake:
+    """Checks, limits, remembers, stores and enqueues."""
+
+    def __init__(self, settings: Settings, redis: Redis, queue: Celery) -> None:
+        self._limit = settings.limit
+        self._redis = redis
+        self._queue = queue
+        self._uploads = UploadStore(redis, settings.limit.upload_minutes * 60)
+
+    @classmethod
+    def connect(cls, settings: Settings) -> Intake:
+        """An intake on the Redis server of the settings. Nothing is sent to it yet.
+
+        Raises:
+            QueueUnreachable: No server is set, or its address cannot be read.
+        """
+        address = settings.queue.redis_url
+        if address is None:
+            raise QueueUnreachable("queue_address_missing")
+        try:
+            redis = Redis.from_url(address, socket_connect_timeout=2, socket_timeout=5)
+        except ValueError:
+            # The address may hold a password, so neither it nor the reason is repeated.
+            raise QueueUnreachable("queue_address_invalid") from None
+        return cls(settings, redis, create_app(address))
+
+    @property
+    def kept_minutes(self) -> int:
+        """For so many minutes a request waits for a worker to come back."""
+        return min(self._limit.upload_minutes, self._limit.answer_minutes)
+
+    async def first_sight(self, event: str) -> bool:
+        """Remember a platform's event; False where it was seen before and is to be ignored.
+
+        Raises:
+            QueueUnreachable: Redis is down.
+        """
+        fresh = await _ask(
+            lambda: self._redis.set(f"familiar:event:{event}", 1, nx=True, ex=EVENT_MEMORY_SECONDS)
+        )
+        return bool(fresh)
+
+    async def allow(self, person: str) -> None:
+        """Count a request of `person`, such as ``discord-17``. `similar` does so by itself.
+
+        Raises:
+            TooManyRequests: More than the limit within a minute; says when to come back.
+            QueueUnreachable: Redis is down.
+        """
+        key = f"familiar:rate:{person}"
+
+        def count() -> tuple[int, int]:
+            with self._redis.pipeline(transaction=True) as steps:
+                steps.set(key, 0, nx=True, ex=60)
+                steps.incr(key)
+                steps.ttl(key)
+                _, requests, seconds = steps.execute()
+            return requests, seconds
+
+        requests, seconds = await _ask(count)
+        if requests > self._limit.requests_per_minute:
+            raise TooManyRequests("too_many_requests", seconds=max(1, seconds))
+
+    async def similar(
+        self,
+        *,
+        event: str,
+        person: str,
+        data: bytes | Fetch,
+        look: Look,
+        count: int,
+        destination: Destination,
+        language: str,
+    ) -> None:
+        """Enqueue a picture's request.
+
+        Args:
+            event: The platform's event, such as ``discord-123`` or ``telegram-99-1``; the job's
+                id as well.
+            person: Whom the rate limit counts, such as ``discord-17``.
+            data: The picture's bytes, or how to fetch them: that is called only once the rate
+                limit has let the person through.
+            look: What *similar* means.
+            count: Matches for each face, 1..9.
+            destination: The placeholder that the answer replaces.
+            language: As the platform names it, such as ``pt-BR``.
+
+        Raises:
+            core.problem.Problem: Too many requests, not a usable picture, or Redis is down.
+        """
+        await self.allow(person)
+        content = data if isinstance(data, bytes) else await data()
+        await asyncio.to_thread(check, content, self._limit.picture)
+        sha256 = await _ask(lambda: self._uploads.put(content))
+        now = time.time()
+        await self._enqueue(
+            SIMILAR_TASK,
+            SimilarJob(
+                id=event,
+                destination=destination,
+                language=closest_language(language),
+                asked_at=now,
+                deadline=now + self._limit.answer_minutes * 60,
+                upload=sha256,
+                look=look,
+                count=count,
+            ),
+        )
+
+    async def reindex(self, *, event: str, destination: Destination, language: str) -> None:
+        """Enqueue an admin's request to bring the index up to date.
+
+        Raises:
+            QueueUnreachable: Redis is down.
+        """
+        now = time.time()
+        await self._enqueue(
+            REINDEX_TASK,
+            ReindexJob(
+                id=event,
+                destination=destination,
+                language=closest_language(language),
+                asked_at=now,
+                deadline=now + REINDEX_SECONDS,
+            ),
+        )
+
+    async def worker_alive(self) -> bool:
+        """Whether any worker has shown itself within the last seconds.
+
+        Raises:
+            QueueUnreachable: Redis is down.
+        """
+        return bool(await _ask(lambda: self._redis.exists(WORKER_HEARTBEAT_KEY)))
+
+    async def _enqueue(self, task: str, job: SimilarJob | ReindexJob) -> None:
+        # Celery writes a task's arguments into logs and events; this job's may hold an
+        # interaction's token, so only its id is shown there.
+        await _ask(
+            lambda: self._queue.send_task(
+                task,
+                kwargs={"job": job.model_dump(mode="json")},
+                task_id=job.id,
+                argsrepr="()",
+                kwargsrepr=f"{{'job': {job.id}}}",
+            )
+        )
+
+
+async def _ask(call: Callable[[], _Result]) -> _Result:
+    """Run a call to Redis on a thread; whatever Redis does wrong is one problem."""
+    try:
+        return await asyncio.to_thread(call)
+    except (RedisError, OperationalError, OSError) as error:
+        raise QueueUnreachable("queue_unreachable") from error
