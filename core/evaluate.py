@@ -1,0 +1,202 @@
+"""How good the models are: one implementation of each figure, used everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.face import Face, Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """Leave-one-out figures of a labelled set: each picture asks, all others answer, by cosine.
+
+    Attributes:
+        precision_at_1: Share of pictures whose nearest other shows the same label, 0..1.
+        precision_at_5: Mean share of the nearest five that show the same label.
+        mean_average_precision: Over the whole ranking; pictures alone with their label do not ask.
+        equal_error_rate: Over all pairs: the rate at which as many different pairs pass a
+            threshold as same pairs fail it.
+        threshold: The cosine where those two rates meet.
+        pictures: How many asked.
+    """
+
+    precision_at_1: float
+    precision_at_5: float
+    mean_average_precision: float
+    equal_error_rate: float
+    threshold: float
+    pictures: int
+
+
+def retrieval(vectors: Vectors, labels: NDArray[np.int64]) -> Retrieval:
+    """Measure vectors of unit length ``(n, d)`` with labels ``(n,)``.
+
+    Equal cosines keep the order of the rows. Average precision as in Manning et al.,
+    *Introduction to Information Retrieval*, 8.4.
+
+    Raises:
+        ValueError: The lengths differ, or no label has two pictures.
+    """
+    if len(vectors) != len(labels):
+        raise ValueError(f"{len(vectors)} vectors cannot have {len(labels)} labels.")
+    labels = np.asarray(labels)
+    _, number, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    asking = np.flatnonzero(counts[number] > 1)
+    if not len(asking):
+        raise ValueError("No label has two pictures, so nothing can be found again.")
+    first, five, averages = [], [], []
+    for start in range(0, len(asking), 512):
+        rows = asking[start : start + 512]
+        cosines = vectors[rows] @ vectors.T
+        cosines[np.arange(len(rows)), rows] = -np.inf
+        order = np.argsort(-cosines, axis=1, kind="stable")[:, :-1]
+        hits = number[order] == number[rows][:, None]
+        first.append(hits[:, 0])
+        five.append(hits[:, :5].mean(1))
+        precision = hits.cumsum(1) / np.arange(1, hits.shape[1] + 1)
+        averages.append((precision * hits).sum(1) / hits.sum(1))
+    rate, threshold = equal_error_rate(vectors, labels)
+    return Retrieval(
+        float(np.concatenate(first).mean()),
+        float(np.concatenate(five).mean()),
+        float(np.concatenate(averages).mean()),
+        rate,
+        threshold,
+        len(asking),
+    )
+
+
+def pair_cosines(
+    vectors: Vectors, labels: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Sorted cosines of all pairs of one label, and of all pairs of two labels."""
+    same, different = [], []
+    for start in range(0, len(vectors), 512):
+        cosines = vectors[start : start + 512] @ vectors.T
+        rows = np.arange(start, start + len(cosines))
+        after = np.arange(len(vectors))[None, :] > rows[:, None]
+        alike = labels[rows][:, None] == labels[None, :]
+        same.append(cosines[after & alike])
+        different.append(cosines[after & ~alike])
+    return np.sort(np.concatenate(same)), np.sort(np.concatenate(different))
+
+
+def equal_error_rate(vectors: Vectors, labels: NDArray[np.int64]) -> tuple[float, float]:
+    """The equal error rate over all pairs, and the cosine where it lies.
+
+    A pair counts as the same label where its cosine reaches the threshold. Of all thresholds
+    that a pair's cosine gives, the one where the rates of false accepts and of false rejects lie
+    closest is taken, and the mean of the two is the rate.
+
+    Raises:
+        ValueError: There is no pair of one label, or none of two.
+    """
+    same, different = pair_cosines(vectors, labels)
+    if not len(same) or not len(different):
+        raise ValueError("An equal error rate needs pairs of one label and pairs of two.")
+    thresholds = np.unique(same)
+    rejected = np.searchsorted(same, thresholds, side="left") / len(same)
+    accepted = 1 - np.searchsorted(different, thresholds, side="left") / len(different)
+    best = int(np.argmin(np.abs(rejected - accepted)))
+    return float((rejected[best] + accepted[best]) / 2), float(thresholds[best])
+
+
+def threshold_at(
+    vectors: Vectors, labels: NDArray[np.int64], false_accepts: float
+) -> tuple[float, float]:
+    """The cosine that at most a share of the different pairs reach, and the share of same pairs.
+
+    Args:
+        vectors: ``(n, d)`` of unit length.
+        labels: ``(n,)``.
+        false_accepts: Largest share of pairs of two labels at or above the threshold, 0..1.
+
+    Returns:
+        The threshold, and the share of pairs of one label at or above it.
+    """
+    same, different = pair_cosines(vectors, labels)
+    allowed = int(len(different) * false_accepts)
+    threshold = float(np.nextafter(different[len(different) - 1 - allowed], np.float32(2)))
+    return threshold, float(1 - np.searchsorted(same, threshold, side="left") / len(same))
+
+
+def average_precision(
+    detections: Sequence[Sequence[Face]],
+    truths: Sequence[NDArray[np.float32]],
+    iou: float = 0.5,
+) -> float:
+    """Area under the precision-recall curve of a detector, over all pictures together.
+
+    As in the PASCAL VOC challenge from 2010 on: the most confident box of all pictures claims
+    first; a box is right when the free truth that it overlaps most overlaps it by `iou` or more;
+    a second box on the same truth is wrong; precision is made monotonic before it is summed.
+
+    Args:
+        detections: The faces found in each picture, in any order.
+        truths: The boxes of each picture, ``(n, 4)``, ``[x0, y0, x1, y1]``; ``n`` may be 0.
+        iou: Intersection over union from which a box is right, 0..1.
+
+    Returns:
+        0..1; 0 where nothing was found.
+
+    Raises:
+        ValueError: The two sequences differ in length, or no picture has a box.
+    """
+    if len(detections) != len(truths):
+        raise ValueError(f"{len(detections)} pictures looked at, {len(truths)} with truths.")
+    wanted = sum(len(boxes) for boxes in truths)
+    if wanted == 0:
+        raise ValueError("No picture has a box, so there is nothing to be found.")
+    made = [
+        claim
+        for faces, boxes in zip(detections, truths, strict=True)
+        for claim in claims(faces, boxes, iou)
+    ]
+    if not made:
+        return 0.0
+    made.sort(key=lambda claim: -claim[0])
+    hits = np.cumsum([right for _, right in made])
+    precision = hits / np.arange(1, len(made) + 1)
+    recall = np.concatenate([[0.0], hits / wanted])
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum((recall[1:] - recall[:-1]) * envelope))
+
+
+def claims(
+    faces: Sequence[Face], boxes: NDArray[np.float32], iou: float = 0.5
+) -> list[tuple[float, bool]]:
+    """Score of each face found in one picture, most confident first, and whether it is right.
+
+    Args:
+        faces: In any order.
+        boxes: What is there, ``(n, 4)``.
+        iou: Intersection over union from which a box is right, 0..1.
+    """
+    free = np.ones(len(boxes), bool)
+    made = []
+    for face in sorted(faces, key=lambda f: -f.score):
+        overlap = _overlaps(face.box, boxes) * free
+        best = int(overlap.argmax()) if len(boxes) else -1
+        right = best >= 0 and bool(overlap[best] >= iou)
+        if right:
+            free[best] = False
+        made.append((face.score, right))
+    return made
+
+
+def _overlaps(
+    box: tuple[float, float, float, float], boxes: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Intersection over union of one box with each of ``(n, 4)``."""
+    one = np.asarray(box, np.float64)
+    many = boxes.astype(np.float64).reshape(-1, 4)
+    sides = np.minimum(one[2:], many[:, 2:]) - np.maximum(one[:2], many[:, :2])
+    shared = np.prod(np.maximum(sides, 0.0), axis=1)
+    union = np.prod(one[2:] - one[:2]) + np.prod(many[:, 2:] - many[:, :2], axis=1) - shared
+    overlap: NDArray[np.float64] = shared / np.maximum(union, 1e-12)
+    return overlap

@@ -1,0 +1,122 @@
+"""The retrieval figures, computed a second time in plain loops."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from core.evaluate import equal_error_rate, retrieval, threshold_at
+
+
+def unit_rows(rng: np.random.Generator, rows: int, dimensions: int) -> np.ndarray:
+    vectors = rng.standard_normal((rows, dimensions)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def plain_figures(vectors: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
+    first, five, averages = [], [], []
+    for asked in range(len(vectors)):
+        others = [row for row in range(len(vectors)) if row != asked]
+        cosines = {row: float(np.dot(vectors[asked], vectors[row])) for row in others}
+        ranking = sorted(others, key=lambda row: -cosines[row])
+        hits = [labels[row] == labels[asked] for row in ranking]
+        if not any(hits):
+            continue
+        first.append(1.0 if hits[0] else 0.0)
+        five.append(sum(hits[:5]) / min(5, len(hits)))
+        found, precisions = 0, []
+        for place, hit in enumerate(hits, start=1):
+            if hit:
+                found += 1
+                precisions.append(found / place)
+        averages.append(sum(precisions) / len(precisions))
+    return tuple(sum(values) / len(values) for values in (first, five, averages))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_figures_agree_with_plain_loops(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 6, 60)
+    vectors = unit_rows(rng, 60, 5)
+    found = retrieval(vectors, labels)
+    first, five, average = plain_figures(vectors, labels)
+    assert found.precision_at_1 == pytest.approx(first)
+    assert found.precision_at_5 == pytest.approx(five)
+    assert found.mean_average_precision == pytest.approx(average)
+
+
+def test_perfectly_separated_labels_score_one() -> None:
+    labels = np.repeat(np.arange(4), 7)
+    vectors = np.eye(4, dtype=np.float32)[labels]
+    found = retrieval(vectors, labels)
+    assert (found.precision_at_1, found.precision_at_5) == (1.0, 1.0)
+    assert found.mean_average_precision == 1.0
+    assert found.equal_error_rate == 0.0
+
+
+def test_a_picture_never_answers_itself() -> None:
+    """With two pictures of opposite directions each, only the picture itself would be right."""
+    labels = np.array([0, 0, 1, 1])
+    vectors = np.array([[1, 0], [-1, 0], [0.9, 0.1], [-0.9, 0.1]], np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert retrieval(vectors, labels).precision_at_1 == 0.0
+
+
+def test_a_label_with_one_picture_does_not_ask_but_answers() -> None:
+    labels = np.array([0, 0, 1])
+    vectors = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
+    found = retrieval(vectors, labels)
+    assert found.pictures == 2
+    assert found.precision_at_1 == 0.5  # the lone picture stands before the right one once
+
+
+def test_nothing_to_find_again_is_an_error() -> None:
+    with pytest.raises(ValueError, match="two pictures"):
+        retrieval(np.eye(3, dtype=np.float32), np.arange(3))
+    with pytest.raises(ValueError, match="labels"):
+        retrieval(np.eye(3, dtype=np.float32), np.array([0, 0]))
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_equal_error_rate_agrees_with_plain_loops(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, 40)
+    vectors = unit_rows(rng, 40, 4) + 0.6 * np.eye(4, dtype=np.float32)[labels]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    pairs = [
+        (np.float32(vectors[a] @ vectors[b]), labels[a] == labels[b])
+        for a, b in itertools.combinations(range(40), 2)
+    ]
+    same = [cosine for cosine, alike in pairs if alike]
+    different = [cosine for cosine, alike in pairs if not alike]
+    best = None
+    for threshold in sorted(same):
+        rejected = sum(cosine < threshold for cosine in same) / len(same)
+        accepted = sum(cosine >= threshold for cosine in different) / len(different)
+        if best is None or abs(rejected - accepted) < best[0]:
+            best = (abs(rejected - accepted), (rejected + accepted) / 2, threshold)
+    rate, threshold = equal_error_rate(vectors, labels)
+    assert rate == pytest.approx(best[1], abs=2e-3)
+    assert threshold == pytest.approx(best[2], abs=1e-2)
+
+
+def test_threshold_lets_at_most_the_allowed_share_pass() -> None:
+    rng = np.random.default_rng(5)
+    labels = np.repeat(np.arange(5), 20)
+    vectors = unit_rows(rng, 100, 8)
+    threshold, found = threshold_at(vectors, labels, 0.01)
+    different = [
+        float(vectors[a] @ vectors[b])
+        for a, b in itertools.combinations(range(100), 2)
+        if labels[a] != labels[b]
+    ]
+    same = [
+        float(vectors[a] @ vectors[b])
+        for a, b in itertools.combinations(range(100), 2)
+        if labels[a] == labels[b]
+    ]
+    passing = sum(cosine >= threshold for cosine in different) / len(different)
+    assert 0.008 < passing <= 0.01
+    assert found == pytest.approx(sum(cosine >= threshold for cosine in same) / len(same), abs=2e-3)
