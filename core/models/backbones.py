@@ -1,0 +1,157 @@
+"""The extractor's networks.
+
+Both take pixels as floats in -1..1, ``(n, 3, side, side)``, and give vectors of unit length.
+They hold nothing that depends on the side, so that the last epochs can train at a larger one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkShape:
+    """What has to be known to build a network before its weights are loaded.
+
+    Attributes:
+        widths: Channels of each stage; every stage halves the resolution.
+        depths: Residual blocks of each stage.
+        dimensions: Length of the vector.
+        colour_channels: Width of the colour branch; 0 leaves it out.
+        colour_cells: The colour branch pools over a grid of this many cells a side.
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256)
+    depths: tuple[int, ...] = (2, 2, 2)
+    dimensions: int = 128
+    colour_channels: int = 48
+    colour_cells: int = 3
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != len(self.depths) or not self.widths:
+            raise ValueError("A network needs one width and one depth for each stage.")
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al. 2015, arXiv:1512.03385)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.first = _convolution(inputs, outputs, 3, stride)
+        self.first_norm = nn.BatchNorm2d(outputs)
+        self.second = _convolution(outputs, outputs, 3)
+        self.second_norm = nn.BatchNorm2d(outputs)
+        nn.init.zeros_(self.second_norm.weight)  # a block starts as its shortcut
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            pool = nn.AvgPool2d(stride) if stride != 1 else nn.Identity()
+            self.shortcut = nn.Sequential(
+                pool, _convolution(inputs, outputs, 1), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, inputs, h, w)`` -> ``(n, outputs, h / stride, w / stride)``."""
+        y = functional.relu(self.first_norm(self.first(x)), inplace=True)
+        y = self.second_norm(self.second(y))
+        return functional.relu(y + self.shortcut(x), inplace=True)
+
+
+class ColourBranch(nn.Module):
+    """A learned soft colour histogram of each cell of a grid.
+
+    Pixels go one by one through two 1x1 convolutions, whose outputs act as soft bins; a cell's
+    mean of a bin is the share of its pixels that fall there. The colours of hair, eyes and
+    clothes are most of who a drawn character is, and a mean of bins keeps them apart from shapes.
+    """
+
+    def __init__(self, channels: int, cells: int) -> None:
+        super().__init__()
+        self.bins = nn.Sequential(
+            nn.Conv2d(3, channels, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 1),
+            nn.ReLU(inplace=True),
+        )
+        self.cells = cells
+        self.norm = nn.BatchNorm1d(channels * cells * cells)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, 3, h, w)`` -> ``(n, channels * cells * cells)``."""
+        side = 12 * self.cells
+        bins = self.bins(functional.adaptive_avg_pool2d(x, side))
+        pooled: Tensor = self.norm(
+            functional.adaptive_avg_pool2d(bins, self.cells).flatten(1).float()
+        )
+        return pooled
+
+
+class EmbeddingNetwork(nn.Module):
+    """A small residual network and a colour branch, joined into one vector."""
+
+    def __init__(self, shape: NetworkShape) -> None:
+        super().__init__()
+        self.shape = shape
+        widths = shape.widths
+        self.stem = nn.Sequential(
+            _convolution(3, widths[0] // 2, 3, 2),
+            nn.BatchNorm2d(widths[0] // 2),
+            nn.ReLU(inplace=True),
+        )
+        stages: list[nn.Module] = []
+        inputs = widths[0] // 2
+        for width, depth in zip(widths, shape.depths, strict=True):
+            for block in range(depth):
+                stages.append(ResidualBlock(inputs, width, 2 if block == 0 else 1))
+                inputs = width
+        self.stages = nn.Sequential(*stages)
+        features = 2 * inputs
+        self.colour: ColourBranch | None = None
+        if shape.colour_channels:
+            self.colour = ColourBranch(shape.colour_channels, shape.colour_cells)
+            features += shape.colour_channels * shape.colour_cells**2
+        self.feature_norm = nn.BatchNorm1d(2 * inputs)
+        self.embed = nn.Linear(features, shape.dimensions, bias=False)
+        self.embed_norm = nn.BatchNorm1d(shape.dimensions)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, 3, side, side)`` in -1..1 -> ``(n, dimensions)`` float32 of unit length."""
+        maps = self.stages(self.stem(x)).float()
+        pooled = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
+        parts = [self.feature_norm(pooled)]
+        if self.colour is not None:
+            parts.append(self.colour(x))
+        vector: Tensor = self.embed_norm(self.embed(torch.cat(parts, 1)).float())
+        return functional.normalize(vector, dim=1)
+
+
+def multiply_adds(network: nn.Module, side: int) -> int:
+    """Multiply-adds of the convolutions and linear layers for one picture of `side` pixels."""
+    total = 0
+
+    def count(module: nn.Module, inputs: Sequence[Tensor], output: Tensor) -> None:
+        nonlocal total
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            total += output[0].numel() * module.weight[0].numel()
+
+    hooks = [
+        module.register_forward_hook(count)
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        network(torch.zeros(1, 3, side, side))
+    network.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return total

@@ -1,0 +1,78 @@
+"""From trained networks to the folder that `load_extractor` reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save
+
+from core.models.extractor import (
+    CONFIGURATION,
+    FACE_WEIGHTS,
+    PICTURE_WEIGHTS,
+    ExtractorConfiguration,
+    NetworkConfiguration,
+)
+from core.train.extractor import METRICS, WEIGHTS
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What an extractor needs beside its networks; see `ExtractorConfiguration`."""
+
+    margin: float = 0.45
+    weights_of_both: tuple[float, float] = (0.6, 0.4)
+    same_character_threshold: float = 0.5
+    false_accepts: float = 0.01
+
+
+def _network(trained: Path, mirrored: bool) -> NetworkConfiguration:
+    options = json.loads((trained / METRICS).read_text())["options"]
+    return NetworkConfiguration(**options["shape"], side=options["late_side"], mirrored=mirrored)
+
+
+def _halved(trained: Path, to: Path) -> None:
+    weights = {
+        name: value.to(torch.float16) for name, value in load_file(trained / WEIGHTS).items()
+    }
+    to.write_bytes(save(weights))
+
+
+def assemble(face: Path, picture: Path, to: Path, choices: Choices | None = None) -> Path:
+    """Write an extractor's folder, weights in half precision.
+
+    Args:
+        face: What `core.train.extractor.train` wrote for the face network.
+        picture: The same for the picture network, or an extractor's folder whose picture
+            network is taken over.
+        to: The new folder.
+        choices: Margin, weights and thresholds.
+
+    Returns:
+        `to`.
+    """
+    choices = choices or Choices()
+    to.mkdir(parents=True, exist_ok=True)
+    _halved(face, to / FACE_WEIGHTS)
+    if (picture / CONFIGURATION).exists():
+        taken = ExtractorConfiguration.model_validate_json((picture / CONFIGURATION).read_bytes())
+        picture_network = taken.picture
+        if picture.resolve() != to.resolve():
+            (to / PICTURE_WEIGHTS).write_bytes((picture / PICTURE_WEIGHTS).read_bytes())
+    else:
+        picture_network = _network(picture, mirrored=False)
+        _halved(picture, to / PICTURE_WEIGHTS)
+    configuration = ExtractorConfiguration(
+        format=1,
+        face=_network(face, mirrored=True),
+        picture=picture_network,
+        margin=choices.margin,
+        weights_of_both=choices.weights_of_both,
+        same_character_threshold=choices.same_character_threshold,
+        false_accepts=choices.false_accepts,
+    )
+    (to / CONFIGURATION).write_text(configuration.model_dump_json(indent=2) + "\n")
+    return to

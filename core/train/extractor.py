@@ -1,0 +1,400 @@
+"""Training of the extractor's networks: ``<folder>/<label>/<picture>`` -> weights.
+
+The labelled pictures are learned by an angular margin over their labels and by a supervised
+contrastive loss. Unlabelled pictures join the contrastive loss, each as an identity of its own
+whose two views attract each other: thousands of further identities to be told apart.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from core.evaluate import retrieval
+from core.face import Pixels, Vectors
+from core.models.backbones import EmbeddingNetwork, NetworkShape
+from core.models.extractor import resized
+from core.train.augment import Augmentation, augmented, plain
+from core.train.face_data import (
+    Fit,
+    LabelledPictures,
+    TrainingDataError,
+    load_labelled,
+    load_unlabelled,
+    split_by_label,
+)
+from core.train.losses import AngularMarginLoss, VectorMemory, contrastive_loss
+from core.train.samplers import BalancedBatches, Passes
+
+CHECKPOINT = "checkpoint.pt"
+WEIGHTS = "weights.safetensors"
+METRICS = "metrics.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractorTraining:
+    """Everything that decides the result of a training, besides the pictures.
+
+    Attributes:
+        shape: The network.
+        side: Of the squares that the network sees.
+        late_side: Side in the last `late_epochs`; a larger one sharpens what was learned.
+        late_epochs: How many epochs end the training at `late_side`.
+        stored_side: Of the squares kept in memory, from which the seen ones are cut.
+        fit: How a picture becomes a square: ``pad`` for faces, ``squeeze`` for whole pictures.
+        epochs: Passes over the labelled pictures.
+        identities: Labels in a batch (P).
+        pictures: Pictures of each (K).
+        unlabelled_in_batch: Unlabelled pictures in a batch; each gives two views.
+        held_out: Labels kept away from training, to check on.
+        margin: Angular margin in radians.
+        scale: Of the cosines in the angular margin loss.
+        centres: Directions of each label.
+        contrast: Weight of the contrastive loss; the angular margin loss has 1.
+        temperature: Of the contrastive loss.
+        memory: Vectors that the contrastive loss remembers.
+        rate: Highest learning rate of AdamW, reached after `warmup` of the steps.
+        warmup: Share of the steps.
+        decay: Weight decay.
+        average: Decay of the running average of the weights, which is what is kept.
+        augmentation: Changes to the pictures.
+        seed: Of everything that is drawn.
+        bfloat16: Convolutions in bfloat16; None: where the processor is fast at it.
+        device: Torch device.
+    """
+
+    shape: NetworkShape = field(default_factory=NetworkShape)
+    side: int = 96
+    late_side: int = 96
+    late_epochs: int = 0
+    stored_side: int = 128
+    fit: Fit = "pad"
+    epochs: int = 20
+    identities: int = 14
+    pictures: int = 4
+    unlabelled_in_batch: int = 12
+    held_out: int = 0
+    margin: float = 0.3
+    scale: float = 32.0
+    centres: int = 1
+    contrast: float = 1.0
+    temperature: float = 0.1
+    memory: int = 2048
+    rate: float = 1e-3
+    warmup: float = 0.05
+    decay: float = 0.05
+    average: float = 0.998
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 7
+    bfloat16: bool | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress:
+    """What a training reports after each step, and at the end of each epoch.
+
+    Attributes:
+        step: Steps done.
+        steps: Steps in all.
+        epoch: Epochs done.
+        loss: Mean loss since the last end of an epoch.
+        mean_average_precision: On the held-out labels; None but at the end of an epoch.
+        precision_at_1: The same.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    mean_average_precision: float | None = None
+    precision_at_1: float | None = None
+
+
+Report = Callable[[TrainingProgress], None]
+
+
+def bfloat16_is_fast(device: str) -> bool:
+    """Whether convolutions in bfloat16 have their own instructions on this device."""
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported())
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def embedded(
+    network: EmbeddingNetwork,
+    pictures: Pixels,
+    side: int,
+    *,
+    device: str = "cpu",
+    bfloat16: bool = False,
+    mirrored: bool = False,
+) -> Vectors:
+    """Vectors ``(n, d)`` of squares, with the network as it stands, in evaluation mode."""
+    was_training = network.training
+    network.eval()
+    rows = []
+    with torch.inference_mode():
+        for start in range(0, len(pictures), 64):
+            batch = np.stack([resized(p, side) for p in pictures[start : start + 64]])
+            values = plain(batch).to(device)
+            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bfloat16):
+                vectors = network(values).float()
+                if mirrored:
+                    vectors = vectors + network(values.flip(3)).float()
+            rows.append(torch.nn.functional.normalize(vectors, dim=1).cpu())
+    network.train(was_training)
+    return np.asarray(torch.cat(rows).numpy(), np.float32)
+
+
+class _Run:
+    """One training: all that changes from step to step, and so belongs in a checkpoint."""
+
+    def __init__(
+        self, options: ExtractorTraining, known: LabelledPictures, unlabelled: Pixels | None
+    ) -> None:
+        self.options, self.known, self.unlabelled = options, known, unlabelled
+        self.device = torch.device(options.device)
+        torch.manual_seed(options.seed)
+        self.network = self._new_network()
+        dimensions = options.shape.dimensions
+        self.margin = AngularMarginLoss(
+            dimensions, len(known.names), options.margin, options.scale, options.centres
+        ).to(options.device)
+        self.memory = VectorMemory(options.memory, dimensions, options.device)
+        self.average = self._new_network()
+        self.average.load_state_dict(self.network.state_dict())
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        free = [p for p in self.network.parameters() if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": [*decayed, *self.margin.parameters()], "weight_decay": options.decay},
+                {"params": free, "weight_decay": 0.0},
+            ],
+            lr=options.rate,
+        )
+        self.batches = BalancedBatches(
+            known.labels, options.identities, options.pictures, options.seed
+        )
+        self.passes = (
+            Passes(len(unlabelled), options.unlabelled_in_batch, options.seed)
+            if unlabelled is not None and options.unlabelled_in_batch
+            else None
+        )
+        per_batch = options.identities * options.pictures
+        self.steps_in_epoch = max(1, len(known.labels) // per_batch)
+        self.steps = self.steps_in_epoch * options.epochs
+        self.step = 0
+        self.bfloat16 = (
+            bfloat16_is_fast(options.device) if options.bfloat16 is None else options.bfloat16
+        )
+
+    def _new_network(self) -> EmbeddingNetwork:
+        network = EmbeddingNetwork(self.options.shape).to(self.device)
+        return network.to(memory_format=torch.channels_last)
+
+    def learning_rate(self) -> float:
+        """Linear rise, then half a cosine down to a hundredth."""
+        rise = max(1, round(self.options.warmup * self.steps))
+        if self.step < rise:
+            return self.options.rate * (self.step + 1) / rise
+        share = (self.step - rise) / max(1, self.steps - rise)
+        return self.options.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+
+    def side(self) -> int:
+        late = self.steps - self.options.late_epochs * self.steps_in_epoch
+        return self.options.late_side if self.step >= late else self.options.side
+
+    def take_step(self) -> float:
+        """One batch forward and back; the loss."""
+        options = self.options
+        rng = np.random.default_rng([options.seed, self.step, 4])
+        rows = self.batches.draw(self.step)
+        pictures = [self.known.pixels[rows]]
+        labels = [self.known.labels[rows]]
+        if self.passes is not None and self.unlabelled is not None:
+            drawn = self.passes.draw(self.step)
+            pictures += [self.unlabelled[drawn]] * 2
+            labels += [drawn + len(self.known.names)] * 2
+        values = augmented(np.concatenate(pictures), self.side(), options.augmentation, rng).to(
+            options.device
+        )
+        identities = torch.from_numpy(np.concatenate(labels)).to(options.device)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate()
+        self.network.train()
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            vectors = self.network(values)
+        vectors = vectors.float()
+        loss = self.margin(vectors[: len(rows)], identities[: len(rows)])
+        if options.contrast:
+            loss = loss + options.contrast * contrastive_loss(
+                vectors, identities, self.memory, options.temperature
+            )
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self.memory.add(vectors, identities)
+        self.step += 1
+        self._follow()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        # Early on the average would remember the random start for too long.
+        decay = min(self.options.average, (1 + self.step) / (10 + self.step))
+        now = self.network.state_dict()
+        for name, kept in self.average.state_dict().items():
+            if kept.dtype.is_floating_point:
+                kept.lerp_(now[name], 1 - decay)
+            else:
+                kept.copy_(now[name])
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "margin": self.margin.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "memory_vectors": self.memory.vectors,
+            "memory_labels": self.memory.labels,
+            "memory_next": self.memory.next,
+            "step": self.step,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.margin.load_state_dict(state["margin"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.memory.vectors.copy_(state["memory_vectors"])
+        self.memory.labels.copy_(state["memory_labels"])
+        self.memory.next = state["memory_next"]
+        self.step = state["step"]
+
+
+def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    beside = path.with_name(path.name + ".new")
+    write(beside)
+    with beside.open("rb") as written:
+        os.fsync(written.fileno())
+    os.replace(beside, path)
+
+
+def train(
+    folder: Path,
+    out: Path,
+    options: ExtractorTraining | None = None,
+    *,
+    unlabelled: Path | None = None,
+    resume: bool = False,
+    progress: Report | None = None,
+    also_check: dict[str, LabelledPictures] | None = None,
+) -> Path:
+    """Train a network and keep the running average of its weights.
+
+    Args:
+        folder: ``<label>/<picture>``.
+        out: Gets the checkpoint, the weights, and the curves and figures as JSON.
+        options: Everything else that decides the result.
+        unlabelled: Further pictures, of which each is an identity of its own.
+        resume: Go on from the checkpoint in `out`, where there is one.
+        progress: Called after each step and at the end of each epoch.
+        also_check: Further sets to measure at the end of each epoch, by name.
+
+    Returns:
+        The path of the weights.
+
+    Raises:
+        TrainingDataError: The folder cannot be trained on, or the checkpoint belongs to a
+            training with other options.
+    """
+    options = options or ExtractorTraining()
+    everything = load_labelled(folder, options.stored_side, fit=options.fit)
+    kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
+    known = everything.only(kept)
+    checks = {"held out": everything.only(held)} if options.held_out else {}
+    checks |= also_check or {}
+    del everything
+    others = load_unlabelled(unlabelled, options.stored_side, options.fit) if unlabelled else None
+    run = _Run(options, known, others)
+    out.mkdir(parents=True, exist_ok=True)
+    described = json.dumps(asdict(options) | {"labels": known.names}, sort_keys=True)
+    curve: list[dict[str, Any]] = []
+    checkpoint = out / CHECKPOINT
+    if resume and checkpoint.exists():
+        state = torch.load(checkpoint, map_location=options.device, weights_only=True)
+        if state["options"] != described:
+            raise TrainingDataError(
+                f"{checkpoint} belongs to a training with other options or other pictures;"
+                " start anew or choose another folder for the result."
+            )
+        run.restore(state["run"])
+        curve = json.loads(state["curve"])
+    losses: list[float] = []
+    started = time.monotonic()
+    while run.step < run.steps:
+        losses.append(run.take_step())
+        if not math.isfinite(losses[-1]):
+            raise FloatingPointError(f"The loss is no longer a number at step {run.step}.")
+        epoch, within = divmod(run.step, run.steps_in_epoch)
+        mean = float(np.mean(losses))
+        if within:
+            if progress is not None:
+                progress(TrainingProgress(run.step, run.steps, epoch, mean))
+            continue
+        figures: dict[str, Any] = {"epoch": epoch, "loss": mean}
+        for name, pictures in checks.items():
+            vectors = embedded(
+                run.average,
+                pictures.pixels,
+                options.late_side,
+                device=options.device,
+                bfloat16=run.bfloat16,
+            )
+            found = retrieval(vectors, pictures.labels)
+            figures[name] = asdict(found)
+        figures["seconds"] = round(time.monotonic() - started, 1)
+        curve.append(figures)
+        losses.clear()
+        _write_atomically(
+            checkpoint,
+            lambda path: torch.save(
+                {"options": described, "run": run.state(), "curve": json.dumps(curve)}, path
+            ),
+        )
+        if progress is not None:
+            first = next((figures[name] for name in checks), None)
+            progress(
+                TrainingProgress(
+                    run.step,
+                    run.steps,
+                    epoch,
+                    mean,
+                    first["mean_average_precision"] if first else None,
+                    first["precision_at_1"] if first else None,
+                )
+            )
+    weights = {
+        name: value.detach().cpu().contiguous()
+        for name, value in run.average.state_dict().items()
+        if value.dtype.is_floating_point
+    }
+    _write_atomically(out / WEIGHTS, lambda path: save_file(weights, path))
+    metrics = {"options": asdict(options), "labels": len(known.names), "curve": curve}
+    _write_atomically(
+        out / METRICS, lambda path: path.write_text(json.dumps(metrics, indent=1) + "\n")
+    )
+    return out / WEIGHTS

@@ -1,0 +1,110 @@
+"""Losses that pull vectors of one identity together and push others apart."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class AngularMarginLoss(nn.Module):
+    """Additive angular margin with sub-centres (arXiv:1801.07698, Sub-center ArcFace, ECCV 2020).
+
+    Every identity has `centres` directions, of which the nearest counts: drawings of one
+    character fall into several styles, and one direction for all of them pulls too hard.
+    """
+
+    def __init__(
+        self,
+        dimensions: int,
+        identities: int,
+        margin: float = 0.3,
+        scale: float = 32.0,
+        centres: int = 1,
+    ) -> None:
+        super().__init__()
+        self.directions = nn.Parameter(torch.randn(identities, centres, dimensions) * 0.05)
+        self.margin = margin
+        self.scale = scale
+
+    def forward(self, vectors: Tensor, labels: Tensor) -> Tensor:
+        """Mean loss of ``(n, dimensions)`` unit vectors and ``(n,)`` identities 0..identities-1."""
+        directions = functional.normalize(self.directions, dim=2)
+        cosines = torch.einsum("nd,icd->nic", vectors, directions).amax(2)
+        own = cosines.gather(1, labels[:, None]).squeeze(1).clamp(-1 + 1e-6, 1 - 1e-6)
+        angle = torch.acos(own)
+        # Past pi - margin the cosine would rise again; there it falls on in a straight line.
+        pushed = torch.where(
+            angle < math.pi - self.margin,
+            torch.cos(angle + self.margin),
+            own - self.margin * math.sin(self.margin),
+        )
+        logits = cosines.scatter(1, labels[:, None], pushed[:, None].to(cosines.dtype))
+        return functional.cross_entropy(self.scale * logits, labels)
+
+
+class VectorMemory:
+    """The last `size` vectors and their labels, as further company for a small batch.
+
+    Cross-batch memory (arXiv:1912.06798): the network changes slowly, so that vectors of recent
+    batches still say where others lie.
+    """
+
+    def __init__(self, size: int, dimensions: int, device: torch.device | str = "cpu") -> None:
+        self.vectors = torch.zeros(size, dimensions, device=device)
+        self.labels = torch.full((size,), -1, dtype=torch.long, device=device)
+        self.next = 0
+
+    def add(self, vectors: Tensor, labels: Tensor) -> None:
+        """Overwrite the oldest rows."""
+        if not len(self.labels):
+            return
+        vectors, labels = vectors[-len(self.labels) :], labels[-len(self.labels) :]
+        rows = (self.next + torch.arange(len(labels), device=labels.device)) % len(self.labels)
+        self.vectors[rows] = vectors.detach().float()
+        self.labels[rows] = labels
+        self.next = int((self.next + len(labels)) % len(self.labels))
+
+    def filled(self) -> tuple[Tensor, Tensor]:
+        """Vectors and labels of the rows in use."""
+        used = self.labels >= 0
+        return self.vectors[used], self.labels[used]
+
+
+def contrastive_loss(
+    vectors: Tensor,
+    labels: Tensor,
+    memory: VectorMemory | None = None,
+    temperature: float = 0.1,
+) -> Tensor:
+    """Supervised contrastive loss (arXiv:2004.11362, the mean outside of the logarithm).
+
+    Rows of one label attract, all others repel; a row never meets itself. Rows of the memory
+    count as company, and are not trained. Rows without any other of their label add nothing.
+
+    Args:
+        vectors: ``(n, d)`` of unit length.
+        labels: ``(n,)``, not negative.
+        memory: Further rows.
+        temperature: Divides the cosines.
+    """
+    company, company_labels = vectors, labels
+    if memory is not None:
+        kept, kept_labels = memory.filled()
+        company = torch.cat([vectors, kept])
+        company_labels = torch.cat([labels, kept_labels])
+    logits = vectors @ company.T / temperature
+    itself = torch.zeros_like(logits, dtype=torch.bool)
+    itself.fill_diagonal_(True)
+    logits = logits.masked_fill(itself, -torch.inf)
+    same = (labels[:, None] == company_labels[None, :]) & ~itself
+    log_share = logits - logits.logsumexp(1, keepdim=True)
+    positives = same.sum(1)
+    of_same = torch.where(same, log_share, torch.zeros_like(log_share)).sum(1)
+    per_row = -of_same / positives.clamp(min=1)
+    counted = positives > 0
+    if not bool(counted.any()):
+        return vectors.sum() * 0.0
+    return per_row[counted].mean()

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from core.models.backbones import ColourBranch, EmbeddingNetwork, NetworkShape, multiply_adds
+
+SHAPES = [
+    NetworkShape((8, 16), (1, 2), 12),
+    NetworkShape((8, 16, 24), (2, 1, 1), 16, colour_channels=0),
+    NetworkShape((16,), (1,), 4, colour_channels=6, colour_cells=1),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("side", [32, 48])
+def test_every_shape_runs_forward_and_backward(shape: NetworkShape, side: int) -> None:
+    network = EmbeddingNetwork(shape)
+    vectors = network(torch.rand(3, 3, side, side) * 2 - 1)
+    assert vectors.shape == (3, shape.dimensions)
+    assert torch.allclose(vectors.norm(dim=1), torch.ones(3), atol=1e-5)
+    (vectors @ torch.rand(shape.dimensions)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_a_shape_needs_as_many_depths_as_widths() -> None:
+    with pytest.raises(ValueError, match="one depth for each stage"):
+        NetworkShape((8, 16), (1,))
+
+
+def test_the_colour_branch_keeps_colours_of_cells_but_no_order_within_them() -> None:
+    torch.manual_seed(0)
+    branch = ColourBranch(5, 2).eval()
+    picture = torch.rand(1, 3, 24, 24)
+    mixed = picture.clone()
+    mixed[:, :, :12, :12] = mixed[:, :, :12, :12].flip(2).flip(3)
+    assert torch.allclose(branch(picture), branch(mixed), atol=1e-5)
+    assert not torch.allclose(branch(picture), branch(picture.flip(3)), atol=1e-3)
+
+
+def test_multiply_adds_of_a_network_counted_by_hand() -> None:
+    network = EmbeddingNetwork(NetworkShape((8,), (1,), 4, colour_channels=0))
+    stem = 16 * 16 * 4 * 27  # 32 pixels halved, 3x3x3 each
+    first = 8 * 8 * 8 * 36
+    second = 8 * 8 * 8 * 72
+    shortcut = 8 * 8 * 8 * 4
+    assert multiply_adds(network, 32) == stem + first + second + shortcut + 4 * 16

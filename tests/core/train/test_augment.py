@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.train.augment import Augmentation, augmented, plain
+
+STILL = Augmentation(
+    zoom=(1.0, 1.0),
+    shift=0,
+    mirror=0,
+    turn=0,
+    stretch=0,
+    light=0,
+    palette=0,
+    saturation=0,
+    hue=0,
+    grey=0,
+    soft=0,
+    compressed=0,
+    noisy=0,
+    covered=0,
+    backdrop=0,
+)
+
+
+def drawing(side: int = 64) -> np.ndarray:
+    """A red disc left of the middle, on a white ground."""
+    rows, columns = np.mgrid[:side, :side]
+    pixels = np.full((side, side, 3), 250, np.uint8)
+    pixels[(rows - side // 2) ** 2 + (columns - side // 3) ** 2 < (side // 6) ** 2] = (200, 30, 40)
+    return pixels
+
+
+def as_pixels(values: object) -> np.ndarray:
+    return np.rint((values.permute(0, 2, 3, 1).numpy() + 1) * 127.5).astype(int)  # type: ignore[attr-defined]
+
+
+def test_without_changes_a_picture_stays_as_it_is() -> None:
+    pixels = drawing()[None]
+    result = as_pixels(augmented(pixels, 64, STILL, np.random.default_rng(0)))
+    assert np.abs(result - pixels.astype(int)).max() <= 1
+    assert np.abs(result - as_pixels(plain(pixels))).max() <= 1
+
+
+def test_a_mirrored_picture_shows_the_disc_on_the_other_side() -> None:
+    mirrored = Augmentation(**{**vars_of(STILL), "mirror": 1.0})
+    result = as_pixels(augmented(drawing()[None], 64, mirrored, np.random.default_rng(0)))[0]
+    assert np.abs(result - drawing()[:, ::-1].astype(int)).max() <= 1
+
+
+def vars_of(change: Augmentation) -> dict[str, object]:
+    return {name: getattr(change, name) for name in change.__slots__}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["shift", "turn", "stretch", "light", "palette", "saturation", "hue", "grey", "soft",
+     "compressed", "noisy", "covered"],
+)  # fmt: skip
+def test_each_change_changes_something_and_stays_in_range(name: str) -> None:
+    amount = {"turn": 20.0, "hue": 25.0}.get(name, 0.4 if name in {"shift", "light"} else 1.0)
+    change = Augmentation(**{**vars_of(STILL), name: amount})
+    pixels = np.stack([drawing()] * 4)
+    values = augmented(pixels, 64, change, np.random.default_rng(1))
+    assert values.shape == (4, 3, 64, 64)
+    assert float(values.min()) >= -1.0
+    assert float(values.max()) <= 1.0
+    assert np.abs(as_pixels(values) - pixels.astype(int)).max() > 10
+
+
+def test_zooming_in_enlarges_what_is_in_the_middle() -> None:
+    change = Augmentation(**{**vars_of(STILL), "zoom": (0.6, 0.6)})
+    result = as_pixels(augmented(drawing()[None], 64, change, np.random.default_rng(0)))[0]
+    red = (result[:, :, 1] < 128).sum()
+    assert 2.2 < red / (drawing()[:, :, 1] < 128).sum() < 3.2  # 1 / 0.6 squared is 2.8
+
+
+def test_the_hue_stays_near_its_own() -> None:
+    """Hair and eye colour are most of who a character is: red must not become green."""
+    pixels = np.full((64, 32, 32, 3), (200, 40, 40), np.uint8)
+    change = Augmentation(grey=0.0, covered=0.0, noisy=0.0)
+    result = as_pixels(augmented(pixels, 32, change, np.random.default_rng(3)))
+    means = result.mean((1, 2))
+    assert (means[:, 0] > means[:, 1]).all()
+    assert (means[:, 0] > means[:, 2]).all()
+
+
+def test_a_backdrop_spares_the_figure() -> None:
+    change = Augmentation(**{**vars_of(STILL), "backdrop": 1.0})
+    picture = drawing()
+    picture[32:, :] = (90, 120, 60)  # less than half of it is ground
+    result = as_pixels(augmented(picture[None], 64, change, np.random.default_rng(4)))[0]
+    kept = picture[:, :, 1] < 200
+    assert np.abs(result - picture.astype(int))[kept].max() <= 1
+    assert np.abs(result - picture.astype(int))[~kept].max() > 20
+
+
+def test_the_same_chance_gives_the_same_pictures() -> None:
+    pixels = np.stack([drawing()] * 3)
+    once = augmented(pixels, 48, Augmentation(), np.random.default_rng([1, 2]))
+    again = augmented(pixels, 48, Augmentation(), np.random.default_rng([1, 2]))
+    assert (once == again).all()

@@ -1,0 +1,192 @@
+"""A tiny training on drawn pictures, from start to the weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from core.evaluate import retrieval
+from core.models.backbones import EmbeddingNetwork, NetworkShape
+from core.train.extractor import (
+    CHECKPOINT,
+    METRICS,
+    ExtractorTraining,
+    TrainingProgress,
+    _Run,
+    embedded,
+    train,
+)
+from core.train.face_data import LabelledPictures, TrainingDataError, load_labelled
+
+TINY = ExtractorTraining(
+    shape=NetworkShape((8, 16), (1, 1), 8, colour_channels=4, colour_cells=2),
+    side=24,
+    late_side=32,
+    late_epochs=1,
+    stored_side=32,
+    epochs=3,
+    identities=4,
+    pictures=2,
+    unlabelled_in_batch=2,
+    memory=32,
+    held_out=2,
+    seed=11,
+    bfloat16=False,
+)
+
+
+def draw_folder(folder: Path, characters: int = 8, pictures: int = 6) -> Path:
+    rng = np.random.default_rng(5)
+    for character in range(characters):
+        hair = rng.integers(0, 256, 3)
+        for number in range(pictures):
+            pixels = rng.integers(120, 255, (40, 36, 3)).astype(np.uint8)
+            x, y = rng.integers(14, 22, 2)
+            cv2.circle(pixels, (int(x), int(y)), 12, hair.tolist(), -1)
+            path = folder / f"c{character}" / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(path), pixels)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_folder(tmp_path_factory.mktemp("characters"))
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained")
+    torch.set_num_threads(1)
+    train(folder, out, TINY, unlabelled=folder)
+    return out
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    first, second = load_file(one), load_file(other)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
+
+
+def test_a_training_writes_weights_curves_and_figures(trained: Path) -> None:
+    metrics = json.loads((trained / METRICS).read_text())
+    assert [point["epoch"] for point in metrics["curve"]] == [1, 2, 3]
+    assert metrics["labels"] == 6
+    last = metrics["curve"][-1]["held out"]
+    assert last["pictures"] == 12
+    assert 0.0 <= last["mean_average_precision"] <= 1.0
+    assert (trained / CHECKPOINT).exists()
+
+
+def test_the_same_seed_gives_the_same_weights(folder: Path, trained: Path, tmp_path: Path) -> None:
+    again = train(folder, tmp_path / "again", TINY, unlabelled=folder)
+    assert same_weights(trained / "weights.safetensors", again)
+    other = train(folder, tmp_path / "other", replace(TINY, seed=12), unlabelled=folder)
+    assert not same_weights(trained / "weights.safetensors", other)
+
+
+def test_progress_is_reported_after_every_step(folder: Path, tmp_path: Path) -> None:
+    seen: list[TrainingProgress] = []
+    train(folder, tmp_path, replace(TINY, epochs=2), progress=seen.append)
+    assert [report.step for report in seen] == list(range(1, seen[0].steps + 1))
+    assert [report.epoch for report in seen if report.precision_at_1 is not None] == [1, 2]
+
+
+def test_killed_and_resumed_gives_the_same_weights(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    """`kill -9` in the middle of the third epoch, then a second process goes on."""
+    program = textwrap.dedent(f"""
+        import os, signal, sys
+        from pathlib import Path
+        import torch
+        torch.set_num_threads(1)
+        import importlib.util
+        spec = importlib.util.spec_from_file_location("tiny", {__file__!r})
+        tiny = importlib.util.module_from_spec(spec)
+        sys.modules["tiny"] = tiny
+        spec.loader.exec_module(tiny)
+        def progress(report):
+            if report.epoch == 2 and report.step % 5 == 4:
+                os.kill(os.getpid(), signal.SIGKILL)
+        tiny.train(Path({str(folder)!r}), Path({str(tmp_path)!r}), tiny.TINY,
+                   unlabelled=Path({str(folder)!r}), progress=progress)
+    """)
+    killed = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[3],
+        env=os.environ | {"PYTHONPATH": "."},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (tmp_path / "weights.safetensors").exists()
+    seen: list[TrainingProgress] = []
+    weights = train(folder, tmp_path, TINY, unlabelled=folder, resume=True, progress=seen.append)
+    assert seen[0].epoch == 2
+    assert same_weights(weights, trained / "weights.safetensors")
+    curve = json.loads((tmp_path / METRICS).read_text())["curve"]
+    assert [point["epoch"] for point in curve] == [1, 2, 3]
+
+
+def test_a_checkpoint_of_another_training_is_refused(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
+    with pytest.raises(TrainingDataError, match="other options"):
+        train(folder, tmp_path, replace(TINY, margin=0.2), unlabelled=folder, resume=True)
+
+
+def test_checking_leaves_the_network_in_training_mode_and_unchanged() -> None:
+    """Checked in training mode, a network would answer by its batch and move its averages."""
+    network = EmbeddingNetwork(TINY.shape)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    pictures = np.random.default_rng(0).integers(0, 256, (7, 32, 32, 3)).astype(np.uint8)
+    all_together = embedded(network, pictures, 32)
+    alone = np.concatenate([embedded(network, picture[None], 32) for picture in pictures])
+    assert np.allclose(all_together, alone, atol=1e-5)
+    assert network.training
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def labelled() -> LabelledPictures:
+    rng = np.random.default_rng(1)
+    return LabelledPictures(
+        rng.integers(0, 256, (24, 32, 32, 3)).astype(np.uint8),
+        np.repeat(np.arange(6), 4),
+        tuple("abcdef"),
+    )
+
+
+def test_a_step_starts_from_fresh_gradients() -> None:
+    """What an earlier step left behind must not move the weights."""
+    clean, soiled = _Run(TINY, labelled(), None), _Run(TINY, labelled(), None)
+    for parameter in soiled.network.parameters():
+        parameter.grad = torch.full_like(parameter, 100.0)
+    assert clean.take_step() == soiled.take_step()
+    for one, other in zip(clean.network.parameters(), soiled.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_learning_tells_characters_apart_that_it_has_not_seen(folder: Path) -> None:
+    everything = load_labelled(folder, 32)
+    known, unseen = everything.only(np.arange(6)), everything.only(np.array([6, 7]))
+    run = _Run(replace(TINY, epochs=60, rate=3e-3), known, None)
+    losses = [run.take_step() for _ in range(120)]
+    assert np.mean(losses[-20:]) < 0.8 * np.mean(losses[:20])
+    found = retrieval(embedded(run.average, unseen.pixels, 24), unseen.labels)
+    assert found.precision_at_1 > 0.8
