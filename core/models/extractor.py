@@ -1,0 +1,213 @@
+"""The project's own extractor: one network for faces, one for whole pictures.
+
+A folder holds all of it: ``extractor.json`` (shapes, sides, margin, thresholds) and the weights
+of both networks as safetensors. Nothing in it can run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from core.face import Pixels, Vectors, crop, widened_square
+from core.models import ModelError
+from core.models.backbones import EmbeddingNetwork, NetworkShape
+
+CONFIGURATION = "extractor.json"
+FACE_WEIGHTS = "face.safetensors"
+PICTURE_WEIGHTS = "picture.safetensors"
+
+
+class NetworkConfiguration(BaseModel):
+    """One network of an extractor, as its JSON file describes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    dimensions: int = Field(gt=0)
+    colour_channels: int = Field(ge=0)
+    colour_cells: int = Field(gt=0)
+    side: int = Field(ge=16, le=1024)
+    mirrored: bool
+
+    def shape(self) -> NetworkShape:
+        """What `EmbeddingNetwork` is built from."""
+        return NetworkShape(
+            self.widths, self.depths, self.dimensions, self.colour_channels, self.colour_cells
+        )
+
+
+class ExtractorConfiguration(BaseModel):
+    """``extractor.json``.
+
+    Attributes:
+        margin: A face's box is widened by this share of its longer side on every side.
+        weights_of_both: Shares of the face's and of the picture's cosine in the look `both`.
+        same_character_threshold: Face cosine from which two faces count as one character.
+        false_accepts: Share of pairs of different characters at or above that threshold, on the
+            characters that the threshold was chosen on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int = Field(ge=1, le=1)
+    face: NetworkConfiguration
+    picture: NetworkConfiguration
+    margin: float = Field(ge=0, le=2)
+    weights_of_both: tuple[float, float]
+    same_character_threshold: float = Field(ge=-1, le=1)
+    false_accepts: float = Field(ge=0, le=1)
+
+
+class FamiliarExtractor:
+    """Both networks with their preprocessing, on one torch device. See `core.models.Extractor`.
+
+    Attributes:
+        margin: A face's box is widened by this share of its longer side on every side.
+        same_character_threshold: Face cosine from which two faces count as one character.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sha256: str,
+        configuration: ExtractorConfiguration,
+        face: EmbeddingNetwork,
+        picture: EmbeddingNetwork,
+        *,
+        device: str = "cpu",
+    ) -> None:
+        self.name = name
+        self.sha256 = sha256
+        self.face_dimensions = configuration.face.dimensions
+        self.picture_dimensions = configuration.picture.dimensions
+        self.weights_of_both = configuration.weights_of_both
+        self.margin = configuration.margin
+        self.same_character_threshold = configuration.same_character_threshold
+        self.face_side = configuration.face.side
+        self.picture_side = configuration.picture.side
+        self._mirrored = (configuration.face.mirrored, configuration.picture.mirrored)
+        self._device = torch.device(device)
+        self._face = face.eval().to(self._device).to(memory_format=torch.channels_last)
+        self._picture = picture.eval().to(self._device).to(memory_format=torch.channels_last)
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> FamiliarExtractor:
+        """Read an extractor's folder.
+
+        Raises:
+            ModelError: A file is missing, damaged or belongs to another network.
+        """
+        digest = hashlib.sha256()
+        for name in (CONFIGURATION, FACE_WEIGHTS, PICTURE_WEIGHTS):
+            try:
+                digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+            except OSError as error:
+                raise ModelError(
+                    f"The extractor in {folder} lacks {name} ({error.strerror}); put the folder"
+                    " back as it was shipped, or train it with `familiar train extractor`."
+                ) from error
+        try:
+            configuration = ExtractorConfiguration.model_validate_json(
+                (folder / CONFIGURATION).read_bytes()
+            )
+        except ValidationError as error:
+            raise ModelError(
+                f"{folder / CONFIGURATION} is damaged or of another version: "
+                f"{error.error_count()} of its values are not usable."
+            ) from error
+        return cls(
+            folder.name,
+            digest.hexdigest(),
+            configuration,
+            _load_network(folder / FACE_WEIGHTS, configuration.face),
+            _load_network(folder / PICTURE_WEIGHTS, configuration.picture),
+            device=device,
+        )
+
+    def prepare_face(self, pixels: Pixels, box: tuple[float, float, float, float] | None) -> Pixels:
+        """The square that the face network sees, ``(face_side, face_side, 3)``.
+
+        Args:
+            pixels: ``(height, width, 3)``.
+            box: The face in pixels of the picture; None where the picture is a face crop
+                already: then the whole of it is seen, made square by repeating its edges.
+        """
+        square = whole_square(pixels) if box is None else widened_square(box, self.margin)
+        return resized(crop(pixels, square), self.face_side)
+
+    def prepare_picture(self, pixels: Pixels) -> Pixels:
+        """The whole picture, squeezed into ``(picture_side, picture_side, 3)``."""
+        return resized(pixels, self.picture_side)
+
+    def embed_faces(self, faces: Pixels) -> Vectors:
+        """``(n, face_side, face_side, 3)`` -> ``(n, face_dimensions)`` of unit length."""
+        return self._embed(self._face, faces, self._mirrored[0], self.face_dimensions)
+
+    def embed_pictures(self, pictures: Pixels) -> Vectors:
+        """``(n, picture_side, picture_side, 3)`` -> ``(n, picture_dimensions)``."""
+        return self._embed(self._picture, pictures, self._mirrored[1], self.picture_dimensions)
+
+    def _embed(
+        self, network: EmbeddingNetwork, pixels: Pixels, mirrored: bool, dimensions: int
+    ) -> Vectors:
+        if not len(pixels):
+            return np.empty((0, dimensions), np.float32)
+        with torch.inference_mode():
+            values = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)
+            values = values.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+            if mirrored:
+                # A drawing and its mirror image show the same character: the mean of both
+                # vectors depends less on which way the face looks.
+                values = torch.cat([values, values.flip(3)])
+            vectors = network(values.contiguous(memory_format=torch.channels_last))
+            if mirrored:
+                vectors = vectors[: len(pixels)] + vectors[len(pixels) :]
+            vectors = torch.nn.functional.normalize(vectors.float(), dim=1)
+            return np.asarray(vectors.cpu().numpy(), np.float32)
+
+
+def _load_network(path: Path, configuration: NetworkConfiguration) -> EmbeddingNetwork:
+    network = EmbeddingNetwork(configuration.shape())
+    try:
+        weights = {name: value.float() for name, value in load_file(path).items()}
+        counted = {
+            name: value
+            for name, value in network.state_dict().items()
+            if not value.dtype.is_floating_point  # how many batches a norm has seen: not stored
+        }
+        network.load_state_dict(weights | counted)
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelError(
+            f"{path} is damaged or belongs to another network; put the file back as it was"
+            " shipped, or train it with `familiar train extractor`."
+        ) from error
+    return network
+
+
+def whole_square(pixels: Pixels) -> tuple[int, int, int, int]:
+    """The square around a whole picture, ``(x0, y0, x1, y1)``; its shorter side reaches out."""
+    height, width = pixels.shape[:2]
+    longest = max(height, width)
+    left, top = (width - longest) // 2, (height - longest) // 2
+    return left, top, left + longest, top + longest
+
+
+def resized(pixels: Pixels, side: int) -> Pixels:
+    """A picture of any size as ``(side, side, 3)``."""
+    height, width = pixels.shape[:2]
+    if (height, width) == (side, side):
+        return np.ascontiguousarray(pixels)
+    # INTER_AREA averages what falls into a pixel, without which small pictures of large ones
+    # shimmer; for enlarging it would give blocks.
+    how = cv2.INTER_AREA if height >= side and width >= side else cv2.INTER_LINEAR
+    changed = cv2.resize(np.ascontiguousarray(pixels), (side, side), interpolation=how)
+    return np.asarray(changed, np.uint8)

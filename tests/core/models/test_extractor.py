@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.models import ModelError, load_extractor
+from core.models.extractor import CONFIGURATION, FACE_WEIGHTS, PICTURE_WEIGHTS, FamiliarExtractor
+
+SHIPPED = Path(__file__).parents[3] / "core" / "models" / "familiar-character"
+
+
+@pytest.fixture(scope="module")
+def extractor() -> FamiliarExtractor:
+    loaded = load_extractor("familiar-character")
+    assert isinstance(loaded, FamiliarExtractor)
+    return loaded
+
+
+def drawn_faces(side: int, count: int = 5) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    rows, columns = np.mgrid[:side, :side]
+    faces = np.empty((count, side, side, 3), np.uint8)
+    for face in faces:
+        face[:] = rng.integers(0, 256, 3)
+        radius = side * rng.uniform(0.25, 0.4)
+        disc = (rows - side / 2) ** 2 + (columns - side / 2) ** 2 < radius**2
+        face[disc] = rng.integers(0, 256, 3)
+    return faces
+
+
+def test_vectors_are_compact_and_of_unit_length(extractor: FamiliarExtractor) -> None:
+    faces = extractor.embed_faces(drawn_faces(extractor.face_side))
+    pictures = extractor.embed_pictures(drawn_faces(extractor.picture_side))
+    assert faces.shape == (5, extractor.face_dimensions)
+    assert pictures.shape == (5, extractor.picture_dimensions)
+    assert extractor.face_dimensions == 128
+    assert 64 <= extractor.picture_dimensions <= 128
+    for vectors in (faces, pictures):
+        assert vectors.dtype == np.float32
+        assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+        assert np.ptp(vectors, axis=0).max() > 0.05  # different pictures, different vectors
+
+
+def test_nothing_in_nothing_out(extractor: FamiliarExtractor) -> None:
+    side = extractor.face_side
+    assert extractor.embed_faces(np.empty((0, side, side, 3), np.uint8)).shape == (0, 128)
+    side = extractor.picture_side
+    empty = extractor.embed_pictures(np.empty((0, side, side, 3), np.uint8))
+    assert empty.shape == (0, extractor.picture_dimensions)
+
+
+def test_a_vector_does_not_depend_on_its_company(extractor: FamiliarExtractor) -> None:
+    faces = drawn_faces(extractor.face_side)
+    together = extractor.embed_faces(faces)
+    alone = np.concatenate([extractor.embed_faces(face[None]) for face in faces])
+    assert np.allclose(together, alone, atol=1e-4)
+
+
+def test_a_face_and_its_mirror_image_are_the_same(extractor: FamiliarExtractor) -> None:
+    face = drawn_faces(extractor.face_side)[:1].copy()
+    face[:, :, : extractor.face_side // 3] = (20, 30, 200)
+    one, other = extractor.embed_faces(np.concatenate([face, face[:, :, ::-1]]))
+    assert float(one @ other) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_face_is_seen_with_its_hair(extractor: FamiliarExtractor) -> None:
+    """The box is brow to chin; the margin around it belongs to the extractor."""
+    picture = np.zeros((300, 400, 3), np.uint8)
+    picture[100:200, 150:250] = 255  # the box
+    seen = extractor.prepare_face(picture, (150, 100, 250, 200))
+    assert seen.shape == (extractor.face_side, extractor.face_side, 3)
+    share = (seen[:, :, 0] > 127).mean()
+    assert share == pytest.approx(1 / (1 + 2 * extractor.margin) ** 2, rel=0.08)
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (40, 90), (90, 40), (1, 1), (7, 500), (1200, 800)])
+def test_pictures_of_any_shape_are_prepared(
+    extractor: FamiliarExtractor, shape: tuple[int, int]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    face, picture = extractor.prepare_face(pixels, None), extractor.prepare_picture(pixels)
+    assert face.shape == (extractor.face_side, extractor.face_side, 3)
+    assert picture.shape == (extractor.picture_side, extractor.picture_side, 3)
+    assert face.dtype == picture.dtype == np.uint8
+    beyond = extractor.prepare_face(pixels, (-5.0, -5.0, shape[1] + 9.0, shape[0] + 9.0))
+    assert beyond.shape == face.shape
+
+
+def test_several_threads_get_what_one_gets(extractor: FamiliarExtractor) -> None:
+    faces = drawn_faces(extractor.face_side)
+    alone = extractor.embed_faces(faces)
+    found: list[np.ndarray] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(extractor.embed_faces(faces)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert all(np.allclose(vectors, alone, atol=1e-4) for vectors in found)
+
+
+def test_the_name_of_the_weights_follows_every_file(tmp_path: Path) -> None:
+    copy = shutil.copytree(SHIPPED, tmp_path / "copy")
+    first = FamiliarExtractor.load(copy).sha256
+    assert first == FamiliarExtractor.load(SHIPPED).sha256
+    assert len(first) == 64
+    text = (copy / CONFIGURATION).read_text()
+    (copy / CONFIGURATION).write_text(text + " ")
+    assert FamiliarExtractor.load(copy).sha256 != first
+
+
+@pytest.mark.parametrize("name", [CONFIGURATION, FACE_WEIGHTS, PICTURE_WEIGHTS])
+@pytest.mark.parametrize("damage", ["missing", "cut", "other"])
+def test_a_missing_or_damaged_file_is_named(tmp_path: Path, name: str, damage: str) -> None:
+    copy = shutil.copytree(SHIPPED, tmp_path / "copy")
+    if damage == "missing":
+        (copy / name).unlink()
+    elif damage == "cut":
+        data = (copy / name).read_bytes()
+        (copy / name).write_bytes(data[: len(data) // 2])
+    else:
+        (copy / name).write_bytes(b"{}")
+    with pytest.raises(ModelError, match=name):
+        FamiliarExtractor.load(copy)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    copy = shutil.copytree(SHIPPED, tmp_path / "copy")
+    shutil.copy(copy / PICTURE_WEIGHTS, copy / FACE_WEIGHTS)
+    with pytest.raises(ModelError, match="another network"):
+        FamiliarExtractor.load(copy)
