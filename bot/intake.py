@@ -1,8 +1,10 @@
 """From a platform's event to a job in the queue; the same for every platform.
 
 A bot asks in this order: `Intake.first_sight` of the event, then its placeholder, then
-`Intake.similar` or `Intake.reindex`, then `Intake.worker_alive` to warn where nobody is at work.
-Redis is spoken to on threads, so a slow or dead server never holds up the bot's event loop.
+`Intake.worker_alive`, to say in the placeholder that nobody is at work, and last `Intake.similar`
+or `Intake.reindex`: once a job is in the queue its placeholder belongs to the worker alone, so a
+warning can never overwrite an answer. Redis is spoken to on threads, so a slow or dead server
+never holds up the bot's event loop.
 """
 
 from __future__ import annotations

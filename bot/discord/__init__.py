@@ -1,0 +1,1 @@
+"""The Discord bot: slash commands, a context menu and mentions. One feature a file."""
