@@ -15,9 +15,13 @@ REINDEX_TASK: Final = "familiar.reindex"
 WORKER_HEARTBEAT_KEY: Final = "familiar:worker"
 """Exists in Redis while any worker lives: each sets it again every few seconds."""
 
-VISIBILITY_SECONDS: Final = 30
-"""A job whose worker was killed is handed out again after this time. A job that merely takes
-longer is handed out again too, which is why every task claims its job before it works."""
+UNACKED_INDEX_KEY: Final = "unacked_index"
+"""Kombu's sorted set of the jobs that workers have taken, by the time they last showed it."""
+
+VISIBILITY_SECONDS: Final = 20
+"""A job is handed out again when its worker has not shown itself for so long. `worker.claim`
+renews every running job far more often, so this bounds the wait after a killed worker and not
+the length of a job."""
 
 
 def broker_url(redis_url: str) -> str:
@@ -31,15 +35,23 @@ def create_app(redis_url: str) -> Celery:
     Args:
         redis_url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py takes it.
     """
-    app = Celery("familiar", broker=broker_url(redis_url))
+    app = Celery("familiar", broker=broker_url(redis_url), set_as_current=False)
     app.conf.update(
         accept_content=["json"],
+        broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
         broker_transport_options={
             "visibility_timeout": VISIBILITY_SECONDS,
-            # Kombu looks for jobs to restore every `interval` polls, each ten seconds apart
-            # under load; its defaults make a killed worker's job wait for over a minute.
+            # Kombu looks for jobs of dead workers every `interval * throttle` seconds. Its
+            # defaults make that 100 s, whatever the visibility timeout is.
             "unacked_restore_interval": 2,
+            "unacked_restore_throttle": 1,
+            # Held while it looks. A worker killed just then would keep all others from looking
+            # for the default of five minutes.
+            "unacked_mutex_expire": 5,
+            "unacked_index_key": UNACKED_INDEX_KEY,
+            # People before building.
+            "queue_order_strategy": "priority",
             "socket_connect_timeout": 2,
             "socket_timeout": 10,
             "max_retries": 1,
@@ -53,8 +65,13 @@ def create_app(redis_url: str) -> Celery:
         task_reject_on_worker_lost=True,
         task_routes={SIMILAR_TASK: LOOK_QUEUE, REINDEX_TASK: INDEX_QUEUE},
         task_serializer="json",
+        # A lowered count leaves a job that Redis has already handed over lying in the socket,
+        # where a killed worker loses it.
+        worker_enable_prefetch_count_reduction=False,
+        worker_enable_remote_control=False,
         worker_hijack_root_logger=False,
         worker_prefetch_multiplier=1,
+        worker_redirect_stdouts=False,
         worker_send_task_events=False,
         worker_soft_shutdown_timeout=10.0,
     )

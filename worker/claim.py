@@ -1,0 +1,215 @@
+"""Exactly one answer to a job, however often the queue hands it out.
+
+A worker claims a job before it works on it, keeps showing that it lives while it works, and
+writes down that the job is answered. A worker that dies stops showing it: its claims end first
+(`CLAIM_SECONDS`), and then the queue hands its jobs out again (`worker.app.VISIBILITY_SECONDS`),
+so whoever gets them finds them free. A job handed out again although its worker lives, because
+that worker was held up, is either found answered or found claimed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum, auto
+from typing import Final
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from worker.app import UNACKED_INDEX_KEY, VISIBILITY_SECONDS, WORKER_HEARTBEAT_KEY
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS: Final = 4.0
+CLAIM_SECONDS: Final = 15
+HEARTBEAT_SECONDS: Final = 15
+ANSWERED_SECONDS: Final = 24 * 3600
+REMEMBERED: Final = 10_000
+
+assert 3 * BEAT_SECONDS < CLAIM_SECONDS < VISIBILITY_SECONDS  # noqa: S101 - two beats may fail
+
+# KEYS: a claim, its answered key; ARGV: the claim's owner, seconds. A claim that ran out while its
+# owner was held up is taken again where nobody else has taken it since.
+_RENEW: Final = """
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then return 0 end
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return 1
+"""
+
+_RELEASE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+
+class Standing(Enum):
+    """How a job stands when a worker asks for it."""
+
+    OURS = auto()
+    ANSWERED = auto()
+    ELSEWHERE = auto()
+    """Somebody else is at work on it, or was until a few seconds ago."""
+
+
+def claim_key(job_id: str) -> str:
+    """Names the worker that is at work on a job."""
+    return f"familiar:claim:{job_id}"
+
+
+def answered_key(job_id: str) -> str:
+    """Exists for a day after a job was answered."""
+    return f"familiar:answered:{job_id}"
+
+
+class Claims:
+    """The jobs that this worker has claimed, kept alive by a thread of its own.
+
+    The thread also writes the worker's heartbeat. It shares nothing with the work but the
+    interpreter, so it beats while every other thread computes.
+    """
+
+    def __init__(self, redis: Redis, *, beat_seconds: float = BEAT_SECONDS) -> None:
+        self._redis = redis
+        self._beat_seconds = beat_seconds
+        self._owner = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self._lock = threading.Lock()
+        self._beating = threading.Lock()
+        self._held: set[str] = set()
+        self._messages: dict[str, int] = {}
+        self._answered: OrderedDict[str, None] = OrderedDict()
+        self._renew = redis.register_script(_RENEW)
+        self._release = redis.register_script(_RELEASE)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._redis_was_there = True
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more, and take back the heartbeat so that bots know at once."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        try:
+            self._release(keys=[WORKER_HEARTBEAT_KEY], args=[self._owner])
+        except RedisError as error:
+            log.warning("the heartbeat could not be taken back: %s", error)
+
+    @contextmanager
+    def attending(self, message: str) -> Iterator[None]:
+        """Keep the queue from handing out again the message with this delivery tag."""
+        with self._lock:
+            self._messages[message] = self._messages.get(message, 0) + 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._messages[message] -= 1
+                if not self._messages[message]:
+                    del self._messages[message]
+
+    def take(self, job_id: str) -> Standing:
+        """Claim a job.
+
+        Raises:
+            RedisError: Redis cannot be reached.
+        """
+        with self._lock:
+            if job_id in self._answered:
+                return Standing.ANSWERED
+        claimed = self._redis.set(claim_key(job_id), self._owner, nx=True, ex=CLAIM_SECONDS)
+        # Asked after claiming: an answer given before the claim is never overlooked.
+        if self._redis.exists(answered_key(job_id)):
+            if claimed:
+                self.release(job_id)
+            return Standing.ANSWERED
+        if not claimed:
+            return Standing.ELSEWHERE
+        with self._lock:
+            self._held.add(job_id)
+        return Standing.OURS
+
+    def holds(self, job_id: str) -> bool:
+        """Whether the claim is still this worker's, as far as the last beat could tell."""
+        with self._lock:
+            return job_id in self._held
+
+    def answered(self, job_id: str) -> None:
+        """Write down that the job needs no answer any more, and let go of it.
+
+        Where Redis cannot be reached, this worker remembers it for itself.
+        """
+        with self._lock:
+            self._answered[job_id] = None
+            while len(self._answered) > REMEMBERED:
+                self._answered.popitem(last=False)
+        try:
+            self._redis.set(answered_key(job_id), 1, ex=ANSWERED_SECONDS)
+        except RedisError as error:
+            log.warning("%s: could not be written down as answered: %s", job_id, error)
+        self.release(job_id)
+
+    def release(self, job_id: str) -> None:
+        """Let go of a job, answered or not."""
+        with self._lock:
+            self._held.discard(job_id)
+        try:
+            # A beat on its way would renew the claim just after it was let go.
+            with self._beating:
+                self._release(keys=[claim_key(job_id)], args=[self._owner])
+        except RedisError as error:
+            log.warning("%s: its claim runs out by itself: %s", job_id, error)
+
+    def _run(self) -> None:
+        while True:
+            self.beat()
+            if self._stopping.wait(self._beat_seconds):
+                return
+
+    def beat(self) -> None:
+        """Show once that this worker lives and what it is at work on. Never raises."""
+        with self._beating:
+            with self._lock:
+                held = sorted(self._held)
+                messages = sorted(self._messages)
+            try:
+                lost = self._show(held, messages)
+            except RedisError as error:
+                if self._redis_was_there:
+                    log.warning("Redis cannot be reached: %s", error)
+                self._redis_was_there = False
+                return
+        if not self._redis_was_there:
+            log.info("Redis is back")
+        self._redis_was_there = True
+        with self._lock:
+            self._held.difference_update(lost)
+        for job_id in lost:
+            log.warning("%s: another worker has taken over", job_id)
+
+    def _show(self, held: list[str], messages: list[str]) -> list[str]:
+        """Send one beat; the jobs among `held` that are not this worker's any more."""
+        with self._redis.pipeline(transaction=False) as steps:
+            steps.set(WORKER_HEARTBEAT_KEY, self._owner, ex=HEARTBEAT_SECONDS)
+            if messages:
+                # Only those still there: a message that was acknowledged stays gone.
+                steps.zadd(UNACKED_INDEX_KEY, dict.fromkeys(messages, time.time()), xx=True)
+            for job_id in held:
+                self._renew(
+                    keys=[claim_key(job_id), answered_key(job_id)],
+                    args=[self._owner, CLAIM_SECONDS],
+                    client=steps,
+                )
+            kept = steps.execute()[1 + bool(messages) :]
+        return [job_id for job_id, still in zip(held, kept, strict=True) if not still]
