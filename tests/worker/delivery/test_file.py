@@ -1,0 +1,71 @@
+"""Answers as files."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from core.job import FileDestination
+from worker.delivery import DeliveryFailed
+from worker.delivery.file import (
+    FileDelivery,
+    FileState,
+    answer_file,
+    answers_folder,
+    read_answer,
+)
+
+SOON = time.time() + 60
+
+
+def delivery(data: Path, job_id: str = "terminal-1") -> FileDelivery:
+    return FileDelivery(FileDestination(), data, job_id)
+
+
+def test_each_call_replaces_what_the_file_said_before(tmp_path: Path) -> None:
+    assert read_answer(tmp_path, "terminal-1") is None
+    answer = delivery(tmp_path)
+    answer.working()
+    begun = read_answer(tmp_path, "terminal-1")
+    assert begun is not None
+    assert begun.state is FileState.WORKING
+    answer.say("3 of 4 pictures...", deadline=SOON)
+    said = read_answer(tmp_path, "terminal-1")
+    assert said is not None
+    assert (said.state, said.sentence) == (FileState.SAID, "3 of 4 pictures...")
+    answer.answer(b"\xff\xd8 a picture", "1. Aoi 93%", deadline=SOON)
+    answered = read_answer(tmp_path, "terminal-1")
+    assert answered is not None
+    assert answered.state is FileState.ANSWERED
+    assert answered.caption == "1. Aoi 93%"
+    assert answered.sentence is None
+    assert answered.collage == "terminal-1.jpg"
+    assert (answers_folder(tmp_path) / answered.collage).read_bytes() == b"\xff\xd8 a picture"
+
+
+def test_an_answer_given_twice_is_one_answer(tmp_path: Path) -> None:
+    for _ in range(2):
+        delivery(tmp_path).answer(b"\x89PNG...", "1. Aoi 93%", deadline=SOON)
+    names = sorted(path.name for path in answers_folder(tmp_path).iterdir())
+    assert names == ["terminal-1.json", "terminal-1.png"], "and nothing partial is left"
+
+
+def test_answers_older_than_a_day_are_removed(tmp_path: Path) -> None:
+    delivery(tmp_path, "old").answer(b"...", "", deadline=SOON)
+    delivery(tmp_path, "recent").answer(b"...", "", deadline=SOON)
+    for path in answers_folder(tmp_path).glob("old.*"):
+        os.utime(path, (time.time() - 25 * 3600,) * 2)
+    delivery(tmp_path, "new").working()
+    names = {path.stem for path in answers_folder(tmp_path).iterdir()}
+    assert names == {"recent", "new"}
+
+
+def test_a_folder_that_cannot_be_written_is_a_failed_delivery(tmp_path: Path) -> None:
+    answers_folder(tmp_path).write_text("a file where the folder should be")
+    with pytest.raises(DeliveryFailed) as failure:
+        delivery(tmp_path).working()
+    assert failure.value.final
+    assert not answer_file(tmp_path, "terminal-1").exists()
