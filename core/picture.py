@@ -186,3 +186,40 @@ def read_bytes(path: Path, limits: Limits = DEFAULT_LIMITS) -> bytes:
             limit=f"{limits.file_bytes / 2**20:.0f}",
         )
     return data
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """A picture decoded smaller than it is, for showing.
+
+    Attributes:
+        image: RGB, orientation applied, transparency on white, no metadata.
+        scale: Pixels of `image` for each pixel of the picture, 0..1.
+    """
+
+    image: Image.Image
+    scale: float
+
+
+def read_reduced(path: Path, side: int, limits: Limits = DEFAULT_LIMITS) -> Reduced:
+    """Decode a picture file of one's own only as large as it will be shown.
+
+    JPEG decodes at an eighth, a quarter or half of its size in a fraction of the time.
+
+    Args:
+        path: The file.
+        side: The shorter side keeps at least so many pixels, where the picture has them.
+        limits: As for `read`.
+
+    Raises:
+        UnreadablePicture: As `read`.
+    """
+    image = _open(read_bytes(path, limits), limits)
+    try:
+        full = image.width
+        image.draft("RGB", (side, side))
+        scale = image.width / full
+        image.load()
+        return Reduced(_rgb(ImageOps.exif_transpose(image)), scale)
+    except _DECODING_ERRORS as error:
+        raise UnreadablePicture("picture_damaged") from error

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from core.face import Face
-from core.job import Look
+import numpy as np
+from numpy.typing import NDArray
+
+from core.embed import above_threshold, embed_faces
+from core.face import Face, Vectors, largest
+from core.index import Index
+from core.job import DEFAULT_COUNT, Look
+from core.models import Detector, Extractor
 from core.picture import Picture
+from core.rows import Query
+from core.steps import Steps
+
+MAX_ROWS: Final = 3
+"""Faces of one picture that are answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +54,8 @@ class Answer:
     Attributes:
         picture: The picture asked about.
         look: The look asked for.
-        face_count: Faces found in the picture, of which the three largest have rows.
+        face_count: Faces found in the picture, of which the three largest have rows. Under
+            `feel` nobody looks for faces, and it is 0.
         rows: A row a face; one row without a face where none was found or the look is `feel`.
     """
 
@@ -55,3 +68,102 @@ class Answer:
     def fell_back(self) -> bool:
         """Faces were asked for, none was found, and the whole picture answers instead."""
         return self.look is not Look.FEEL and self.face_count == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A picture as the models see it, ready to be searched for.
+
+    Attributes:
+        picture: The picture itself.
+        look: The look that it was embedded for.
+        face_count: Faces at or above the detector's threshold.
+        faces: The largest of them.
+        face_vectors: ``(len(faces), face_dimensions)``.
+        picture_vector: ``(picture_dimensions,)``; None where neither the look nor a missing face
+            asks for it.
+    """
+
+    picture: Picture
+    look: Look
+    face_count: int
+    faces: tuple[Face, ...]
+    face_vectors: Vectors
+    picture_vector: NDArray[np.float32] | None
+
+
+class Searcher:
+    """Answers pictures out of one index. Safe to use from several threads.
+
+    The models may be any objects with their protocols, such as ones that gather the requests of
+    several threads into one batch.
+    """
+
+    def __init__(self, detector: Detector, extractor: Extractor, index: Index) -> None:
+        self._detector = detector
+        self._extractor = extractor
+        self._index = index
+
+    def search(
+        self,
+        picture: Picture,
+        look: Look = Look.BOTH,
+        count: int = DEFAULT_COUNT,
+        steps: Steps | None = None,
+    ) -> Answer:
+        """The `count` nearest pictures of the gallery for each of the largest faces.
+
+        Args:
+            picture: The picture asked about; the gallery's own copy of it never answers.
+            look: What *similar* means.
+            count: Matches a row, at least 1; fewer come back from a smaller gallery.
+            steps: Gains the times of ``detect``, ``embed`` and ``search``.
+        """
+        steps = steps or Steps()
+        return self.find(self.see(picture, look, steps), count, steps)
+
+    def see(self, picture: Picture, look: Look, steps: Steps | None = None) -> Seen:
+        """Detect and embed: the part that needs the models."""
+        steps = steps or Steps()
+        faces: tuple[Face, ...] = ()
+        if look is not Look.FEEL:
+            with steps.measure("detect"):
+                faces = above_threshold(self._detector)(self._detector.detect([picture.pixels])[0])
+        asked = largest(faces, MAX_ROWS)
+        with steps.measure("embed"):
+            face_vectors = embed_faces(self._extractor, [picture.pixels], [asked])[0]
+            picture_vector = None
+            if look is not Look.CHARACTER or not asked:
+                prepared = self._extractor.prepare_picture(picture.pixels)
+                picture_vector = self._extractor.embed_pictures(prepared[None])[0]
+        return Seen(picture, look, len(faces), asked, face_vectors, picture_vector)
+
+    def find(self, seen: Seen, count: int, steps: Steps | None = None) -> Answer:
+        """Search the index: the part that needs no model."""
+        steps = steps or Steps()
+        faces: tuple[Face | None, ...] = seen.faces or (None,)
+        with steps.measure("search"):
+            rows = tuple(
+                Row(face, self._matches(self._query(seen, number), seen.picture.sha256, count))
+                for number, face in enumerate(faces)
+            )
+        return Answer(seen.picture, seen.look, seen.face_count, rows)
+
+    def _query(self, seen: Seen, number: int) -> Query:
+        if not seen.faces:
+            return Query(None, seen.picture_vector)
+        return Query(
+            seen.face_vectors[number], seen.picture_vector, self._extractor.weights_of_both
+        )
+
+    def _matches(self, query: Query, sha256: str, count: int) -> tuple[Match, ...]:
+        found = self._index.nearest(query, count, without=sha256)
+        return tuple(
+            Match(
+                neighbour.picture.path,
+                neighbour.picture.character,
+                neighbour.similarity,
+                neighbour.face.box if neighbour.face else None,
+            )
+            for neighbour in found
+        )

@@ -1,0 +1,171 @@
+"""A folder of pictures: which files count, and reading them ahead of the models."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+from core.picture import SUFFIXES, UnreadablePicture
+from core.problem import Problem
+
+READERS: Final = max(2, min(4, os.cpu_count() or 2))
+"""Threads that read and decode. Decoding is a small part of the work, so few keep up."""
+
+_AHEAD: Final = 48
+_PIXELS_AHEAD: Final = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFile:
+    """A file that is named like a picture. The state is from before it is read, so that a file
+    which changes meanwhile looks changed the next time.
+
+    Attributes:
+        path: Within its folder, ``/``-separated.
+        location: Where to open it.
+        size: In bytes.
+        mtime_ns: When its content was written, in nanoseconds since the epoch.
+        ctime_ns: When anything about it changed, which copying with preserved times cannot hide.
+    """
+
+    path: str
+    location: Path
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @property
+    def character(self) -> str | None:
+        """The first folder on its path; None where it lies in no folder."""
+        first, _, rest = self.path.partition("/")
+        return first if rest else None
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What a folder holds.
+
+    Attributes:
+        pictures: Sorted by path.
+        unreadable: Paths of folders and files that cannot be opened or named, and why.
+    """
+
+    pictures: tuple[PictureFile, ...]
+    unreadable: tuple[tuple[str, Problem], ...]
+
+
+def scan(root: Path) -> Folder:
+    """Find the pictures below `root`, by name and at any depth.
+
+    Left out are hidden files and folders, whatever is no regular file, links to folders (what
+    they lead to is found where it lies), and links to files outside of `root`.
+
+    Raises:
+        Problem: `root` is not a folder, or cannot be listed.
+    """
+    if not root.is_dir():
+        raise Problem("gallery_missing", path=root)
+    resolved = root.resolve()
+    pictures: list[PictureFile] = []
+    unreadable: list[tuple[str, Problem]] = []
+    waiting = [""]
+    while waiting:
+        prefix = waiting.pop()
+        try:
+            with os.scandir(resolved / prefix) as entries:
+                listed = list(entries)
+        except OSError as error:
+            if not prefix:
+                raise Problem("gallery_missing", path=root) from error
+            unreadable.append(
+                (prefix.rstrip("/"), UnreadablePicture("picture_file_unreadable", name=prefix))
+            )
+            continue
+        for entry in listed:
+            if entry.name.startswith("."):
+                continue
+            path = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(path + "/")
+            elif Path(entry.name).suffix.lower() in SUFFIXES:
+                _add_file(resolved, path, pictures, unreadable)
+    return Folder(
+        tuple(sorted(pictures, key=lambda file: file.path)),
+        tuple(sorted(unreadable, key=lambda item: item[0])),
+    )
+
+
+def _add_file(
+    root: Path,
+    path: str,
+    pictures: list[PictureFile],
+    unreadable: list[tuple[str, Problem]],
+) -> None:
+    location = root / path
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        printable = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        unreadable.append((printable, UnreadablePicture("picture_name_not_utf8")))
+        return
+    try:
+        if location.is_symlink() and not location.resolve().is_relative_to(root):
+            return
+        status = location.stat()
+    except OSError:
+        problem = UnreadablePicture("picture_file_unreadable", name=location.name)
+        unreadable.append((path, problem))
+        return
+    if stat.S_ISREG(status.st_mode):
+        pictures.append(
+            PictureFile(path, location, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        )
+
+
+class HoldsPixels(Protocol):
+    """What `read_ahead` has to know of a result to bound the memory of those not yet taken."""
+
+    @property
+    def pixel_count(self) -> int:
+        """Pixels held; 0 where none."""
+        ...
+
+
+_Result = TypeVar("_Result", bound=HoldsPixels)
+
+
+def read_ahead(
+    files: Iterable[PictureFile], read: Callable[[PictureFile], _Result]
+) -> Iterator[_Result]:
+    """Call `read` on every file in threads, a few files ahead of the taker, and keep the order.
+
+    What waits to be taken is bounded in number and in pixels: a gallery of 50-megapixel scans
+    must not fill the memory.
+    """
+    remaining = iter(files)
+    waiting: deque[Future[_Result]] = deque()
+    with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
+        try:
+            while True:
+                while len(waiting) < _AHEAD and _room_for_more(waiting):
+                    file = next(remaining, None)
+                    if file is None:
+                        break
+                    waiting.append(pool.submit(read, file))
+                if not waiting:
+                    return
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _room_for_more(waiting: deque[Future[_Result]]) -> bool:
+    done = (future for future in waiting if future.done() and future.exception() is None)
+    return sum(future.result().pixel_count for future in done) < _PIXELS_AHEAD

@@ -1,0 +1,528 @@
+"""A gallery's catalogue: its pictures, faces and vectors, each under the hash of its content.
+
+The catalogue is an SQLite file that only a build uses. Whatever is known of a content under a
+model is never computed again, so that building again costs what changed: a renamed or copied file
+costs nothing, a touched one is read once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.embed import BATCH, Embedded, Progress, above_threshold, embed_batch
+from core.face import Face, Pixels, Vectors
+from core.folder import Folder, PictureFile, read_ahead, scan
+from core.index import EXACT_BELOW, build_lock, pictures_in_use, publish
+from core.models import Detector, Extractor
+from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, decode, read_bytes
+from core.problem import Problem
+from core.rows import Contents, IndexedFace, IndexedPicture
+from core.texts import FALLBACK, say
+
+_SCHEMA_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE files (
+    path TEXT PRIMARY KEY,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL,
+    sha256 TEXT,
+    problem TEXT
+) WITHOUT ROWID;
+CREATE TABLE pictures (
+    sha256 TEXT PRIMARY KEY,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE detections (
+    sha256 TEXT NOT NULL REFERENCES pictures ON DELETE CASCADE,
+    detector TEXT NOT NULL,
+    PRIMARY KEY (sha256, detector)
+) WITHOUT ROWID;
+CREATE TABLE faces (
+    sha256 TEXT NOT NULL,
+    detector TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    x0 REAL NOT NULL,
+    y0 REAL NOT NULL,
+    x1 REAL NOT NULL,
+    y1 REAL NOT NULL,
+    score REAL NOT NULL,
+    PRIMARY KEY (sha256, detector, number),
+    FOREIGN KEY (sha256, detector) REFERENCES detections ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE face_vectors (
+    sha256 TEXT NOT NULL,
+    detector TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    extractor TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    PRIMARY KEY (sha256, detector, number, extractor),
+    FOREIGN KEY (sha256, detector, number) REFERENCES faces ON DELETE CASCADE
+) WITHOUT ROWID;
+CREATE TABLE picture_vectors (
+    sha256 TEXT NOT NULL REFERENCES pictures ON DELETE CASCADE,
+    extractor TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    PRIMARY KEY (sha256, extractor)
+) WITHOUT ROWID;
+CREATE TABLE gallery (location TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        version: The index version now in use.
+        pictures: In it.
+        faces: In it.
+        added: Paths of pictures that the version before did not have, by content.
+        removed: Paths of pictures that only the version before had, by content.
+        embedded: Pictures that had to go through the models.
+        unreadable: Path and reason of each file left out, in the language asked for.
+        without_face: Pictures in which no face was found; they answer by the whole picture.
+    """
+
+    version: str
+    pictures: int
+    faces: int
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    embedded: int
+    unreadable: tuple[tuple[str, str], ...]
+    without_face: int
+
+
+def build_index(
+    gallery: Path,
+    data: Path,
+    detector: Detector,
+    extractor: Extractor,
+    progress: Progress | None = None,
+    *,
+    language: str = FALLBACK,
+    limits: Limits = DEFAULT_LIMITS,
+    exact_below: int = EXACT_BELOW,
+) -> BuildReport:
+    """Bring the index in line with the gallery and publish it; only what changed is embedded.
+
+    A build that fails or is killed leaves the version in use as it is, and the next one goes on
+    where it stopped.
+
+    Args:
+        gallery: Folder of ``<character>/<picture>``, only ever read.
+        data: Folder for the catalogue and the versions.
+        detector: Finds the faces.
+        extractor: Makes the vectors.
+        progress: Called with the pictures done and the pictures in all.
+        language: Of the reasons in the report.
+        limits: What a gallery picture may be at most.
+        exact_below: Fewer rows than this are searched without Annoy.
+
+    Raises:
+        Problem: The gallery is missing, empty or wholly unreadable, or another build is running.
+        ModelError: A model does not give what it promises.
+    """
+    folder = scan(gallery)
+    if not folder.pictures and not folder.unreadable:
+        raise Problem("gallery_empty", path=gallery)
+    with build_lock(data), Catalogue.open(data / "catalogue.sqlite") as catalogue:
+        catalogue.set_gallery(gallery)
+        build = _Build(catalogue, detector, extractor, limits, progress or (lambda *_: None))
+        build.run(folder.pictures)
+        unreadable = _reasons(folder, build.problems, language)
+        contents = catalogue.contents(folder.pictures, detector, extractor)
+        if not contents.pictures:
+            path, reason = unreadable[0]
+            raise Problem("gallery_unreadable", count=len(unreadable), path=path, reason=reason)
+        before = pictures_in_use(data)
+        version = publish(data, gallery, contents, detector, extractor, exact_below=exact_below)
+        catalogue.forget_all_but(folder.pictures)
+    return BuildReport(
+        version=version,
+        pictures=len(contents.pictures),
+        faces=len(contents.faces),
+        added=_only_in(contents.pictures, before),
+        removed=_only_in(before, contents.pictures),
+        embedded=build.embedded,
+        unreadable=unreadable,
+        without_face=len(contents.pictures) - len({face.picture for face in contents.faces}),
+    )
+
+
+def _only_in(these: Iterable[IndexedPicture], others: Iterable[IndexedPicture]) -> tuple[str, ...]:
+    """Paths of the pictures that `others` lack, by content: a picture that was moved is none."""
+    left = Counter(picture.sha256 for picture in others)
+    paths = []
+    for picture in these:
+        if left[picture.sha256]:
+            left[picture.sha256] -= 1
+        else:
+            paths.append(picture.path)
+    return tuple(paths)
+
+
+def _reasons(
+    folder: Folder, problems: dict[str, Problem], language: str
+) -> tuple[tuple[str, str], ...]:
+    everything = [*folder.unreadable, *problems.items()]
+    return tuple(
+        (path, say(f"gallery_{problem.key}", language, **problem.values))
+        for path, problem in sorted(everything, key=lambda item: item[0])
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """A picture on its way to the models; `prepared` is for the network of whole pictures."""
+
+    sha256: str
+    pixels: Pixels
+    prepared: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A file that was read. At most one of `decoded` and `problem` is given; neither where all
+    of its content is known."""
+
+    file: PictureFile
+    sha256: str | None
+    decoded: _Decoded | None = None
+    problem: Problem | None = None
+
+    @property
+    def pixel_count(self) -> int:
+        return self.decoded.pixels.size // 3 if self.decoded else 0
+
+
+class _Build:
+    """One run over a gallery.
+
+    Attributes:
+        embedded: Pictures that went through the models.
+        problems: By path, why a file cannot be used.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        detector: Detector,
+        extractor: Extractor,
+        limits: Limits,
+        progress: Progress,
+    ) -> None:
+        self._catalogue = catalogue
+        self._detector = detector
+        self._extractor = extractor
+        self._limits = limits
+        self._progress = progress
+        self._claimed = catalogue.complete(detector, extractor)
+        self._claiming = threading.Lock()
+        self.embedded = 0
+        self.problems: dict[str, Problem] = {}
+
+    def run(self, files: Sequence[PictureFile]) -> None:
+        """Bring the catalogue up to date with the files."""
+        known = self._catalogue.known_files()
+        todo = [file for file in files if not self._is_done(file, known.get(file.path))]
+        done = len(files) - len(todo)
+        self._progress(done, len(files))
+        for readings in _batches(read_ahead(todo, self._read), BATCH):
+            self._catalogue_batch(readings)
+            done += len(readings)
+            self._progress(done, len(files))
+
+    def _is_done(self, file: PictureFile, known: tuple[tuple[int, int, int], str] | None) -> bool:
+        return known is not None and known[0] == _state(file) and known[1] in self._claimed
+
+    def _read(self, file: PictureFile) -> _Reading:
+        """In a reading thread: everything up to the models."""
+        sha256 = None
+        try:
+            data = read_bytes(file.location, self._limits)
+            sha256 = hashlib.sha256(data).hexdigest()
+            with self._claiming:
+                if sha256 in self._claimed:
+                    return _Reading(file, sha256)
+            pixels = decode(data, self._limits).pixels
+        except UnreadablePicture as problem:
+            return _Reading(file, sha256, problem=problem)
+        with self._claiming:
+            if sha256 in self._claimed:  # a copy was decoded meanwhile
+                return _Reading(file, sha256)
+            self._claimed.add(sha256)
+        prepared = self._extractor.prepare_picture(pixels)
+        return _Reading(file, sha256, _Decoded(sha256, pixels, prepared))
+
+    def _catalogue_batch(self, readings: Sequence[_Reading]) -> None:
+        pixels: list[Pixels] = []
+        prepared: list[Pixels] = []
+        hashes: list[str] = []
+        for reading in readings:
+            if reading.problem is not None:
+                self.problems[reading.file.path] = reading.problem
+            if reading.decoded is not None:
+                hashes.append(reading.decoded.sha256)
+                pixels.append(reading.decoded.pixels)
+                prepared.append(reading.decoded.prepared)
+        embedded: list[Embedded] = []
+        if pixels:
+            embedded = embed_batch(
+                pixels,
+                self._detector,
+                self._extractor,
+                above_threshold(self._detector),
+                prepared,
+            )
+        self.embedded += len(embedded)
+        with self._catalogue.transaction():
+            for sha256, picture, seen in zip(hashes, pixels, embedded, strict=True):
+                self._catalogue.put(sha256, picture, seen, self._detector, self._extractor)
+            for reading in readings:
+                self._catalogue.put_file(reading.file, reading.sha256, reading.problem)
+
+
+def _state(file: PictureFile) -> tuple[int, int, int]:
+    return file.size, file.mtime_ns, file.ctime_ns
+
+
+def _batches(readings: Iterable[_Reading], size: int) -> Iterator[tuple[_Reading, ...]]:
+    iterator = iter(readings)
+    while batch := tuple(islice(iterator, size)):
+        yield batch
+
+
+class Catalogue:
+    """What is known of a gallery's pictures, in SQLite."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[Catalogue]:
+        """Open the catalogue, empty where there is none.
+
+        All of it can be computed again, so a file that is damaged, or of another form, is
+        replaced.
+        """
+        try:
+            database = _connect(path)
+        except sqlite3.DatabaseError:
+            for name in (path.name, path.name + "-wal", path.name + "-shm"):
+                path.with_name(name).unlink(missing_ok=True)
+            database = _connect(path)
+        with closing(database):
+            yield cls(database)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of what is written inside, or nothing."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+    def set_gallery(self, gallery: Path) -> None:
+        """Forget which file has which content where another gallery was catalogued before."""
+        location = str(gallery.resolve())
+        with self.transaction():
+            if self._database.execute("SELECT location FROM gallery").fetchall() != [(location,)]:
+                self._database.execute("DELETE FROM files")
+                self._database.execute("DELETE FROM gallery")
+                self._database.execute("INSERT INTO gallery VALUES (?)", (location,))
+
+    def known_files(self) -> dict[str, tuple[tuple[int, int, int], str]]:
+        """By path, the state in which a readable file was read and its content's SHA-256."""
+        lines = self._database.execute(
+            "SELECT path, size, mtime_ns, ctime_ns, sha256 FROM files "
+            "WHERE sha256 IS NOT NULL AND problem IS NULL"
+        )
+        return {path: ((size, mtime, ctime), sha256) for path, size, mtime, ctime, sha256 in lines}
+
+    def complete(self, detector: Detector, extractor: Extractor) -> set[str]:
+        """The contents for which nothing is left to compute with these models."""
+        lines = self._database.execute(
+            """
+            SELECT sha256 FROM detections JOIN picture_vectors USING (sha256)
+            WHERE detector = :detector AND extractor = :extractor AND NOT EXISTS (
+                SELECT 1 FROM faces LEFT JOIN face_vectors
+                    ON face_vectors.sha256 = faces.sha256
+                    AND face_vectors.detector = faces.detector
+                    AND face_vectors.number = faces.number
+                    AND face_vectors.extractor = :extractor
+                WHERE faces.sha256 = detections.sha256 AND faces.detector = :detector
+                    AND faces.score >= :threshold AND face_vectors.vector IS NULL
+            )
+            """,
+            {
+                "detector": detector.sha256,
+                "extractor": extractor.sha256,
+                "threshold": detector.threshold,
+            },
+        )
+        return {sha256 for (sha256,) in lines}
+
+    def put(
+        self,
+        sha256: str,
+        pixels: Pixels,
+        seen: Embedded,
+        detector: Detector,
+        extractor: Extractor,
+    ) -> None:
+        """Keep what the models saw in a picture, in place of what the same models saw before."""
+        execute = self._database.execute
+        height, width = pixels.shape[:2]
+        execute("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?)", (sha256, width, height))
+        execute(
+            "DELETE FROM detections WHERE sha256 = ? AND detector = ?", (sha256, detector.sha256)
+        )
+        execute("INSERT INTO detections VALUES (?, ?)", (sha256, detector.sha256))
+        self._database.executemany(
+            "INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (sha256, detector.sha256, number, *map(float, face.box), float(face.score))
+                for number, face in enumerate(seen.faces)
+            ),
+        )
+        numbers = {id(face): number for number, face in enumerate(seen.faces)}
+        self._database.executemany(
+            "INSERT INTO face_vectors VALUES (?, ?, ?, ?, ?)",
+            (
+                (sha256, detector.sha256, numbers[id(face)], extractor.sha256, _blob(vector))
+                for face, vector in zip(seen.chosen, seen.face_vectors, strict=True)
+            ),
+        )
+        execute(
+            "INSERT OR REPLACE INTO picture_vectors VALUES (?, ?, ?)",
+            (sha256, extractor.sha256, _blob(seen.picture_vector)),
+        )
+
+    def put_file(self, file: PictureFile, sha256: str | None, problem: Problem | None) -> None:
+        """Keep a file's state, its content, and why it cannot be used, if so."""
+        reason = None if problem is None else json.dumps([problem.key, problem.values], default=str)
+        self._database.execute(
+            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
+            (file.path, *_state(file), sha256, reason),
+        )
+
+    def contents(
+        self, files: Sequence[PictureFile], detector: Detector, extractor: Extractor
+    ) -> Contents:
+        """What an index of these files holds; files that cannot be used are left out."""
+        known = {path: sha256 for path, (_, sha256) in self.known_files().items()}
+        sizes = {
+            sha256: (width, height)
+            for sha256, width, height in self._database.execute("SELECT * FROM pictures")
+        }
+        picture_vectors = {
+            sha256: np.frombuffer(vector, "<f4")
+            for sha256, vector in self._database.execute(
+                "SELECT sha256, vector FROM picture_vectors WHERE extractor = ?",
+                (extractor.sha256,),
+            )
+        }
+        faces_of = self._faces(detector, extractor)
+        pictures: list[IndexedPicture] = []
+        faces: list[IndexedFace] = []
+        vectors_of_pictures: list[NDArray[np.float32]] = []
+        vectors_of_faces: list[NDArray[np.float32]] = []
+        for file in files:
+            sha256 = known.get(file.path)
+            if sha256 is None or sha256 not in picture_vectors:
+                continue
+            for face, vector in faces_of.get(sha256, []):
+                faces.append(IndexedFace(len(pictures), face))
+                vectors_of_faces.append(vector)
+            pictures.append(IndexedPicture(file.path, file.character, sha256, *sizes[sha256]))
+            vectors_of_pictures.append(picture_vectors[sha256])
+        return Contents(
+            tuple(pictures),
+            tuple(faces),
+            _stack(vectors_of_pictures, extractor.picture_dimensions),
+            _stack(vectors_of_faces, extractor.face_dimensions),
+        )
+
+    def _faces(
+        self, detector: Detector, extractor: Extractor
+    ) -> dict[str, list[tuple[Face, NDArray[np.float32]]]]:
+        """By content, the faces at or above the detector's threshold, with their vectors."""
+        faces: dict[str, list[tuple[Face, NDArray[np.float32]]]] = {}
+        for sha256, x0, y0, x1, y1, score, vector in self._database.execute(
+            """
+            SELECT sha256, x0, y0, x1, y1, score, vector
+            FROM faces JOIN face_vectors USING (sha256, detector, number)
+            WHERE detector = ? AND extractor = ? AND score >= ?
+            ORDER BY sha256, number
+            """,
+            (detector.sha256, extractor.sha256, detector.threshold),
+        ):
+            face = Face((x0, y0, x1, y1), score)
+            faces.setdefault(sha256, []).append((face, np.frombuffer(vector, "<f4")))
+        return faces
+
+    def forget_all_but(self, files: Sequence[PictureFile]) -> None:
+        """Remove the files that are gone, and every content that no file has any more."""
+        with self.transaction():
+            self._database.execute("CREATE TEMP TABLE present (path TEXT PRIMARY KEY)")
+            self._database.executemany(
+                "INSERT INTO present VALUES (?)", ((file.path,) for file in files)
+            )
+            self._database.execute("DELETE FROM files WHERE path NOT IN present")
+            self._database.execute(
+                "DELETE FROM pictures WHERE sha256 NOT IN "
+                "(SELECT sha256 FROM files WHERE sha256 IS NOT NULL)"
+            )
+            self._database.execute("DROP TABLE present")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open the file; raises `sqlite3.DatabaseError` where it is none of ours."""
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute("PRAGMA foreign_keys = ON")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            database.executescript(
+                f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT"
+            )
+        elif version != _SCHEMA_VERSION:
+            raise sqlite3.DatabaseError(f"The catalogue has the form {version}.")
+        if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("The catalogue is damaged.")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _blob(vector: NDArray[np.float32]) -> bytes:
+    return np.asarray(vector, "<f4").tobytes()
+
+
+def _stack(vectors: Sequence[NDArray[np.float32]], dimensions: int) -> Vectors:
+    if not vectors:
+        return np.zeros((0, dimensions), np.float32)
+    return np.stack(vectors).astype(np.float32, copy=False)

@@ -1,0 +1,557 @@
+"""Versions of an index: each one immutable, published as a whole, and checked when opened.
+
+::
+
+    versions/<version>/manifest.json   what made it, what it holds, and the hash of every file
+                       pictures.csv    one line a picture
+                       faces.csv       one line a face, with the picture that it was found in
+                       pictures.npy    (pictures, e) float32
+                       faces.npy       (faces, d) float32
+                       rows.annoy      Annoy's trees; only where there are many rows
+    current                            the name of the version in use
+
+A version is built beside the others under a name that no reader looks at, checked, renamed, and
+then one pointer is moved: whatever fails or is killed on the way changes nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from annoy import AnnoyIndex
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.face import Face, Vectors
+from core.job import Look
+from core.models import Detector, Extractor, ModelError
+from core.problem import Problem
+from core.rows import METRIC, Contents, IndexedFace, IndexedPicture, Neighbour, Query, Rows
+
+FORMAT: Final = 1
+EXACT_BELOW: Final = 30_000
+"""Rows up to which exact search alone is faster than Annoy, and right."""
+TREES: Final = 100
+SEED: Final = 20_170_330
+RECALL_TARGET: Final = 0.99
+RECALL_AT: Final = 10
+RECALL_SAMPLE: Final = 200
+KEPT_VERSIONS: Final = 3
+
+_PARTIAL = ".partial"
+_MANIFEST = "manifest.json"
+_PICTURES = "pictures.csv"
+_FACES = "faces.csv"
+_PICTURE_VECTORS = "pictures.npy"
+_FACE_VECTORS = "faces.npy"
+_TREES = "rows.annoy"
+_PICTURE_COLUMNS = ("picture", "path", "character", "sha256", "width", "height")
+_FACE_COLUMNS = ("face", "picture", "path", "character", "x0", "y0", "x1", "y1", "score")
+
+
+class _FromFile(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelIdentity(_FromFile):
+    """Which model made the vectors."""
+
+    name: str
+    sha256: str
+
+
+class FileIdentity(_FromFile):
+    """A file of a version as it was published."""
+
+    bytes: int
+    sha256: str
+
+
+class Manifest(_FromFile):
+    """What a version says of itself.
+
+    Attributes:
+        format: Of the version's folder.
+        version: Its name.
+        created: When, in UTC.
+        gallery: The folder it was made from.
+        detector: Found the faces.
+        threshold: Score from which a box counted as a face.
+        extractor: Made the vectors.
+        metric: That the trees were built for.
+        face_dimensions: Length of a face vector.
+        picture_dimensions: Length of a picture vector.
+        pictures: In the version.
+        faces: In the version.
+        without_face: Pictures in which no face was found.
+        rows: ``faces + without_face``.
+        trees: Annoy's; 0: every search is exact.
+        search_k: Nodes that Annoy inspects, for each look that it reaches the target with; the
+            others are searched exactly.
+        recall: Share of the exact ten nearest that Annoy finds with that, 0..1.
+        contents: Of everything that decides an answer: equal contents, equal answers.
+        files: The version's other files.
+    """
+
+    format: int
+    version: str
+    created: datetime
+    gallery: str
+    detector: ModelIdentity
+    threshold: float
+    extractor: ModelIdentity
+    metric: str
+    face_dimensions: int
+    picture_dimensions: int
+    pictures: int
+    faces: int
+    without_face: int
+    rows: int
+    trees: int
+    search_k: dict[Look, int]
+    recall: dict[Look, float]
+    contents: str
+    files: dict[str, FileIdentity]
+
+
+class Index:
+    """A version that is open for searching. Safe to use from several threads.
+
+    Its files stay readable for as long as this object lives, also after the version is removed,
+    so a reader that reopens simply lets go of the old one.
+
+    Attributes:
+        manifest: What the version says of itself.
+    """
+
+    def __init__(self, manifest: Manifest, rows: Rows) -> None:
+        self.manifest = manifest
+        self._rows = rows
+
+    @property
+    def version(self) -> str:
+        """The version's name."""
+        return self.manifest.version
+
+    @property
+    def pictures(self) -> tuple[IndexedPicture, ...]:
+        """Every picture, sorted by path."""
+        return self._rows.contents.pictures
+
+    def nearest(self, query: Query, count: int, without: str = "") -> tuple[Neighbour, ...]:
+        """The pictures most like the query; see `core.rows.Rows.nearest`."""
+        return self._rows.nearest(query, count, without)
+
+    @classmethod
+    def open_current(cls, data: Path, detector: Detector, extractor: Extractor) -> Index:
+        """Open the version that is in use.
+
+        Raises:
+            Problem: Nothing is indexed yet, a file is damaged, or other models made the version.
+        """
+        while True:
+            version = current_version(data)
+            if version is None:
+                raise Problem("nothing_indexed")
+            try:
+                manifest = _read_manifest(_versions(data) / version)
+                _refuse_other_models(manifest, detector, extractor)
+                return _open(_versions(data) / version, manifest)
+            except Problem:
+                if current_version(data) == version:
+                    raise
+                # A newer version took its place, and it was removed, between the two steps.
+
+
+def current_version(data: Path) -> str | None:
+    """The name of the version in use; None where nothing is published. Cheap: one small read."""
+    try:
+        name = (data / "current").read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem("index_damaged", file="current") from error
+    if not name or Path(name).name != name:
+        raise Problem("index_damaged", file="current")
+    return name
+
+
+def current_manifest(data: Path) -> Manifest:
+    """What the version in use says of itself.
+
+    Raises:
+        Problem: Nothing is indexed yet, or the manifest is damaged.
+    """
+    version = current_version(data)
+    if version is None:
+        raise Problem("nothing_indexed")
+    return _read_manifest(_versions(data) / version)
+
+
+def pictures_in_use(data: Path) -> tuple[IndexedPicture, ...]:
+    """The pictures of the version in use; none where that cannot be read."""
+    try:
+        version = current_version(data)
+        if version is None:
+            return ()
+        pictures, _ = _read_tables(_versions(data) / version)
+    except Problem:
+        return ()
+    return pictures
+
+
+@contextmanager
+def build_lock(data: Path) -> Iterator[None]:
+    """Hold the one right to build in a data folder; a killed process loses it by itself.
+
+    Raises:
+        Problem: Another process is building, or the folder cannot be written.
+    """
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        file = (data / "build.lock").open("w")
+    except OSError as error:
+        raise Problem("data_unwritable", path=data) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Problem("index_building") from error
+        yield
+
+
+def publish(
+    data: Path,
+    gallery: Path,
+    contents: Contents,
+    detector: Detector,
+    extractor: Extractor,
+    *,
+    exact_below: int = EXACT_BELOW,
+) -> str:
+    """Write a version, check it, and put it in use. To be called under `build_lock`.
+
+    Nothing is written where the version in use is sound and has equal contents already.
+
+    Args:
+        data: Folder of the versions.
+        gallery: Where the pictures lie; kept for people to read.
+        contents: What the version holds.
+        detector: That found the faces.
+        extractor: That made the vectors.
+        exact_below: Fewer rows than this are searched without Annoy.
+
+    Returns:
+        The name of the version in use.
+
+    Raises:
+        ModelError: The vectors are not what the extractor promises.
+    """
+    _check_vectors(contents, extractor)
+    fingerprint = _fingerprint(contents, exact_below)
+    _remove_partial(data)
+    current = _sound_equal(data, detector, extractor, fingerprint)
+    if current is not None:
+        return current
+    now = datetime.now(UTC)
+    version = f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}"
+    folder = _versions(data) / (version + _PARTIAL)
+    folder.mkdir(parents=True)
+    _write_tables(folder, contents)
+    np.save(folder / _PICTURE_VECTORS, contents.picture_vectors, allow_pickle=False)
+    np.save(folder / _FACE_VECTORS, contents.face_vectors, allow_pickle=False)
+    rows = Rows(contents)
+    search_k: dict[Look, int] = {}
+    recall: dict[Look, float] = {}
+    trees = TREES if len(rows) >= exact_below else 0
+    if trees:
+        built = _build_trees(rows, trees, folder / _TREES)
+        search_k, recall = _choose_search_k(Rows(contents, built), trees, extractor.weights_of_both)
+    manifest = Manifest(
+        format=FORMAT,
+        version=version,
+        created=now,
+        gallery=str(gallery.resolve()),
+        detector=ModelIdentity(name=detector.name, sha256=detector.sha256),
+        threshold=detector.threshold,
+        extractor=ModelIdentity(name=extractor.name, sha256=extractor.sha256),
+        metric=METRIC,
+        face_dimensions=extractor.face_dimensions,
+        picture_dimensions=extractor.picture_dimensions,
+        pictures=len(contents.pictures),
+        faces=len(contents.faces),
+        without_face=len(rows) - len(contents.faces),
+        rows=len(rows),
+        trees=trees,
+        search_k=search_k,
+        recall=recall,
+        contents=fingerprint,
+        files={path.name: _identity(path) for path in sorted(folder.iterdir())},
+    )
+    (folder / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    for path in folder.iterdir():
+        _sync(path)
+    _sync(folder)
+    _open(folder, manifest)
+    folder.rename(_versions(data) / version)
+    _sync(_versions(data))
+    _point_at(data, version)
+    _remove_old(data, version)
+    return version
+
+
+def _versions(data: Path) -> Path:
+    return data / "versions"
+
+
+def _check_vectors(contents: Contents, extractor: Extractor) -> None:
+    for what, vectors, count, dimensions in (
+        ("face", contents.face_vectors, len(contents.faces), extractor.face_dimensions),
+        ("picture", contents.picture_vectors, len(contents.pictures), extractor.picture_dimensions),
+    ):
+        if vectors.shape != (count, dimensions) or vectors.dtype != np.float32:
+            raise ModelError(
+                f"The extractor {extractor.name!r} promises {what} vectors of {dimensions} "
+                f"dimensions and gave an array {vectors.shape} for {count}."
+            )
+        lengths = np.linalg.norm(vectors, axis=1)
+        if not np.all(np.abs(lengths - 1) < 1e-3):  # not a number compares as False, too
+            raise ModelError(
+                f"The extractor {extractor.name!r} gave {what} vectors that are not of unit "
+                "length, so that they cannot be compared."
+            )
+
+
+def _fingerprint(contents: Contents, exact_below: int) -> str:
+    digest = hashlib.sha256(f"{FORMAT} {METRIC} {exact_below}".encode())
+    for picture in contents.pictures:
+        digest.update(repr(picture).encode())
+    for face in contents.faces:
+        digest.update(repr(face).encode())
+    digest.update(np.ascontiguousarray(contents.picture_vectors).data)
+    digest.update(np.ascontiguousarray(contents.face_vectors).data)
+    return digest.hexdigest()
+
+
+def _sound_equal(
+    data: Path, detector: Detector, extractor: Extractor, fingerprint: str
+) -> str | None:
+    try:
+        index = Index.open_current(data, detector, extractor)
+    except Problem:
+        return None
+    equal = (
+        index.manifest.contents == fingerprint and index.manifest.threshold == detector.threshold
+    )
+    return index.version if equal else None
+
+
+def _write_tables(folder: Path, contents: Contents) -> None:
+    _write_csv(
+        folder / _PICTURES,
+        _PICTURE_COLUMNS,
+        (
+            (number, it.path, it.character or "", it.sha256, it.width, it.height)
+            for number, it in enumerate(contents.pictures)
+        ),
+    )
+    _write_csv(
+        folder / _FACES,
+        _FACE_COLUMNS,
+        (
+            (
+                number,
+                it.picture,
+                contents.pictures[it.picture].path,
+                contents.pictures[it.picture].character or "",
+                *it.face.box,
+                it.face.score,
+            )
+            for number, it in enumerate(contents.faces)
+        ),
+    )
+
+
+def _write_csv(path: Path, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(lines)
+
+
+def _build_trees(rows: Rows, trees: int, path: Path) -> AnnoyIndex:
+    joined = rows.joined()
+    index = AnnoyIndex(joined.shape[1], METRIC)
+    index.set_seed(SEED)
+    for number, row in enumerate(joined):
+        index.add_item(number, row)
+    index.build(trees, n_jobs=1)  # with more, the trees depend on which thread comes first
+    index.save(str(path))
+    return index
+
+
+def _choose_search_k(
+    rows: Rows, trees: int, weights: tuple[float, float]
+) -> tuple[dict[Look, int], dict[Look, float]]:
+    """For each look the smallest `search_k`, by doubling, that reaches the target.
+
+    A look that does not reach it within half as many nodes as there are rows is left out: from
+    there on exact search is the faster one.
+    """
+    search_k: dict[Look, int] = {}
+    recall: dict[Look, float] = {}
+    for look in Look:
+        sample = rows.sample_queries(look, weights, RECALL_SAMPLE, SEED)
+        exact = [rows.nearest_exactly(query, RECALL_AT, without) for query, without in sample]
+        nodes = 10 * trees
+        while sample and nodes <= len(rows) // 2:
+            reached = float(
+                np.mean(
+                    [
+                        _share(truth, rows.nearest_by_trees(query, RECALL_AT, without, nodes))
+                        for truth, (query, without) in zip(exact, sample, strict=True)
+                    ]
+                )
+            )
+            if reached >= RECALL_TARGET:
+                search_k[look], recall[look] = nodes, reached
+                break
+            nodes *= 2
+    return search_k, recall
+
+
+def _share(truth: tuple[Neighbour, ...], found: tuple[Neighbour, ...]) -> float:
+    wanted = {neighbour.picture.sha256 for neighbour in truth}
+    return len(wanted & {neighbour.picture.sha256 for neighbour in found}) / max(1, len(wanted))
+
+
+def _identity(path: Path) -> FileIdentity:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileIdentity(bytes=path.stat().st_size, sha256=digest)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _point_at(data: Path, version: str) -> None:
+    moving = data / "current.new"
+    moving.write_text(version + "\n", encoding="utf-8")
+    _sync(moving)
+    moving.replace(data / "current")
+    _sync(data)
+
+
+def _remove_partial(data: Path) -> None:
+    for path in _versions(data).glob("*" + _PARTIAL):
+        shutil.rmtree(path)
+
+
+def _remove_old(data: Path, current: str) -> None:
+    names = sorted(path.name for path in _versions(data).iterdir() if path.name != current)
+    for name in names[: max(0, len(names) - (KEPT_VERSIONS - 1))]:
+        shutil.rmtree(_versions(data) / name)
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    try:
+        text = (folder / _MANIFEST).read_text(encoding="utf-8")
+        form: Any = json.loads(text)
+        if isinstance(form, dict) and (
+            form.get("format", FORMAT) != FORMAT or form.get("metric", METRIC) != METRIC
+        ):
+            raise Problem("index_other_format")
+        return Manifest.model_validate_json(text)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, ValidationError) as error:
+        raise Problem("index_damaged", file=_MANIFEST) from error
+
+
+def _refuse_other_models(manifest: Manifest, detector: Detector, extractor: Extractor) -> None:
+    for made_by, loaded in (
+        (manifest.detector, detector),
+        (manifest.extractor, extractor),
+    ):
+        if made_by.sha256 != loaded.sha256:
+            raise Problem(
+                "index_other_models",
+                made_by=f"{made_by.name} ({made_by.sha256[:8]})",
+                loaded=f"{loaded.name} ({loaded.sha256[:8]})",
+            )
+
+
+def _open(folder: Path, manifest: Manifest) -> Index:
+    """Open a version, holding every file against the manifest."""
+    needed = {_PICTURES, _FACES, _PICTURE_VECTORS, _FACE_VECTORS}
+    if manifest.trees:
+        needed.add(_TREES)
+    for name in sorted(needed):
+        try:
+            sound = manifest.files.get(name) == _identity(folder / name)
+        except OSError:
+            sound = False
+        if not sound:
+            raise Problem("index_damaged", file=name)
+    pictures, faces = _read_tables(folder)
+    contents = Contents(
+        pictures,
+        faces,
+        _load(folder / _PICTURE_VECTORS, (manifest.pictures, manifest.picture_dimensions)),
+        _load(folder / _FACE_VECTORS, (manifest.faces, manifest.face_dimensions)),
+    )
+    trees = None
+    if manifest.trees:
+        trees = AnnoyIndex(manifest.face_dimensions + manifest.picture_dimensions + 1, METRIC)
+        trees.load(str(folder / _TREES))
+    rows = Rows(contents, trees, manifest.search_k)
+    if len(rows) != manifest.rows or (trees is not None and trees.get_n_items() != len(rows)):
+        raise Problem("index_damaged", file=_FACES)
+    return Index(manifest, rows)
+
+
+def _load(path: Path, shape: tuple[int, int]) -> Vectors:
+    try:
+        vectors: Vectors = np.load(path, mmap_mode="r" if shape[0] else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise Problem("index_damaged", file=path.name) from error
+    if vectors.shape != shape or vectors.dtype != np.float32:
+        raise Problem("index_damaged", file=path.name)
+    return vectors
+
+
+def _read_tables(
+    folder: Path,
+) -> tuple[tuple[IndexedPicture, ...], tuple[IndexedFace, ...]]:
+    try:
+        with (folder / _PICTURES).open(encoding="utf-8", newline="") as file:
+            pictures = tuple(
+                IndexedPicture(path, character or None, sha256, int(width), int(height))
+                for _, path, character, sha256, width, height in list(csv.reader(file))[1:]
+            )
+        with (folder / _FACES).open(encoding="utf-8", newline="") as file:
+            faces = tuple(
+                IndexedFace(
+                    int(picture),
+                    Face((float(x0), float(y0), float(x1), float(y1)), float(score)),
+                )
+                for _, picture, _, _, x0, y0, x1, y1, score in list(csv.reader(file))[1:]
+            )
+    except (OSError, ValueError, csv.Error) as error:
+        raise Problem("index_damaged", file=_FACES) from error
+    return pictures, faces
