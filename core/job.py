@@ -35,10 +35,11 @@ class DiscordDestination(_Frozen):
 
     Attributes:
         application_id: The bot's application.
-        interaction_token: Edits the interaction's own response for 15 minutes; None where the
-            bot was mentioned and `message_id` is the placeholder.
+        interaction_token: Edits the interaction's messages for 15 minutes; None where the bot was
+            mentioned.
         channel_id: Where the message stands, and where a late answer is posted.
-        message_id: The placeholder the bot posted itself, for a mention.
+        message_id: The placeholder where the bot posted it itself: the reply to a mention, or a
+            follow-up to an interaction. None: the interaction's own response.
         reply_to: The message that asked, for a late answer to reply to.
         private: Only the asker sees the answer; it never falls back to the open channel.
         file_bytes: The largest file that may be posted there, in bytes.

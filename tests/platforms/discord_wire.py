@@ -349,6 +349,24 @@ class DiscordServer:
         )
         return int(posted["id"])
 
+    def new_follow_up(self, token: str, content: str) -> int:
+        """A further message that the bot has posted to an interaction."""
+        posted = self._in_loop(
+            lambda: router.dispatch(
+                self._env.backend,
+                "POST",
+                f"/webhooks/{self.application_id}/{token}",
+                json={"content": content},
+            )
+        )
+        return int(posted["id"])
+
+    def new_channel(self) -> None:
+        """Let everybody move to an empty text channel."""
+        self.channel = self._in_loop(
+            lambda: self.guild.create_text_channel(f"pictures-{len(self.guild.channels)}")
+        )
+
     def delete(self, message: int) -> None:
         """Delete a message, as a moderator may."""
         self._in_loop(
