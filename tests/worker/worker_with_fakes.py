@@ -1,0 +1,37 @@
+"""A real worker process whose models are the small fakes: it starts in a second, and can be slow.
+
+`FAKE_DETECT_SECONDS`: how long the detector takes for each picture.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+
+import worker.main
+from core.face import Face, Pixels
+from core.models import Detector, Extractor
+from core.settings import ModelSettings, load_settings
+from tests.core.fakes import FakeDetector, FakeExtractor
+
+
+class SlowDetector(FakeDetector):
+    """Takes its time."""
+
+    def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
+        """As `FakeDetector.detect`, later."""
+        time.sleep(float(os.environ.get("FAKE_DETECT_SECONDS", "0")) * len(images))
+        return super().detect(images)
+
+
+def load_fakes(_: ModelSettings) -> tuple[Detector, Extractor]:
+    """In place of `worker.resident.load_models`."""
+    return SlowDetector(), FakeExtractor()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    worker.main.load_models = load_fakes
+    worker.main.run(load_settings())

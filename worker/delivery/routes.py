@@ -1,0 +1,63 @@
+"""From a job's destination to the delivery of its platform, and what that platform takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+
+from core.job import Destination, DiscordDestination, TelegramDestination
+from core.settings import Settings
+from worker.delivery import Delivery
+from worker.delivery.discord import DiscordDelivery
+from worker.delivery.file import FileDelivery
+from worker.delivery.telegram import TelegramDelivery
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What one message takes.
+
+    Attributes:
+        caption: Characters below a picture.
+        sentence: Characters of a message without a picture.
+        collage_bytes: Size of the picture's file.
+    """
+
+    caption: int
+    sentence: int
+    collage_bytes: int
+
+
+_TELEGRAM: Final = Room(caption=1024, sentence=4096, collage_bytes=10_000_000)
+_FILE: Final = Room(caption=4096, sentence=4096, collage_bytes=10 * 2**20)
+
+
+def room_at(destination: Destination) -> Room:
+    """What one message at `destination` takes."""
+    if isinstance(destination, DiscordDestination):
+        return Room(caption=2000, sentence=2000, collage_bytes=destination.file_bytes)
+    return _TELEGRAM if isinstance(destination, TelegramDestination) else _FILE
+
+
+class Routes:
+    """Opens deliveries. They share one pool of connections."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client = httpx.Client(
+            follow_redirects=False, timeout=httpx.Timeout(10.0, read=30.0, write=60.0)
+        )
+
+    def to(self, destination: Destination, job_id: str) -> Delivery:
+        """The delivery of one job."""
+        if isinstance(destination, DiscordDestination):
+            return DiscordDelivery(destination, self._settings.discord, job_id, self._client)
+        if isinstance(destination, TelegramDestination):
+            return TelegramDelivery(destination, self._settings.telegram, self._client)
+        return FileDelivery(destination, self._settings.gallery.data, job_id)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()

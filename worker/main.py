@@ -1,0 +1,144 @@
+"""The worker process: loads the models once and answers from the queue until it is stopped."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from typing import Any, Final
+
+from celery import signals
+from redis import Redis
+from redis.exceptions import RedisError
+
+from core.models import ModelError
+from core.problem import Problem
+from core.redaction import hide_secrets
+from core.settings import Settings
+from worker.app import INDEX_QUEUE, LOOK_QUEUE, WORKER_HEARTBEAT_KEY, create_app
+from worker.claim import Claims
+from worker.delivery.routes import Routes
+from worker.reindex import Reindexer
+from worker.resident import Resident, load_models
+from worker.store import UploadStore
+from worker.tasks import Answering, add_tasks
+
+log = logging.getLogger(__name__)
+
+JOBS_AT_ONCE: Final = 8
+"""Jobs that one worker has in hand. Most of their time passes with the platforms' servers; what
+they compute goes through one batcher, and a reindex takes one place at most."""
+
+# At INFO the first two write a line for each request to a platform, the others two for each job,
+# beside ours.
+_TALKATIVE: Final = ("httpx", "httpcore", "celery.worker.strategy", "celery.app.trace")
+
+
+def connect(settings: Settings) -> Redis:
+    """A client of the Redis server of the settings. Nothing is sent to it yet.
+
+    Raises:
+        Problem: No server is set, or its address cannot be read.
+    """
+    address = settings.queue.redis_url
+    if address is None:
+        raise Problem("queue_address_missing")
+    try:
+        return Redis.from_url(address, socket_connect_timeout=2, socket_timeout=5)
+    except ValueError:
+        # The address may hold a password, so neither it nor the reason is repeated.
+        raise Problem("queue_address_invalid") from None
+
+
+def check(settings: Settings) -> bool:
+    """Whether a worker is alive, also one that is busy. For health checks.
+
+    Raises:
+        Problem: No Redis server is set, or its address cannot be read.
+    """
+    try:
+        with connect(settings) as redis:
+            return bool(redis.exists(WORKER_HEARTBEAT_KEY))
+    except RedisError:
+        return False
+
+
+def run(settings: Settings) -> None:
+    """Answer jobs until SIGTERM; then finish those in hand and leave the rest in the queue.
+
+    A worker whose models cannot be loaded runs all the same, and tells everyone who asks.
+
+    Raises:
+        Problem: No Redis server is set, or its address cannot be read.
+    """
+    hide_secrets(settings)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    redis = connect(settings)
+    stopping = threading.Event()
+    resident = _resident(settings)
+    gallery, limits = settings.gallery, settings.limit.picture
+    claims = Claims(redis)
+    routes = Routes(settings)
+    app = create_app(str(settings.queue.redis_url))
+    add_tasks(
+        app,
+        Answering(
+            claims=claims,
+            uploads=UploadStore(redis, settings.limit.upload_minutes * 60),
+            routes=routes,
+            resident=resident,
+            reindexer=None
+            if resident is None
+            else Reindexer(resident, gallery.gallery, gallery.data, limits, stopping),
+            gallery=gallery.gallery,
+            limits=limits,
+            stopping=stopping,
+        ),
+    )
+
+    # Celery keeps weak references to what it calls.
+    def begin(**_: Any) -> None:
+        claims.start()
+        log.info("at work")
+
+    def end(**_: Any) -> None:
+        stopping.set()
+
+    signals.worker_ready.connect(begin)
+    signals.worker_shutting_down.connect(end)
+    worker = app.Worker(
+        pool="threads",
+        concurrency=JOBS_AT_ONCE,
+        queues=[LOOK_QUEUE, INDEX_QUEUE],
+        without_gossip=True,
+        without_heartbeat=True,
+        without_mingle=True,
+        quiet=True,
+        loglevel=settings.log.level,
+    )
+    try:
+        worker.start()
+    finally:
+        claims.stop()
+        routes.close()
+        if resident is not None:
+            resident.close()
+        redis.close()
+    if worker.exitcode:
+        sys.exit(worker.exitcode)
+
+
+def _resident(settings: Settings) -> Resident | None:
+    try:
+        detector, extractor = load_models(settings.model)
+    except ModelError as error:
+        log.error("the models cannot be used, and everyone who asks is told so: %s", error)
+        return None
+    log.info("loaded detector %s and extractor %s", detector.name, extractor.name)
+    resident = Resident(detector, extractor, settings.gallery.data)
+    try:
+        resident.searcher()
+    except Problem as problem:
+        log.warning("there is no index to answer from yet: %s", problem)
+    return resident

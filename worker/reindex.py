@@ -1,0 +1,178 @@
+"""Bringing the index in line with the gallery while people are being answered."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from celery.exceptions import Reject
+
+from core.gallery import BuildReport, build_index
+from core.job import ReindexJob
+from core.models import ModelError
+from core.picture import Limits
+from core.problem import Problem
+from core.texts import say
+from worker.delivery import Delivery, DeliveryFailed
+from worker.resident import Resident
+
+log = logging.getLogger(__name__)
+
+PROGRESS_EVERY: Final = 3.0
+"""Seconds between two edits of the message: both platforms slow down whoever edits faster."""
+
+
+class _Ending(Exception):
+    """The worker is to end."""
+
+
+class Reindexer:
+    """Builds the index with the resident models. `build_index` keeps it to one build at a time."""
+
+    def __init__(
+        self,
+        resident: Resident,
+        gallery: Path,
+        data: Path,
+        limits: Limits,
+        stopping: threading.Event,
+        *,
+        progress_every: float = PROGRESS_EVERY,
+    ) -> None:
+        self._resident = resident
+        self._gallery = gallery
+        self._data = data
+        self._limits = limits
+        self._stopping = stopping
+        self._progress_every = progress_every
+
+    def run(self, job: ReindexJob, delivery: Delivery, room: int) -> str:
+        """Build and publish, and tell how far it is meanwhile.
+
+        Args:
+            job: Who asked.
+            delivery: Where the progress is told.
+            room: Characters that a message takes.
+
+        Returns:
+            What was added, removed and unreadable.
+
+        Raises:
+            Problem: Another build is running, or the gallery cannot be indexed.
+            Reject: The worker is ending. What was embedded is kept, and the next worker goes on.
+        """
+        started = time.monotonic()
+        progress = _Progress()
+
+        def note(done: int, total: int) -> None:
+            if self._stopping.is_set():
+                raise _Ending
+            progress.done, progress.total = done, total
+
+        try:
+            with _telling(progress, job.language, delivery, self._progress_every):
+                report = build_index(
+                    self._gallery,
+                    self._data,
+                    *self._resident.building,
+                    note,
+                    language=job.language,
+                    limits=self._limits,
+                )
+        except _Ending:
+            log.info("%s: the index build stops here and goes on later", job.id)
+            raise Reject("ending", requeue=True) from None
+        except ModelError as error:
+            log.error("%s: %s", job.id, error)
+            raise Problem("models_unusable") from error
+        log.info(
+            "%s: published version %s in %.0f s: %d pictures, %d faces, %d unreadable",
+            job.id,
+            report.version,
+            time.monotonic() - started,
+            report.pictures,
+            report.faces,
+            len(report.unreadable),
+        )
+        return summary(report, job.language, room)
+
+
+class _Progress:
+    """Pictures done, of how many."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.total = 0
+
+
+@contextmanager
+def _telling(
+    progress: _Progress, language: str, delivery: Delivery, every: float
+) -> Iterator[None]:
+    """Tell the progress again and again while the context lasts, and nothing after it."""
+    over = threading.Event()
+
+    def tell() -> None:
+        told = ""
+        while True:
+            sentence = say("reindex_started", language)
+            if progress.total:
+                sentence = say(
+                    "reindex_progress", language, done=progress.done, total=progress.total
+                )
+            if sentence != told:
+                try:
+                    delivery.say(sentence, deadline=time.time() + every)
+                except DeliveryFailed as failure:
+                    log.warning("the progress could not be told: %s", failure)
+                told = sentence
+            if over.wait(every):
+                return
+
+    thread = threading.Thread(target=tell, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def summary(report: BuildReport, language: str, room: int) -> str:
+    """What a build did, in at most `room` characters; long lists are cut and counted."""
+    lists = (
+        ("reindex_added", list(report.added)),
+        ("reindex_removed", list(report.removed)),
+        ("reindex_unreadable", [f"{path} ({why})" for path, why in report.unreadable]),
+    )
+    said = [(key, names) for key, names in lists if names]
+    lines = [
+        say("reindex_done", language, pictures=report.pictures, faces=report.faces),
+    ]
+    if not said:
+        lines.append(say("reindex_nothing", language))
+    # What could not be read asks for something to be done, so it is served first.
+    room -= sum(len(line) + 1 for line in lines)
+    cut: dict[str, str] = {}
+    for number, (key, names) in enumerate(reversed(said)):
+        share = room // (len(said) - number)
+        cut[key] = _list(key, names, language, share)
+        room -= len(cut[key]) + 1
+    return "\n".join([*lines, *(cut[key] for key, _ in said)])
+
+
+def _list(key: str, names: Sequence[str], language: str, room: int) -> str:
+    """As many of `names` as fit into `room` characters, at least their number."""
+    for shown in range(len(names), -1, -1):
+        joined = ", ".join(names[:shown])
+        if shown < len(names):
+            joined = say("and_more", language, names=joined, count=len(names) - shown)
+        line = say(key, language, names=joined)
+        if len(line) <= room:
+            break
+    return line

@@ -1,0 +1,96 @@
+"""What stays in memory between requests: the models and the opened index."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+from core.index import Index, current_version
+from core.models import Detector, Extractor, load_detector, load_extractor
+from core.problem import Problem
+from core.search import Searcher
+from core.settings import ModelSettings
+from worker.batcher import Batcher
+from worker.courtesy import CourteousDetector, CourteousExtractor, Courtesy
+
+log = logging.getLogger(__name__)
+
+
+def torch_device(name: str) -> str:
+    """The torch device that a setting means; ``auto`` is a GPU where there is one."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_models(settings: ModelSettings) -> tuple[Detector, Extractor]:
+    """The models that the settings name.
+
+    Raises:
+        core.models.ModelError: One of them cannot be used.
+    """
+    if settings.threads:
+        import torch
+
+        torch.set_num_threads(settings.threads)
+    detector = load_detector(settings.detector)
+    extractor = load_extractor(settings.extractor, device=torch_device(settings.device))
+    return detector, extractor
+
+
+class Resident:
+    """The models, fed in batches, and the current index, reopened when another is published.
+
+    Attributes:
+        courtesy: Knows whether somebody is being answered.
+        detector: For people's requests.
+        extractor: For people's requests; those that meet share a forward pass.
+        building: The same two for a reindex, which steps aside for people.
+    """
+
+    def __init__(self, detector: Detector, extractor: Extractor, data: Path) -> None:
+        self.courtesy = Courtesy()
+        self.detector = detector
+        self.extractor = Batcher(extractor)
+        self.building: tuple[Detector, Extractor] = (
+            CourteousDetector(detector, self.courtesy),
+            CourteousExtractor(self.extractor, self.courtesy),
+        )
+        self._data = data
+        self._opening = threading.Lock()
+        self._version: str | None = None
+        self._searcher: Searcher | None = None
+
+    def searcher(self) -> Searcher:
+        """A searcher over the current index. One taken before keeps its own version.
+
+        Raises:
+            Problem: Nothing is indexed, other models made the index, or it is damaged. A damaged
+                version does not replace an intact one that is in memory.
+        """
+        version = current_version(self._data)
+        searcher = self._searcher
+        if searcher is not None and version == self._version:
+            return searcher
+        with self._opening:
+            version = current_version(self._data)
+            if self._searcher is not None and version == self._version:
+                return self._searcher
+            try:
+                index = Index.open_current(self._data, self.detector, self.extractor)
+            except Problem as problem:
+                if self._searcher is None or problem.key != "index_damaged":
+                    raise
+                log.error("version %s is not used: %s", version, problem)
+            else:
+                self._searcher = Searcher(self.detector, self.extractor, index)
+                log.info("opened index version %s", version)
+            self._version = version
+            return self._searcher
+
+    def close(self) -> None:
+        """End the batcher's thread."""
+        self.extractor.close()

@@ -1,0 +1,286 @@
+"""The two tasks: a job comes from the queue, is claimed, worked on, delivered and written down.
+
+A task returns once its job needs no answer any more, which takes the job off the queue. Whatever
+must come back later is put back at the queue's end with `Reject`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from celery import Celery, Task
+from celery.exceptions import Reject
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+
+from core.caption import caption
+from core.collage import draw
+from core.job import ReindexJob, SimilarJob
+from core.picture import Limits, decode
+from core.problem import Problem
+from core.steps import Steps
+from core.texts import say
+from worker.app import REINDEX_TASK, SIMILAR_TASK
+from worker.claim import Claims, Standing
+from worker.delivery import Delivery, DeliveryFailed
+from worker.delivery.routes import Routes, room_at
+from worker.reindex import Reindexer
+from worker.resident import Resident
+from worker.store import UploadStore
+
+log = logging.getLogger(__name__)
+
+ATTEMPT_SECONDS: Final = 60.0
+"""A delivery that the platform does not take within this time gives way to others, and is tried
+again after them."""
+
+LAST_WORD_SECONDS: Final = 20.0
+"""For saying what went wrong, also where the job's time is over."""
+
+STANDING_EVERY: Final = 0.5
+"""Seconds between looks at a job that somebody else has claimed."""
+
+SIGN_AFTER: Final = 1.5
+SIGN_EVERY: Final = 4.5
+"""Seconds until a person is shown that the bot is at work, and between such signs. Platforms show
+one for five seconds or more."""
+
+_Job = TypeVar("_Job", SimilarJob, ReindexJob)
+
+
+class Answering:
+    """What the tasks need, and the way of a job from the queue to its answer."""
+
+    def __init__(
+        self,
+        *,
+        claims: Claims,
+        uploads: UploadStore,
+        routes: Routes,
+        resident: Resident | None,
+        reindexer: Reindexer | None,
+        gallery: Path,
+        limits: Limits,
+        stopping: threading.Event,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            claims: Keep it to one answer a job.
+            uploads: Where the bots left the pictures.
+            routes: Where the answers go.
+            resident: Models and index; None where the models cannot be used.
+            reindexer: Builds the index; None where the models cannot be used.
+            gallery: The pictures that collages are drawn from.
+            limits: What a picture may be.
+            stopping: Set when the worker is to end.
+        """
+        self._claims = claims
+        self._uploads = uploads
+        self._routes = routes
+        self._resident = resident
+        self._reindexer = reindexer
+        self._gallery = gallery
+        self._limits = limits
+        self._stopping = stopping
+
+    def similar(self, job: SimilarJob, delivery: Delivery) -> None:
+        """Fetch, search, draw, deliver.
+
+        Raises:
+            Problem: The person can be told why there is no answer.
+            DeliveryFailed: The platform did not take it.
+        """
+        started = time.time()
+        steps = Steps()
+        if self._resident is None:
+            raise Problem("models_unusable")
+        _in_time(job)
+        with steps.measure("fetch"):
+            data = self._uploads.get(job.upload)
+        if data is None:
+            raise Problem("upload_expired")
+        room = room_at(job.destination)
+        with self._resident.courtesy.answering():
+            with steps.measure("decode"):
+                picture = decode(data, self._limits)
+            answer = self._resident.searcher().search(picture, job.look, job.count, steps)
+            _in_time(job)
+            with steps.measure("draw"):
+                collage = draw(answer, self._gallery, room.collage_bytes)
+                below = caption(answer, job.language, room.caption)
+        _in_time(job)
+        self._still_ours(job)
+        with steps.measure("deliver"):
+            delivery.answer(
+                collage, below, deadline=min(job.deadline, time.time() + ATTEMPT_SECONDS)
+            )
+        log.info(
+            "%s answered in %.0f ms (%s), %.0f ms after it was asked",
+            job.id,
+            1000 * (time.time() - started),
+            ", ".join(f"{name} {1000 * spent:.0f}" for name, spent in steps.seconds.items()),
+            1000 * (time.time() - job.asked_at),
+        )
+
+    def reindex(self, job: ReindexJob, delivery: Delivery) -> None:
+        """Bring the index up to date.
+
+        Raises:
+            Problem: The person can be told why that was not done.
+            DeliveryFailed: The platform did not take the last sentence.
+            Reject: The worker is ending; another one goes on.
+        """
+        if self._reindexer is None:
+            raise Problem("models_unusable")
+        _in_time(job)
+        sentence = self._reindexer.run(job, delivery, room_at(job.destination).sentence)
+        self._still_ours(job)
+        delivery.say(sentence, deadline=time.time() + ATTEMPT_SECONDS)
+
+    def once(self, job: _Job, message: str, work: Callable[[_Job, Delivery], None]) -> None:
+        """Do `work` for `job` unless it is done, and say what goes wrong.
+
+        Args:
+            job: The job.
+            message: The delivery tag of the queue's message.
+            work: `similar` or `reindex`.
+
+        Raises:
+            Reject: The job is back in the queue.
+        """
+        with self._claims.attending(message):
+            try:
+                ours = self._take(job)
+            except RedisError as error:
+                log.warning("%s: Redis cannot be reached: %s", job.id, error)
+                self._put_back(job)
+            if not ours:
+                log.info("%s was answered before", job.id)
+                return
+            try:
+                self._work(job, work)
+            except BaseException:
+                self._claims.release(job.id)
+                raise
+            self._claims.answered(job.id)
+
+    def _take(self, job: _Job) -> bool:
+        """Claim the job, or wait for whoever has it; False where it was answered."""
+        while True:
+            standing = self._claims.take(job.id)
+            if standing is not Standing.ELSEWHERE:
+                return standing is Standing.OURS
+            if self._stopping.wait(STANDING_EVERY):
+                raise Reject("ending", requeue=True)
+
+    def _work(self, job: _Job, work: Callable[[_Job, Delivery], None]) -> None:
+        delivery = self._routes.to(job.destination, job.id)
+        try:
+            sentence = self._sentence_instead(job, delivery, work)
+            if sentence is not None:
+                delivery.say(sentence, deadline=time.time() + LAST_WORD_SECONDS)
+        except DeliveryFailed as failure:
+            if failure.final or time.time() >= job.deadline:
+                log.error("%s could not be delivered: %s", job.id, failure)
+                return
+            log.warning("%s is not delivered yet: %s", job.id, failure)
+            self._put_back(job)
+        except RedisError as error:
+            log.warning("%s: Redis cannot be reached: %s", job.id, error)
+            self._put_back(job)
+
+    def _sentence_instead(
+        self, job: _Job, delivery: Delivery, work: Callable[[_Job, Delivery], None]
+    ) -> str | None:
+        """Do the work; what to tell the person where it cannot be done."""
+        try:
+            with _showing_work(delivery):
+                work(job, delivery)
+        except Problem as problem:
+            log.info("%s: %s", job.id, problem)
+            return problem.sentence(job.language)
+        except (DeliveryFailed, RedisError, Reject):
+            raise
+        except Exception:
+            log.exception("%s failed", job.id)
+            return say("unexpected", job.language)
+        return None
+
+    def _still_ours(self, job: _Job) -> None:
+        """Another worker took over where this one was held up for long: it answers.
+
+        Raises:
+            Reject: It did. Whoever gets the job again finds it answered.
+        """
+        if not self._claims.holds(job.id):
+            raise Reject("another worker has taken over", requeue=True)
+
+    def _put_back(self, job: _Job) -> None:
+        """To the end of the queue, not so fast that it spins.
+
+        Raises:
+            Reject: Always.
+        """
+        self._stopping.wait(2.0)
+        raise Reject(job.id, requeue=True)
+
+
+def _in_time(job: _Job) -> None:
+    if time.time() >= job.deadline:
+        raise Problem("too_late")
+
+
+@contextmanager
+def _showing_work(delivery: Delivery) -> Iterator[None]:
+    """Show the person a sign where the work inside the ``with`` takes long."""
+    done = threading.Event()
+
+    def show() -> None:
+        wait = SIGN_AFTER
+        while not done.wait(wait):
+            delivery.working()
+            wait = SIGN_EVERY
+
+    thread = threading.Thread(target=show, name="sign", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def add_tasks(app: Celery, answering: Answering) -> None:
+    """Give the Celery application its two tasks."""
+
+    def similar(task: Task, job: Any = None) -> None:
+        if (parsed := _parsed(SimilarJob, job)) is not None:
+            answering.once(parsed, task.request.properties["delivery_tag"], answering.similar)
+
+    def reindex(task: Task, job: Any = None) -> None:
+        if (parsed := _parsed(ReindexJob, job)) is not None:
+            answering.once(parsed, task.request.properties["delivery_tag"], answering.reindex)
+
+    app.task(similar, bind=True, name=SIMILAR_TASK)
+    app.task(reindex, bind=True, name=REINDEX_TASK)
+
+
+def _parsed(kind: type[_Job], job: Any) -> _Job | None:
+    """The job, or None where its form is unknown: nobody could be told, so it is dropped."""
+    try:
+        return kind.model_validate(job)
+    except ValidationError as error:
+        # Its values are left out: one may be an interaction's token.
+        reasons = "; ".join(
+            f"{'.'.join(str(part) for part in each['loc'])}: {each['type']}"
+            for each in error.errors(include_input=False, include_url=False)
+        )
+        log.error("dropped a job of an unknown form: %s", reasons)
+        return None
