@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from pathlib import Path
+from typing import IO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Face, Pixels, Vectors
+from core.folder import PictureFile, in_batches, read_ahead, scan
 from core.models import Detector, Extractor
+from core.picture import DEFAULT_LIMITS, Limits, Picture, UnreadablePicture, read
+from core.problem import Problem
 
 BATCH = 16
 """Pictures that go through the models together while a folder is worked through."""
@@ -87,3 +94,216 @@ def embed_batch(
     return [
         Embedded(*item) for item in zip(found, chosen, face_vectors, picture_vectors, strict=True)
     ]
+
+
+def embed_crops(crops: Sequence[Pixels], extractor: Extractor) -> list[Embedded]:
+    """Embed pictures that are face crops already: each is one face, and no detector is asked."""
+    faces = extractor.embed_faces(np.stack([extractor.prepare_face(crop, None) for crop in crops]))
+    pictures = extractor.embed_pictures(
+        np.stack([extractor.prepare_picture(crop) for crop in crops])
+    )
+    return [
+        Embedded((whole,), (whole,), face[None], picture)
+        for whole, face, picture in zip(map(_whole, crops), faces, pictures, strict=True)
+    ]
+
+
+def _whole(crop: Pixels) -> Face:
+    height, width = crop.shape[:2]
+    return Face((0.0, 0.0, float(width), float(height)), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderVectors:
+    """What the models see in every picture of a folder.
+
+    Attributes:
+        paths: Within the folder, ``/``-separated, sorted.
+        face_count: ``(n,)``, faces at or above the detector's threshold.
+        character: ``(n, face_dimensions)``, the vector of the most confident face; zeros where
+            there is none.
+        feel: ``(n, picture_dimensions)``.
+        unreadable: Path and reason of each file left out.
+    """
+
+    paths: tuple[str, ...]
+    face_count: NDArray[np.int64]
+    character: Vectors
+    feel: Vectors
+    unreadable: tuple[tuple[str, Problem], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderDetections:
+    """Every box of every picture of a folder.
+
+    Attributes:
+        faces: By path within the folder, sorted; most confident first, boxes in pixels of the
+            picture as it is shown, with its orientation applied.
+        unreadable: Path and reason of each file left out.
+    """
+
+    faces: dict[str, tuple[Face, ...]]
+    unreadable: tuple[tuple[str, Problem], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFile:
+    """A picture of a folder, or why it cannot be used."""
+
+    path: str
+    picture: Picture | None
+    problem: Problem | None = None
+
+    @property
+    def pixel_count(self) -> int:
+        """Pixels held; 0 where the file cannot be used."""
+        return self.picture.pixels.size // 3 if self.picture else 0
+
+
+class FolderReader:
+    """Goes through the pictures of a folder in batches and notes what cannot be read.
+
+    Attributes:
+        unreadable: Path and reason of each file left out; complete once all batches are taken.
+    """
+
+    def __init__(self, folder: Path, progress: Progress | None, limits: Limits) -> None:
+        self._root = folder
+        self._folder = scan(folder)
+        self._progress = progress or (lambda *_: None)
+        self._limits = limits
+        self.unreadable = list(self._folder.unreadable)
+
+    def batches(self) -> Iterator[tuple[list[str], list[Pixels]]]:
+        """Paths and decoded pictures, sorted by path.
+
+        Raises:
+            Problem: There is no picture in the folder that can be read.
+        """
+        files = self._folder.pictures
+        self._progress(0, len(files))
+        readings = read_ahead(files, self._read)
+        done = 0
+        empty = True
+        for batch in in_batches(readings, BATCH):
+            good = [(it.path, it.picture.pixels) for it in batch if it.picture is not None]
+            self.unreadable += [(it.path, it.problem) for it in batch if it.problem is not None]
+            if good:
+                empty = False
+                yield [path for path, _ in good], [pixels for _, pixels in good]
+            done += len(batch)
+            self._progress(done, len(files))
+        self.unreadable.sort(key=lambda item: item[0])
+        if empty:
+            raise Problem("folder_without_pictures", path=self._root)
+
+    def _read(self, file: PictureFile) -> DecodedFile:
+        try:
+            return DecodedFile(file.path, read(file.location, self._limits))
+        except UnreadablePicture as problem:
+            return DecodedFile(file.path, None, problem)
+
+
+def embed_folder(
+    folder: Path,
+    detector: Detector | None,
+    extractor: Extractor,
+    progress: Progress | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> FolderVectors:
+    """Embed every picture below a folder.
+
+    Args:
+        folder: Searched at any depth.
+        detector: Finds the faces; None: every picture is a face crop already, and is its face.
+        extractor: Makes the vectors.
+        progress: Called with the pictures done and the pictures in all.
+        limits: What a picture may be at most.
+
+    Raises:
+        Problem: The folder is missing, or no picture in it can be read.
+    """
+    reader = FolderReader(folder, progress, limits)
+    paths: list[str] = []
+    counts: list[int] = []
+    character: list[Vectors] = []
+    feel: list[Vectors] = []
+    for its_paths, pixels in reader.batches():
+        paths += its_paths
+        if detector is None:
+            embedded = embed_crops(pixels, extractor)
+            counts += [1] * len(embedded)
+        else:
+            embedded = embed_batch(pixels, detector, extractor, most_confident(detector))
+            counts += [len(above_threshold(detector)(seen.faces)) for seen in embedded]
+        for seen in embedded:
+            vector = np.zeros((1, extractor.face_dimensions), np.float32)
+            vector[: len(seen.face_vectors)] = seen.face_vectors
+            character.append(vector)
+            feel.append(seen.picture_vector[None])
+    return FolderVectors(
+        tuple(paths),
+        np.array(counts, np.int64),
+        np.concatenate(character).astype(np.float32, copy=False),
+        np.concatenate(feel).astype(np.float32, copy=False),
+        tuple(reader.unreadable),
+    )
+
+
+def detect_folder(
+    folder: Path,
+    detector: Detector,
+    progress: Progress | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> FolderDetections:
+    """Every box, with a score of 0.01 or more, in every picture below a folder.
+
+    Raises:
+        Problem: The folder is missing, or no picture in it can be read.
+    """
+    reader = FolderReader(folder, progress, limits)
+    faces: dict[str, tuple[Face, ...]] = {}
+    for paths, pixels in reader.batches():
+        faces.update(zip(paths, detector.detect(pixels), strict=True))
+    return FolderDetections(faces, tuple(reader.unreadable))
+
+
+def save_vectors(vectors: FolderVectors, out: Path) -> None:
+    """Write ``.npz`` with the arrays ``path``, ``face_count``, ``character`` and ``feel``."""
+    with _replacing(out) as file:
+        np.savez(
+            file,
+            path=np.array(vectors.paths, dtype=np.str_),
+            face_count=vectors.face_count,
+            character=vectors.character,
+            feel=vectors.feel,
+        )
+
+
+def save_detections(detections: FolderDetections, out: Path) -> None:
+    """Write JSON, ``{path: [{"box": [x0, y0, x1, y1], "score": s}, ...]}``."""
+    form = {
+        path: [
+            {"box": [float(value) for value in face.box], "score": float(face.score)}
+            for face in faces
+        ]
+        for path, faces in detections.faces.items()
+    }
+    with _replacing(out) as file:
+        file.write(json.dumps(form, ensure_ascii=False, indent=1).encode() + b"\n")
+
+
+@contextmanager
+def _replacing(out: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of `out` once it is whole, and never where it is not."""
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(out)
+    except OSError as error:
+        raise Problem("file_unwritable", path=out) from error
+    finally:
+        partial.unlink(missing_ok=True)

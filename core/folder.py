@@ -70,7 +70,7 @@ def scan(root: Path) -> Folder:
         Problem: `root` is not a folder, or cannot be listed.
     """
     if not root.is_dir():
-        raise Problem("gallery_missing", path=root)
+        raise Problem("folder_missing", path=root)
     resolved = root.resolve()
     pictures: list[PictureFile] = []
     unreadable: list[tuple[str, Problem]] = []
@@ -82,7 +82,7 @@ def scan(root: Path) -> Folder:
                 listed = list(entries)
         except OSError as error:
             if not prefix:
-                raise Problem("gallery_missing", path=root) from error
+                raise Problem("folder_missing", path=root) from error
             unreadable.append(
                 (prefix.rstrip("/"), UnreadablePicture("picture_file_unreadable", name=prefix))
             )
@@ -164,6 +164,21 @@ def read_ahead(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def in_batches(results: Iterable[_Result], size: int) -> Iterator[list[_Result]]:
+    """Lists of `size` results; shorter ones where the pictures are so large that they would not
+    fit into memory together."""
+    batch: list[_Result] = []
+    pixels = 0
+    for result in results:
+        batch.append(result)
+        pixels += result.pixel_count
+        if len(batch) == size or pixels >= _PIXELS_AHEAD:
+            yield batch
+            batch, pixels = [], 0
+    if batch:
+        yield batch
 
 
 def _room_for_more(waiting: deque[Future[_Result]]) -> bool:

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from core.embed import BATCH, Embedded, Progress, above_threshold, embed_batch
 from core.face import Face, Pixels, Vectors
-from core.folder import Folder, PictureFile, read_ahead, scan
+from core.folder import Folder, PictureFile, in_batches, read_ahead, scan
 from core.index import EXACT_BELOW, build_lock, pictures_in_use, publish
 from core.models import Detector, Extractor
 from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, decode, read_bytes
@@ -138,7 +137,10 @@ def build_index(
         Problem: The gallery is missing, empty or wholly unreadable, or another build is running.
         ModelError: A model does not give what it promises.
     """
-    folder = scan(gallery)
+    try:
+        folder = scan(gallery)
+    except Problem as problem:
+        raise Problem("gallery_missing", path=gallery) from problem
     if not folder.pictures and not folder.unreadable:
         raise Problem("gallery_empty", path=gallery)
     with build_lock(data), Catalogue.open(data / "catalogue.sqlite") as catalogue:
@@ -243,7 +245,7 @@ class _Build:
         todo = [file for file in files if not self._is_done(file, known.get(file.path))]
         done = len(files) - len(todo)
         self._progress(done, len(files))
-        for readings in _batches(read_ahead(todo, self._read), BATCH):
+        for readings in in_batches(read_ahead(todo, self._read), BATCH):
             self._catalogue_batch(readings)
             done += len(readings)
             self._progress(done, len(files))
@@ -300,12 +302,6 @@ class _Build:
 
 def _state(file: PictureFile) -> tuple[int, int, int]:
     return file.size, file.mtime_ns, file.ctime_ns
-
-
-def _batches(readings: Iterable[_Reading], size: int) -> Iterator[tuple[_Reading, ...]]:
-    iterator = iter(readings)
-    while batch := tuple(islice(iterator, size)):
-        yield batch
 
 
 class Catalogue:
