@@ -1,0 +1,65 @@
+"""TensorFlow, brought in without its greetings on the terminal.
+
+Its first lines are written before any log level is read, straight to the process's standard
+error; everywhere in `core`, TensorFlow comes from here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_GREETINGS = (
+    b"absl::InitializeLog",
+    b"oneDNN custom operations",
+    b"rebuild TensorFlow",
+    b"cpu_feature_guard",
+)
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def _without_greetings() -> Iterator[None]:
+    """Hold back what is written to standard error, and pass on all but the greetings."""
+    try:
+        original = os.dup(2)
+    except OSError:  # started without a standard error: nothing to keep clean
+        yield
+        return
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+            held.seek(0)
+            for line in held:
+                if not any(greeting in line for greeting in _GREETINGS):
+                    os.write(2, line)
+
+
+def keep_off_gpu() -> None:
+    """Hide every GPU from TensorFlow: beside PyTorch on one device it is reported to crash."""
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError:
+        logger.warning("TensorFlow was in use already; it keeps the GPU that it has taken.")
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+with _without_greetings():
+    import tensorflow as tf
+
+
+class Module(tf.Module):  # type: ignore[misc]  # TensorFlow carries no types
+    """What holds variables, and other modules."""
+
+
+__all__ = ["Module", "keep_off_gpu", "tf"]

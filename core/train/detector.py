@@ -1,0 +1,414 @@
+"""Training of the face detector from LabelImg's Pascal VOC files, on the processor or a GPU.
+
+What is written to the output folder:
+
+- ``checkpoint.safetensors``: everything needed to go on after a kill, replaced after each epoch;
+- ``detector.safetensors``: the averaged weights;
+- ``familiar-face/``: the finished detector, as `core.models` loads it;
+- ``curve.csv``: one line an epoch;
+- ``metrics.json``: what the finished detector reaches.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from core.evaluate import average_precision, claims
+from core.face import Face
+from core.models.tensorflow_runtime import tf
+from core.train.detector_data import Sample, batches, load_samples
+from core.train.detector_export import export
+from core.train.detector_loss import assign, detection_losses
+from core.train.detector_network import (
+    DetectorNetwork,
+    cells_of,
+    named_variables,
+    suppressed,
+)
+from core.train.detector_optimiser import Optimiser
+from core.train.voc import Annotation, read_folder, split
+
+
+class TrainingError(Exception):
+    """Training cannot go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorTraining:
+    """How to train.
+
+    Attributes:
+        epochs: Passes over the training pictures.
+        batch: Pictures a step.
+        side: Of the square training pictures, in pixels.
+        longest: Longest side at which pictures are looked at, in pixels.
+        width: Of the network.
+        rate: Highest learning rate.
+        decay: Weight decay.
+        mosaic: Share of the training pictures that are put together from four.
+        plain_epochs: Last epochs, without mosaics.
+        warm_up: Steps over which the learning rate rises.
+        average: Decay of the weights' running average.
+        tune_every: Epochs between two looks at the tuning pictures.
+        precision: ``bfloat16`` or ``float32``; bfloat16 is half as slow again on processors with
+            AVX512-BF16, and of no use on those without.
+        threads: Of the processor, 0 for all.
+        seed: Decides the starting weights, the order and every change of a picture.
+    """
+
+    epochs: int = 60
+    batch: int = 16
+    side: int = 256
+    longest: int = 384
+    width: int = 32
+    rate: float = 2e-3
+    decay: float = 0.05
+    mosaic: float = 0.5
+    plain_epochs: int = 8
+    warm_up: int = 200
+    average: float = 0.998
+    tune_every: int = 3
+    precision: str = "bfloat16"
+    threads: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where training stands.
+
+    Attributes:
+        epoch: Counted from 1.
+        epochs: In all.
+        step: Within the epoch, counted from 1.
+        steps: An epoch.
+        loss: Mean over the epoch so far.
+        tuning: AP50 on the tuning pictures when last looked at, else None.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    tuning: float | None
+
+
+def train(
+    folders: Path | Sequence[Path],
+    out: Path,
+    options: DetectorTraining | None = None,
+    *,
+    resume: bool = False,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> dict[str, float | int | None]:
+    """Train a detector; the same seed, data and machine give the same weights.
+
+    Args:
+        folders: Pascal VOC pictures. Only the first folder is split; what is in the others is
+            trained on as a whole.
+        out: Where to write; made if it is missing.
+        options: See `DetectorTraining`.
+        resume: Go on from the checkpoint in `out`, if there is one.
+        progress: Called after each step.
+
+    Returns:
+        What ``metrics.json`` holds.
+
+    Raises:
+        AnnotationError: The pictures cannot be used.
+        TrainingError: The checkpoint was made with other options or other data.
+    """
+    options = options or DetectorTraining()
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    first, *others = [folders] if isinstance(folders, Path) else list(folders)
+    parts = split(read_folder(first))
+    learning = list(parts.training) + [a for f in others for a in read_folder(f)]
+    out.mkdir(parents=True, exist_ok=True)
+    session = _Session(options, learning)
+    checkpoint = out / "checkpoint.safetensors"
+    if resume and checkpoint.is_file():
+        session.restore(checkpoint)
+    samples = load_samples(learning, 2 * options.longest)
+    tuning = load_samples(parts.tuning, options.longest)
+    if len(samples) < options.batch:
+        raise TrainingError(
+            f"{len(samples)} training pictures are fewer than a batch of {options.batch}."
+        )
+    while session.epoch < options.epochs:
+        session.run_epoch(samples, progress)
+        last = session.epoch == options.epochs
+        if tuning and (session.epoch % options.tune_every == 0 or last):
+            session.tuning = score(session.average, tuning)
+        _append_curve(out / "curve.csv", session.line())
+        session.save(checkpoint)
+        write_weights(out / "detector.safetensors", session.average, options.width)
+    network = session.average
+    chosen = choose_threshold(network, tuning)
+    export(network, out / "familiar-face", options.longest, chosen.threshold)
+    validation = load_samples(parts.validation, options.longest)
+    metrics = {
+        "tuning_ap50": score(network, tuning) if tuning else None,
+        "threshold": chosen.threshold,
+        "tuning_precision_at_threshold": chosen.precision,
+        "tuning_recall_at_threshold": chosen.recall,
+        "validation_ap50": score(network, validation) if validation else None,
+        "validation_pictures": len(validation),
+        "training_pictures": len(samples),
+        "seconds": round(session.seconds, 1),
+    }
+    _write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    return metrics
+
+
+class _Session:
+    """The state of one training."""
+
+    def __init__(self, options: DetectorTraining, learning: Sequence[Annotation]) -> None:
+        self.options = options
+        self.epoch = 0
+        self.seconds = 0.0
+        self.loss = math.nan
+        self.tuning: float | None = None
+        self.precision = tf.as_dtype(options.precision)
+        self.network = DetectorNetwork(options.width, options.seed)
+        self.variables = named_variables(self.network)
+        self.trained = {n: v for n, v in self.variables.items() if v.trainable}
+        self.optimiser = Optimiser(self.trained, options.decay, self.precision)
+        self.average = DetectorNetwork(options.width, options.seed)
+        self.averages = named_variables(self.average)
+        self.updates = tf.Variable(0.0, trainable=False)
+        self.steps = len(learning) // options.batch
+        names = "\n".join(f"{a.picture.name} {a.boxes.tobytes().hex()}" for a in learning)
+        plan = {k: v for k, v in asdict(options).items() if k not in _FREE}
+        self.plan = json.dumps(plan, sort_keys=True)
+        self.data = hashlib.sha256(names.encode()).hexdigest()
+        self._step = tf.function(self._one_step)
+
+    def run_epoch(self, samples: Sequence[Sample], progress: Callable[[Progress], None]) -> None:
+        options = self.options
+        started = time.monotonic()
+        plain = self.epoch >= options.epochs - options.plain_epochs
+        mosaic = 0.0 if plain else options.mosaic
+        total = 0.0
+        drawn = batches(
+            samples,
+            side=options.side,
+            size=options.batch,
+            seed=options.seed,
+            epoch=self.epoch,
+            mosaic=mosaic,
+        )
+        for step, batch in enumerate(drawn):
+            rate = self._rate(self.epoch * self.steps + step)
+            losses = self._step(
+                tf.constant(batch.pictures),
+                tf.constant(batch.boxes),
+                tf.constant(batch.kinds),
+                tf.constant(rate, tf.float32),
+            )
+            total += float(losses.total)
+            mean = total / (step + 1)
+            if not math.isfinite(mean):
+                raise TrainingError(
+                    f"The loss is no longer a number at epoch {self.epoch + 1}; try a lower rate."
+                )
+            progress(
+                Progress(self.epoch + 1, options.epochs, step + 1, self.steps, mean, self.tuning)
+            )
+        self.loss = mean
+        self.epoch += 1
+        self.seconds += time.monotonic() - started
+
+    def _rate(self, step: int) -> float:
+        options = self.options
+        if step < options.warm_up:
+            return options.rate * (step + 1) / options.warm_up
+        share = (step - options.warm_up) / max(1, options.epochs * self.steps - options.warm_up)
+        return options.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, share))) / 2)
+
+    def _one_step(self, pictures: Any, truths: Any, kinds: Any, rate: Any) -> Any:
+        cells = cells_of(self.options.side)
+        with tf.GradientTape() as tape:
+            logits, boxes = self.network(pictures, training=True, precision=self.precision)
+            wanted = assign(tf.stop_gradient(logits), tf.stop_gradient(boxes), truths, kinds, cells)
+            losses = detection_losses(logits, boxes, wanted)
+        names = list(self.trained)
+        gradients = tape.gradient(losses.total, [self.trained[n] for n in names])
+        gradients, _ = tf.clip_by_global_norm(gradients, 20.0)
+        self.optimiser.apply(dict(zip(names, gradients, strict=True)), rate)
+        self.updates.assign_add(1.0)
+        # The average is young at first and would otherwise remember the starting weights.
+        keep = self.options.average * (1.0 - tf.exp(-self.updates / 300.0))
+        for name, variable in self.variables.items():
+            average = self.averages[name]
+            average.assign(keep * average + (1.0 - keep) * variable)
+        return losses
+
+    def line(self) -> dict[str, float | int | str]:
+        return {
+            "epoch": self.epoch,
+            "loss": round(self.loss, 5),
+            "tuning_ap50": "" if self.tuning is None else round(self.tuning, 4),
+            "seconds": round(self.seconds, 1),
+        }
+
+    def _state(self) -> dict[str, tf.Variable]:
+        found = {f"weights.{n}": v for n, v in self.variables.items()}
+        found |= {f"average.{n}": v for n, v in self.averages.items()}
+        found |= {f"optimiser.{n}": v for n, v in self.optimiser.state().items()}
+        return found | {"updates": self.updates}
+
+    def save(self, path: Path) -> None:
+        facts = {
+            "plan": self.plan,
+            "data": self.data,
+            "epoch": str(self.epoch),
+            "seconds": repr(self.seconds),
+            "loss": repr(self.loss),
+            "tuning": "" if self.tuning is None else repr(self.tuning),
+        }
+        _write_tensors(path, {n: v.numpy() for n, v in self._state().items()}, facts)
+
+    def restore(self, path: Path) -> None:
+        with safe_open(path, framework="np") as file:
+            facts = file.metadata()
+            if facts["plan"] != self.plan or facts["data"] != self.data:
+                raise TrainingError(
+                    f"{path} was made with other options or other pictures; "
+                    "train into another folder, or without resuming."
+                )
+            for name, variable in self._state().items():
+                variable.assign(file.get_tensor(name).reshape(variable.shape))
+        self.epoch = int(facts["epoch"])
+        self.seconds = float(facts["seconds"])
+        self.loss = float(facts["loss"])
+        self.tuning = float(facts["tuning"]) if facts["tuning"] else None
+
+
+def score(network: DetectorNetwork, samples: Sequence[Sample], iou: float = 0.5) -> float:
+    """Average precision of a network on pictures, 0..1."""
+    found = [faces_in(network, sample.pixels) for sample in samples]
+    return average_precision(found, [sample.boxes for sample in samples], iou)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A score from which boxes count as faces, and what it gives on the tuning pictures."""
+
+    threshold: float
+    precision: float
+    recall: float
+
+
+def choose_threshold(
+    network: DetectorNetwork, samples: Sequence[Sample], default: float = 0.3
+) -> Operation:
+    """The score with the best F1 (harmonic mean of precision and recall) at IoU 0.5.
+
+    Args:
+        network: To choose for.
+        samples: Pictures that nothing was trained on and nothing is reported on.
+        default: What to use where there are no such pictures.
+    """
+    wanted = sum(len(sample.boxes) for sample in samples)
+    if wanted == 0:
+        return Operation(default, math.nan, math.nan)
+    claimed = [
+        claim
+        for sample in samples
+        for claim in claims(faces_in(network, sample.pixels), sample.boxes)
+    ]
+    claimed.sort(key=lambda claim: -claim[0])
+    best = Operation(default, 0.0, 0.0)
+    best_f1 = 0.0
+    hits = 0
+    for count, (confidence, right) in enumerate(claimed, start=1):
+        hits += right
+        f1 = 2 * hits / (count + wanted)
+        if f1 > best_f1:
+            best_f1 = f1
+            best = Operation(confidence, hits / count, hits / wanted)
+    return best
+
+
+def faces_in(network: DetectorNetwork, pixels: NDArray[np.uint8]) -> tuple[Face, ...]:
+    """What a network sees in one picture, most confident first."""
+    height, width = pixels.shape[:2]
+    padded = cv2.copyMakeBorder(
+        pixels, 0, -height % 32, 0, -width % 32, cv2.BORDER_CONSTANT, value=(114, 114, 114)
+    )
+    boxes, scores, _, count = _detect(network, tf.constant(padded[None]))
+    limits = np.array([width, height, width, height], np.float32)
+    corners = np.clip(boxes.numpy()[0][:, [1, 0, 3, 2]], 0, limits)
+    return tuple(
+        Face((float(b[0]), float(b[1]), float(b[2]), float(b[3])), float(s))
+        for b, s in zip(corners[: int(count[0])], scores.numpy()[0][: int(count[0])], strict=True)
+        if b[2] > b[0] and b[3] > b[1]
+    )
+
+
+def write_weights(path: Path, network: DetectorNetwork, width: int) -> None:
+    """Write a network's weights, so that a reader never finds half of them."""
+    tensors = {n: v.numpy() for n, v in named_variables(network).items()}
+    _write_tensors(path, tensors, {"width": str(width)})
+
+
+def read_weights(path: Path) -> DetectorNetwork:
+    """The network that `write_weights` wrote."""
+    with safe_open(path, framework="np") as file:
+        network = DetectorNetwork(int(file.metadata()["width"]))
+        for name, variable in named_variables(network).items():
+            variable.assign(file.get_tensor(name).reshape(variable.shape))
+    return network
+
+
+def _write_tensors(path: Path, tensors: dict[str, Any], facts: dict[str, str]) -> None:
+    partial = path.with_suffix(".partial")
+    save_file({n: np.ascontiguousarray(t) for n, t in tensors.items()}, partial, facts)
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _append_curve(path: Path, line: dict[str, float | int | str]) -> None:
+    """Add an epoch; lines of epochs that are trained again after a kill are replaced."""
+    lines = []
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = [row for row in csv.DictReader(file) if int(row["epoch"]) < int(line["epoch"])]
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(line))
+        writer.writeheader()
+        writer.writerows([*lines, line])
+    os.replace(partial, path)
+
+
+# What may differ between a training and its continuation.
+_FREE = ("threads",)
+
+_detect = tf.function(
+    lambda network, pictures: suppressed(*network(pictures)), reduce_retracing=True
+)

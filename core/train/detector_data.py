@@ -1,0 +1,290 @@
+"""Pictures as the detector's training sees them: windows, mosaics, other sizes, other colours."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from core.face import Pixels
+from core.train.voc import Annotation, AnnotationError
+
+MOST_FACES = 32
+"""Boxes that one training picture carries at most."""
+
+_GREY = 114
+_SMALLEST = 6.0
+_LEAST_VISIBLE = 0.4
+_ALONE = (0.45, 1.7)
+_TOGETHER = (0.35, 1.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A decoded picture with its boxes, ``(n, 4)`` in its pixels."""
+
+    pixels: Pixels
+    boxes: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one step learns from.
+
+    Attributes:
+        pictures: ``(n, side, side, 3)`` uint8.
+        boxes: ``(n, MOST_FACES, 4)`` float32, zeros where there is none.
+        kinds: ``(n, MOST_FACES)`` float32: 1 a face, -1 to be ignored, 0 nothing.
+    """
+
+    pictures: Pixels
+    boxes: NDArray[np.float32]
+    kinds: NDArray[np.float32]
+
+
+def load_samples(annotations: Sequence[Annotation], longest: int) -> list[Sample]:
+    """Decode pictures once, shrunk so that no side is longer than `longest`.
+
+    Raises:
+        AnnotationError: A picture cannot be decoded.
+    """
+    samples = []
+    for annotation in annotations:
+        pixels = cv2.imread(str(annotation.picture), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise AnnotationError(f"{annotation.picture} cannot be decoded.")
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        scale = min(1.0, longest / max(pixels.shape[:2]))
+        if scale < 1.0:
+            size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+            pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        samples.append(Sample(np.ascontiguousarray(pixels, np.uint8), annotation.boxes * scale))
+    return samples
+
+
+def batches(
+    samples: Sequence[Sample], *, side: int, size: int, seed: int, epoch: int, mosaic: float
+) -> Iterator[Batch]:
+    """One epoch, in an order and with changes that `seed` and `epoch` alone decide.
+
+    A thread draws ahead while the caller computes. A rest smaller than a batch is left out.
+
+    Args:
+        samples: What to draw from.
+        side: Of the square training pictures, in pixels.
+        size: Pictures a batch.
+        seed: Of the whole training.
+        epoch: Counted from 0.
+        mosaic: Share of the pictures that are put together from four.
+    """
+    order = np.random.default_rng([seed, epoch]).permutation(len(samples))
+    steps = len(samples) // size
+    ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=4)
+    stopped = threading.Event()
+
+    def put(item: Batch | BaseException) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put(item, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def draw() -> None:
+        try:
+            for step in range(steps):
+                generator = np.random.default_rng([seed, epoch, step])
+                chosen = order[step * size : (step + 1) * size]
+                if not put(draw_batch(samples, chosen, side, generator, mosaic)):
+                    return
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            put(error)
+
+    thread = threading.Thread(target=draw, name="detector-data", daemon=True)
+    thread.start()
+    try:
+        for _ in range(steps):
+            item = ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def draw_batch(
+    samples: Sequence[Sample],
+    chosen: Sequence[int] | NDArray[np.int64],
+    side: int,
+    generator: np.random.Generator,
+    mosaic: float,
+) -> Batch:
+    """Make a training picture for each chosen sample."""
+    pictures = np.empty((len(chosen), side, side, 3), np.uint8)
+    boxes = np.zeros((len(chosen), MOST_FACES, 4), np.float32)
+    kinds = np.zeros((len(chosen), MOST_FACES), np.float32)
+    for i, index in enumerate(chosen):
+        if generator.random() < mosaic:
+            pixels, found, kind = _mosaic(samples, int(index), side, generator)
+        else:
+            pixels, found, kind = _window(samples[int(index)], (side, side), _ALONE, generator)
+        pictures[i] = _recoloured(pixels, generator)
+        kept = np.argsort(-kind, kind="stable")[:MOST_FACES]
+        boxes[i, : len(kept)] = found[kept]
+        kinds[i, : len(kept)] = kind[kept]
+    return Batch(pictures, boxes, kinds)
+
+
+def _mosaic(
+    samples: Sequence[Sample], index: int, side: int, generator: np.random.Generator
+) -> tuple[Pixels, NDArray[np.float32], NDArray[np.float32]]:
+    """Four pictures around a point (Bochkovskiy et al., 2020, "YOLOv4", 3.3)."""
+    x, y = (int(v) for v in generator.uniform(0.3, 0.7, 2) * side)
+    pixels = np.empty((side, side, 3), np.uint8)
+    others = generator.integers(0, len(samples), 3)
+    found = []
+    kinds = []
+    corners = ((0, 0, x, y), (x, 0, side, y), (0, y, x, side), (x, y, side, side))
+    for (x0, y0, x1, y1), chosen in zip(corners, (index, *others), strict=True):
+        part, boxes, kind = _window(samples[int(chosen)], (x1 - x0, y1 - y0), _TOGETHER, generator)
+        pixels[y0:y1, x0:x1] = part
+        found.append(boxes + np.array([x0, y0, x0, y0], np.float32))
+        kinds.append(kind)
+    return pixels, np.concatenate(found), np.concatenate(kinds)
+
+
+def _window(
+    sample: Sample,
+    size: tuple[int, int],
+    scales: tuple[float, float],
+    generator: np.random.Generator,
+) -> tuple[Pixels, NDArray[np.float32], NDArray[np.float32]]:
+    """A part of a picture, scaled, turned, mirrored, mostly with a face somewhere in it.
+
+    Args:
+        sample: The picture.
+        size: Width and height of the part.
+        scales: The smallest and the largest scale, drawn from evenly in octaves.
+        generator: Decides everything.
+    """
+    width, height = size
+    rows, columns = sample.pixels.shape[:2]
+    scale = float(np.exp(generator.uniform(np.log(scales[0]), np.log(scales[1]))))
+    boxes = sample.boxes
+    centre = np.array([columns / 2, rows / 2])
+    if len(boxes):
+        box = boxes[generator.integers(len(boxes))]
+        face = float(max(box[2] - box[0], box[3] - box[1]))
+        # A face larger than the window teaches nothing, one of a few pixels hardly more.
+        scale = float(np.clip(scale, 9 / face, max(9 / face, 0.85 * min(width, height) / face)))
+        if generator.random() < 0.85:
+            centre = (box[:2] + box[2:]) / 2
+    # Shift by up to what keeps the chosen point inside, then back over the picture's own area.
+    room = np.array([width, height]) / scale
+    centre = centre + generator.uniform(-0.4, 0.4, 2) * room
+    for axis, extent in enumerate((columns, rows)):
+        half = room[axis] / 2
+        if extent > 2 * half:
+            centre[axis] = np.clip(centre[axis], half, extent - half)
+        else:
+            slack = half - extent / 2
+            centre[axis] = np.clip(centre[axis], extent / 2 - slack, extent / 2 + slack)
+    angle = generator.normal(0.0, 6.0)
+    if generator.random() < 0.12:
+        angle = generator.uniform(-180.0, 180.0)
+    stretch = np.exp(generator.uniform(-0.12, 0.12, 2))
+    turn = np.deg2rad(angle)
+    matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * scale
+    matrix *= stretch[:, None]
+    if generator.random() < 0.5:
+        matrix[0] *= -1
+    shift = np.array([width / 2, height / 2]) - matrix @ centre
+    affine = np.concatenate([matrix, shift[:, None]], 1)
+    # OpenCV puts pixel centres at whole numbers, boxes count from the pixel's edge.
+    offset = matrix @ np.array([0.5, 0.5]) + shift - 0.5
+    warp = np.concatenate([matrix, offset[:, None]], 1)
+    source = sample.pixels
+    if scale < 0.6:
+        source = cv2.blur(source, (2, 2))
+    fill = int(generator.integers(256)) if generator.random() < 0.5 else _GREY
+    pixels = cv2.warpAffine(
+        source,
+        warp,
+        (width, height),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(fill, fill, fill),
+    )
+    found, kinds = move_boxes(boxes, affine, width, height)
+    return np.asarray(pixels, np.uint8), found, kinds
+
+
+def move_boxes(
+    boxes: NDArray[np.float32], affine: NDArray[np.float64], width: int, height: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where boxes come to lie, cut at the window's edge.
+
+    A turned face is taken as the ellipse in its box: the box around the turned corners would be
+    too large for a head.
+
+    Args:
+        boxes: ``(n, 4)``.
+        affine: ``(2, 3)``, from pixels of the picture to pixels of the window.
+        width: Of the window.
+        height: Of the window.
+
+    Returns:
+        The boxes that are still there, ``(m, 4)``, and for each 1 where it is a face, -1 where
+        too little of it is left to say so.
+    """
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2 @ affine[:, :2].T + affine[:, 2]
+    halves = (boxes[:, 2:] - boxes[:, :2]) / 2
+    reach = np.sqrt((halves**2) @ (affine[:, :2] ** 2).T)
+    moved = np.concatenate([centres - reach, centres + reach], 1)
+    limits = np.array([width, height, width, height], np.float64)
+    cut = np.clip(moved, 0.0, limits)
+    sides = cut[:, 2:] - cut[:, :2]
+    whole = np.maximum(moved[:, 2:] - moved[:, :2], 1e-6)
+    visible = (sides[:, 0] * sides[:, 1]) / (whole[:, 0] * whole[:, 1])
+    kept = (sides.min(1) > 1.0) & (visible > 0.05) if len(boxes) else np.zeros(0, bool)
+    sure = (visible >= _LEAST_VISIBLE) & (sides.max(1, initial=0) >= _SMALLEST)
+    kinds = np.where(sure, 1.0, -1.0)
+    return cut[kept].astype(np.float32), kinds[kept].astype(np.float32)
+
+
+def _recoloured(pixels: Pixels, generator: np.random.Generator) -> Pixels:
+    """Other light, other colours; sometimes none, inverted, blurred or badly compressed."""
+    draw = generator.random(5)
+    if draw[0] < 0.10:
+        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        pixels = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
+    elif draw[0] < 0.50:
+        hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)
+        hue = np.uint8(generator.integers(-18, 19) % 180)
+        levels = np.arange(256)
+        saturation = np.clip(levels * generator.uniform(0.5, 1.5), 0, 255).astype(np.uint8)
+        hue_table = ((levels + hue) % 180).astype(np.uint8)
+        tables = np.stack([hue_table, saturation, levels.astype(np.uint8)], -1)[None]
+        pixels = np.asarray(cv2.cvtColor(cv2.LUT(hsv, tables), cv2.COLOR_HSV2RGB), np.uint8)
+    gamma = np.exp(generator.uniform(-0.4, 0.4))
+    gain = generator.uniform(0.8, 1.2) * generator.uniform(0.92, 1.08, 3)
+    tone = (np.arange(256) / 255.0) ** gamma
+    tones = np.clip(tone[:, None] * gain * 255.0 + generator.uniform(-15, 15), 0, 255)
+    if draw[1] < 0.02:
+        tones = 255.0 - tones
+    pixels = np.asarray(cv2.LUT(pixels, tones.astype(np.uint8)[None]), np.uint8)
+    if draw[2] < 0.05:
+        pixels = np.asarray(cv2.GaussianBlur(pixels, (3, 3), 0), np.uint8)
+    if draw[3] < 0.08:
+        quality = int(generator.integers(25, 75))
+        done, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if done:
+            pixels = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+    return pixels

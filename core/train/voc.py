@@ -1,0 +1,100 @@
+"""LabelImg's Pascal VOC files: pictures with their faces boxed, and sometimes named."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+class AnnotationError(Exception):
+    """An annotation file cannot be used; the message names the file and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One boxed picture.
+
+    Attributes:
+        picture: The picture's file.
+        boxes: ``(n, 4)`` float32, ``[x0, y0, x1, y1]`` in pixels; ``n`` may be 0.
+        names: What each box is called, ``n`` strings.
+    """
+
+    picture: Path
+    boxes: NDArray[np.float32]
+    names: tuple[str, ...]
+
+    @property
+    def number(self) -> int:
+        """A number that stays with the picture: its name where that is one, else a checksum."""
+        stem = self.picture.stem
+        return int(stem) if re.fullmatch(r"[0-9]+", stem) else zlib.crc32(stem.encode())
+
+
+def read_annotation(path: Path) -> Annotation:
+    """Read one LabelImg file and find its picture beside it.
+
+    Boxes without any area are left out: LabelImg writes them where somebody clicked twice.
+
+    Raises:
+        AnnotationError: The file is no Pascal VOC, or there is no picture of its name.
+    """
+    try:
+        # Expat refuses to blow entities up since 2.4.1, and reads none from elsewhere.
+        root = ElementTree.parse(path).getroot()  # noqa: S314
+        boxes = []
+        names = []
+        for item in root.iterfind("object"):
+            corners = [float(item.findtext(f"bndbox/{k}", "")) for k in _CORNERS]
+            if corners[2] > corners[0] and corners[3] > corners[1]:
+                boxes.append(corners)
+                names.append(item.findtext("name", "face"))
+    except (ElementTree.ParseError, ValueError) as error:
+        raise AnnotationError(f"{path} is no Pascal VOC annotation: {error}.") from error
+    for suffix in PICTURE_SUFFIXES:
+        picture = path.with_suffix(suffix)
+        if picture.is_file():
+            array = np.array(boxes, np.float32).reshape(-1, 4)
+            return Annotation(picture, array, tuple(names))
+    raise AnnotationError(f"{path} has no picture beside it ({', '.join(PICTURE_SUFFIXES)}).")
+
+
+def read_folder(folder: Path) -> list[Annotation]:
+    """Every annotation below `folder`, ordered by path.
+
+    Raises:
+        AnnotationError: There is none, or one of them cannot be read.
+    """
+    annotations = [read_annotation(path) for path in sorted(folder.rglob("*.xml"))]
+    if not annotations:
+        raise AnnotationError(f"There is no Pascal VOC annotation (*.xml) in {folder}.")
+    return annotations
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which pictures a detector learns from, is tuned on, and is reported on."""
+
+    training: tuple[Annotation, ...]
+    tuning: tuple[Annotation, ...]
+    validation: tuple[Annotation, ...]
+
+
+def split(annotations: list[Annotation]) -> Split:
+    """Validation: numbers that end in 0. Tuning: every twentieth of the rest (5, 25, 45, ...)."""
+    return Split(
+        training=tuple(a for a in annotations if a.number % 10 != 0 and a.number % 20 != 5),
+        tuning=tuple(a for a in annotations if a.number % 20 == 5),
+        validation=tuple(a for a in annotations if a.number % 10 == 0),
+    )
+
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")

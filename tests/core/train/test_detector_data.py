@@ -1,0 +1,166 @@
+"""Training pictures of the detector: boxes stay on their faces whatever is done to a picture."""
+
+from __future__ import annotations
+
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+from core.train import detector_data
+from core.train.detector_data import MOST_FACES, Sample, batches, draw_batch, move_boxes
+
+FACE = (255, 0, 0)
+SIDE = 96
+
+
+def samples(count: int = 8) -> list[Sample]:
+    """Grey pictures with one or two red ellipses, boxed."""
+    made = []
+    for i in range(count):
+        pixels = np.full((120, 160, 3), 60 + 10 * i, np.uint8)
+        boxes = [(20 + 2 * i, 30, 60 + 2 * i, 80), (110, 60 - i, 140, 110 - i)][: 1 + i % 2]
+        for x0, y0, x1, y1 in boxes:
+            middle = ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2)
+            cv2.ellipse(pixels, (middle, (x1 - x0 - 1, y1 - y0 - 1), 0), FACE, -1)
+        made.append(Sample(pixels, np.array(boxes, np.float32)))
+    return made
+
+
+@pytest.fixture
+def true_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detector_data, "_recoloured", lambda pixels, _: pixels)
+
+
+@pytest.mark.usefixtures("true_colours")
+@pytest.mark.parametrize("mosaic", [0.0, 1.0])
+def test_every_box_lies_around_its_face(mosaic: float) -> None:
+    batch = draw_batch(samples(), np.arange(8).repeat(8), SIDE, np.random.default_rng(1), mosaic)
+
+    checked = 0
+    for pixels, boxes, kinds in zip(batch.pictures, batch.boxes, batch.kinds, strict=True):
+        red = (pixels[..., 0] > 200) & (pixels[..., 1] < 60)
+        covered = np.zeros_like(red)
+        for (x0, y0, x1, y1), kind in zip(boxes, kinds, strict=True):
+            if kind == 0:
+                continue
+            rows = slice(int(np.floor(y0)), int(np.ceil(y1)))
+            columns = slice(int(np.floor(x0)), int(np.ceil(x1)))
+            covered[rows, columns] = True
+            inner = x0 > 0 and y0 > 0 and x1 < SIDE and y1 < SIDE
+            if kind == 1 and mosaic == 0.0 and inner and min(x1 - x0, y1 - y0) > 10:
+                # An ellipse fills pi/4 of its box; turned it fills the same share or less.
+                share = red[rows, columns].mean()
+                assert 0.5 < share < 0.9
+                checked += 1
+        grown = cv2.dilate(covered.astype(np.uint8), np.ones((5, 5)))
+        assert (red & (grown == 0)).mean() < 0.002
+    assert mosaic == 1.0 or checked > 10
+
+
+def test_the_same_seed_draws_the_same_batch() -> None:
+    first, again, other = (
+        draw_batch(samples(), np.arange(8), SIDE, np.random.default_rng(seed), 0.5)
+        for seed in (3, 3, 4)
+    )
+
+    np.testing.assert_array_equal(first.pictures, again.pictures)
+    np.testing.assert_array_equal(first.boxes, again.boxes)
+    assert (first.pictures != other.pictures).any()
+
+
+def test_an_epoch_shows_each_picture_once_and_every_epoch_in_another_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[int] = []
+
+    def note(found, chosen, side, generator, mosaic):
+        shown.extend(int(i) for i in chosen)
+        return draw_batch(found, chosen, side, generator, mosaic)
+
+    monkeypatch.setattr(detector_data, "draw_batch", note)
+    made = samples(8)
+    orders = []
+    for epoch in (0, 1):
+        shown.clear()
+        drawn = list(batches(made, side=64, size=3, seed=0, epoch=epoch, mosaic=0.0))
+        assert len(drawn) == 2  # the rest of two is left out
+        assert len(set(shown)) == 6
+        orders.append(tuple(shown))
+    assert orders[0] != orders[1]
+
+
+def test_what_fails_while_drawing_fails_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_):
+        raise RuntimeError("no picture")
+
+    monkeypatch.setattr(detector_data, "draw_batch", fail)
+    with pytest.raises(RuntimeError, match="no picture"):
+        list(batches(samples(), side=64, size=4, seed=0, epoch=0, mosaic=0.0))
+
+
+def test_leaving_in_the_middle_stops_the_drawing() -> None:
+    drawn = batches(samples() * 8, side=64, size=2, seed=0, epoch=0, mosaic=0.0)
+    next(drawn)
+    drawn.close()
+
+    assert not [t for t in threading.enumerate() if t.name == "detector-data"]
+
+
+def test_more_faces_than_a_batch_carries_keep_the_sure_ones() -> None:
+    columns, rows = np.meshgrid(np.arange(12), np.arange(9))
+    corners = np.stack([columns.ravel() * 13.0, rows.ravel() * 13.0], 1)
+    crowd = Sample(
+        np.zeros((120, 160, 3), np.uint8),
+        np.concatenate([corners, corners + 12], 1).astype(np.float32),
+    )
+
+    batch = draw_batch([crowd], [0] * 8, 192, np.random.default_rng(0), 0.0)
+
+    assert batch.kinds.shape == (8, MOST_FACES)
+    assert (batch.kinds == 1).all(axis=1).any()
+
+
+class TestMoveBoxes:
+    """Boxes under an affine change of the picture."""
+
+    BOX = np.array([[10, 20, 30, 60]], np.float32)
+
+    def moved(self, matrix, shift=(0, 0), size=(200, 200)):
+        affine = np.concatenate([np.array(matrix, float), np.array(shift, float)[:, None]], 1)
+        boxes, kinds = move_boxes(self.BOX, affine, *size)
+        return boxes.tolist(), kinds.tolist()
+
+    def test_scaled_and_shifted(self) -> None:
+        assert self.moved([[2, 0], [0, 0.5]], (5, 7)) == ([[25, 17, 65, 37]], [1])
+
+    def test_mirrored(self) -> None:
+        assert self.moved([[-1, 0], [0, 1]], (100, 0)) == ([[70, 20, 90, 60]], [1])
+
+    def test_turned_by_a_quarter(self) -> None:
+        assert self.moved([[0, -1], [1, 0]], (100, 0)) == ([[40, 10, 80, 30]], [1])
+
+    def test_turned_by_an_eighth_stays_tighter_than_its_corners(self) -> None:
+        c = np.sqrt(0.5)
+        ((x0, y0, x1, y1),), _ = self.moved([[c, -c], [c, c]], (100, 0))
+        # Half sides 10 and 20: the ellipse reaches sqrt((100 + 400) / 2), the corners 30 * c.
+        assert x1 - x0 == pytest.approx(2 * np.sqrt(250), abs=1e-4)
+        assert y1 - y0 == pytest.approx(2 * np.sqrt(250), abs=1e-4)
+
+    def test_cut_at_the_edge(self) -> None:
+        assert self.moved([[1, 0], [0, 1]], (-20, 0)) == ([[0, 20, 10, 60]], [1])
+
+    def test_mostly_cut_off_is_not_counted(self) -> None:
+        assert self.moved([[1, 0], [0, 1]], (-26, 0)) == ([[0, 20, 4, 60]], [-1])
+
+    def test_too_small_to_tell_is_not_counted(self) -> None:
+        assert self.moved([[0.1, 0], [0, 0.1]])[1] == [-1]
+
+    def test_outside_is_gone(self) -> None:
+        assert self.moved([[1, 0], [0, 1]], (300, 0)) == ([], [])
+
+    def test_no_boxes(self) -> None:
+        boxes, kinds = move_boxes(np.zeros((0, 4), np.float32), np.eye(3)[:2], 50, 50)
+        assert boxes.shape == (0, 4)
+        assert kinds.shape == (0,)

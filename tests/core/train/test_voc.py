@@ -1,0 +1,112 @@
+"""LabelImg's files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from core.train.voc import Annotation, AnnotationError, read_annotation, read_folder, split
+
+
+def write(folder: Path, name: str, *boxes: tuple[str, int, int, int, int]) -> Path:
+    objects = "".join(
+        f"<object><name>{label}</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin>"
+        f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
+        for label, x0, y0, x1, y1 in boxes
+    )
+    path = folder / f"{name}.xml"
+    path.write_text(f"<annotation><filename>elsewhere.jpg</filename>{objects}</annotation>")
+    cv2.imwrite(str(folder / f"{name}.jpg"), np.zeros((40, 60, 3), np.uint8))
+    return path
+
+
+def test_boxes_and_names_in_order(tmp_path: Path) -> None:
+    path = write(tmp_path, "00012", ("velma", 1, 2, 30, 40), ("fred", 5, 6, 7, 8))
+
+    annotation = read_annotation(path)
+
+    assert annotation.boxes.tolist() == [[1, 2, 30, 40], [5, 6, 7, 8]]
+    assert annotation.names == ("velma", "fred")
+    assert annotation.picture == tmp_path / "00012.jpg"
+    assert annotation.number == 12
+
+
+def test_a_picture_without_faces_has_no_boxes(tmp_path: Path) -> None:
+    assert read_annotation(write(tmp_path, "1")).boxes.shape == (0, 4)
+
+
+def test_boxes_without_area_are_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path, "1", ("face", 5, 5, 5, 9), ("face", 1, 1, 3, 3))
+    assert read_annotation(path).boxes.tolist() == [[1, 1, 3, 3]]
+
+
+def test_a_picture_that_is_missing_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, "7", ("face", 1, 1, 3, 3))
+    (tmp_path / "7.jpg").unlink()
+    with pytest.raises(AnnotationError, match=r"7\.xml has no picture beside it"):
+        read_annotation(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "no xml", "<annotation><object><bndbox><xmin>a</xmin></bndbox></object></annotation>"],
+)
+def test_what_is_no_annotation_is_named(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path, "7")
+    path.write_text(text)
+    with pytest.raises(AnnotationError, match=r"7\.xml is no Pascal VOC annotation"):
+        read_annotation(path)
+
+
+def test_an_entity_bomb_does_not_blow_up(tmp_path: Path) -> None:
+    path = write(tmp_path, "7")
+    entities = '<!ENTITY a0 "faces">' + "".join(
+        f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 12)
+    )
+    path.write_text(
+        f"<!DOCTYPE annotation [{entities}]><annotation><object><name>&a11;</name>"
+        "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox>"
+        "</object></annotation>"
+    )
+    with pytest.raises(AnnotationError, match="is no Pascal VOC annotation"):
+        read_annotation(path)
+
+
+def test_folders_are_read_below_and_in_order(tmp_path: Path) -> None:
+    for show in ("b", "a"):
+        (tmp_path / show).mkdir()
+        write(tmp_path / show, "2")
+        write(tmp_path / show, "1")
+
+    found = [a.picture.relative_to(tmp_path).as_posix() for a in read_folder(tmp_path)]
+
+    assert found == ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg"]
+
+
+def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="no Pascal VOC annotation"):
+        read_folder(tmp_path)
+
+
+def test_the_three_parts_share_no_picture() -> None:
+    everything = [
+        Annotation(Path(f"{i:05d}.jpg"), np.zeros((0, 4), np.float32), ()) for i in range(1, 501)
+    ]
+
+    parts = split(everything)
+
+    assert {a.number for a in parts.validation} == set(range(10, 501, 10))
+    assert {a.number for a in parts.tuning} == set(range(5, 501, 20))
+    together = [a.number for part in (parts.training, parts.tuning, parts.validation) for a in part]
+    assert sorted(together) == list(range(1, 501))
+
+
+def test_pictures_without_a_number_stay_in_their_part() -> None:
+    def named(name: str) -> Annotation:
+        return Annotation(Path(f"{name}.jpg"), np.zeros((0, 4), np.float32), ())
+
+    assert named("holiday").number == named("holiday").number
+    assert named("holiday").number != named("birthday").number
