@@ -80,6 +80,9 @@ class Similar(commands.Cog):
         event, edit = f"discord-{interaction.id}", _original(interaction)
         if not await self._asking.first_sight(event, wish.language, edit):
             return
+        if len(pictures) > 1:
+            # Discord takes the first follow-up for the response itself while that is "thinking".
+            await edit(say("discord_looking", wish.language))
         destination = _destination(interaction, reply_to=message.id)
         await self._asking.ask(event, wish, pictures[0], destination, edit)
         for number, picture in enumerate(pictures[1:], start=2):

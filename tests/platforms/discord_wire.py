@@ -167,6 +167,7 @@ class DiscordServer:
         member: Somebody without special permissions.
         admin: Somebody who may manage the server.
         requests: Every call so far.
+        fetches: How many files were fetched so far.
         file_bytes: The largest upload, in bytes.
         locale: What people's clients are set to.
         granted: The privileged intents that are switched on for the bot.
@@ -179,6 +180,7 @@ class DiscordServer:
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.fetches = 0
         self.file_bytes = 10 * 2**20
         self.locale = "en-US"
         self.granted = discord.Intents.all()
@@ -362,10 +364,33 @@ class DiscordServer:
         return int(posted["id"])
 
     def new_channel(self) -> None:
-        """Let everybody move to an empty text channel."""
-        self.channel = self._in_loop(
-            lambda: self.guild.create_text_channel(f"pictures-{len(self.guild.channels)}")
-        )
+        """Go on in an empty text channel, with a member who has not asked anything yet."""
+
+        def create() -> None:
+            number = len(self.guild.channels)
+            self.channel = self.guild.create_text_channel(f"pictures-{number}")
+            self.member = self.guild.add_member(self._env.create_user(f"Mia {number}"))
+
+        self._in_loop(create)
+
+    def new_member(self, name: str, *, bot: bool = False, keeper: bool = False) -> MemberActor:
+        """Somebody else joins; a keeper may manage the server."""
+
+        def create() -> MemberActor:
+            roles = [self.guild.roles["Keepers"]] if keeper else []
+            return self.guild.add_member(self._env.create_user(name, bot=bot), roles=roles)
+
+        return self._in_loop(create)
+
+    def repeat(self, message: int) -> None:
+        """Tell the bot of a message once more, as the gateway may after a reconnect."""
+
+        def emit() -> None:
+            stored = self._message(message)
+            backend = self._env.backend
+            backend.emit("MESSAGE_CREATE", serializers.message_payload(backend, stored))
+
+        self._in_loop(emit)
 
     def delete(self, message: int) -> None:
         """Delete a message, as a moderator may."""
@@ -388,9 +413,14 @@ class DiscordServer:
 
         self._in_loop(advance)
 
-    def expire_links(self) -> None:
-        """From now on no attachment can be fetched."""
-        self._links_expired = True
+    def expire_links(self, expired: bool) -> None:
+        """Whether from now on no attachment can be fetched."""
+        self._links_expired = expired
+
+    def forward(self, message: int) -> int:
+        """The member forwards a message into the channel."""
+        source = self._in_loop(lambda: self._discord_message(message))
+        return int(self._do(self.member.forward(source, self.channel)).id)
 
     def fail(
         self,
@@ -584,6 +614,7 @@ class DiscordServer:
     # ----------------------------------------------------------------------- REST
 
     async def _fetch(self, request: web.Request) -> web.Response:
+        self.fetches += 1
         data = self._env.backend.cdn.get(f"{cdn.CDN_BASE}/{request.match_info['path']}")
         if data is None or self._links_expired:
             return web.Response(status=404)
