@@ -61,7 +61,7 @@ def create_app(redis_url: str) -> Celery:
         task_create_missing_queues=False,
         task_default_queue=LOOK_QUEUE,
         task_ignore_result=True,
-        task_queues=[Queue(LOOK_QUEUE), Queue(INDEX_QUEUE)],
+        task_queues=[Queue(LOOK_QUEUE), Queue(INDEX_QUEUE)],  # type: ignore[no-untyped-call]
         task_reject_on_worker_lost=True,
         task_routes={SIMILAR_TASK: LOOK_QUEUE, REINDEX_TASK: INDEX_QUEUE},
         task_serializer="json",

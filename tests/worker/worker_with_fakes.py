@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import worker.main
 from core.face import Face, Pixels
-from core.models import Detector, Extractor
+from core.models import DEFAULT_EXTRACTOR, Detector, Extractor, ModelError
 from core.settings import ModelSettings, load_settings
 from tests.core.fakes import FakeDetector, FakeExtractor
 
@@ -26,8 +26,10 @@ class SlowDetector(FakeDetector):
         return super().detect(images)
 
 
-def load_fakes(_: ModelSettings) -> tuple[Detector, Extractor]:
+def load_fakes(settings: ModelSettings) -> tuple[Detector, Extractor]:
     """In place of `worker.resident.load_models`."""
+    if settings.extractor != DEFAULT_EXTRACTOR:
+        raise ModelError(f"There is no extractor named {settings.extractor!r}.")
     return SlowDetector(), FakeExtractor()
 
 

@@ -1,0 +1,175 @@
+"""A real worker process on a real Redis, with the small fake models."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import pytest
+from PIL import Image
+
+from core.gallery import build_index
+from core.index import current_version
+from core.job import SimilarJob
+from core.settings import load_settings
+from core.texts import say
+from tests.core.fakes import FakeDetector, FakeExtractor, drawn_scene
+from tests.platforms.processes import wait_for
+from tests.platforms.workplace import Workplace
+from worker.app import SIMILAR_TASK, WORKER_HEARTBEAT_KEY
+from worker.claim import claim_key
+from worker.delivery.file import FileState, answer_file, answers_folder, read_answer
+from worker.main import check
+
+
+def head(name: str) -> bytes:
+    """A picture of a character of the drawn gallery, unlike any of its pictures."""
+    file = io.BytesIO()
+    Image.fromarray(drawn_scene([(name, 150, 120, 40)], background=7)).save(file, "PNG")
+    return file.getvalue()
+
+
+def index(place: Workplace) -> None:
+    """Index the gallery as it is now."""
+    build_index(place.gallery, place.data, FakeDetector(), FakeExtractor())
+
+
+def test_a_picture_is_answered_with_its_collage_and_names(workplace: Workplace) -> None:
+    index(workplace)
+    worker = workplace.start_worker(fakes=True)
+    answer = workplace.answer(workplace.ask(head("emerald"), count=3))
+    assert answer.state is FileState.ANSWERED
+    assert answer.caption is not None
+    assert answer.caption.splitlines()[0].startswith("1. emerald")
+    assert len(answer.caption.splitlines()) == 3
+    assert answer.collage is not None
+    with Image.open(answers_folder(workplace.data) / answer.collage) as collage:
+        assert collage.width > collage.height
+    assert worker.stop() == 0
+    assert "asked-1 answered in" in worker.output()
+
+
+def test_each_problem_is_one_sentence_and_stops_nobody_else(workplace: Workplace) -> None:
+    expired = workplace.ask(head("coral"))
+    workplace.redis.delete(*workplace.redis.keys("familiar:upload:*"))
+    too_late = workplace.ask(head("blue"), seconds=-1)
+    not_a_picture = workplace.ask(b"a text file")
+    damaged = workplace.ask(head("blue")[:2000])
+    good = workplace.ask(head("blue"))
+    workplace.start_worker(fakes=True)
+    assert workplace.said(expired) == say("upload_expired")
+    assert workplace.said(too_late) == say("too_late")
+    assert workplace.said(not_a_picture).startswith("That is not a picture I can read.")
+    assert workplace.said(damaged) == say("picture_damaged")
+    assert workplace.said(good) == say("nothing_indexed")
+    index(workplace)
+    good = workplace.ask(head("blue"))
+    assert workplace.answer(good).state is FileState.ANSWERED, "found without a restart"
+
+
+def test_an_index_by_other_models_is_told_and_mended_by_a_reindex(workplace: Workplace) -> None:
+    build_index(workplace.gallery, workplace.data, FakeDetector(), FakeExtractor(revision=2))
+    workplace.start_worker(fakes=True)
+    assert "The index was made with" in workplace.said(workplace.ask(head("blue")))
+    assert "15 pictures" in workplace.said(workplace.ask_reindex())
+    assert workplace.answer(workplace.ask(head("blue"))).state is FileState.ANSWERED
+
+
+def test_a_damaged_index_is_told_and_mended_by_a_reindex(workplace: Workplace) -> None:
+    index(workplace)
+    version = current_version(workplace.data)
+    assert version is not None
+    files = (workplace.data / "versions" / version).glob("*.npy")
+    largest = max(files, key=lambda path: path.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:100])
+    workplace.start_worker(fakes=True)
+    assert workplace.said(workplace.ask(head("blue"))).startswith("The index is damaged")
+    assert "15 pictures" in workplace.said(workplace.ask_reindex())
+    assert workplace.answer(workplace.ask(head("blue"))).state is FileState.ANSWERED
+
+
+def test_models_that_cannot_be_loaded_are_told_to_everyone(workplace: Workplace) -> None:
+    worker = workplace.start_worker(fakes=True, FAMILIAR_MODEL_EXTRACTOR="no-such-model")
+    assert workplace.said(workplace.ask(head("blue"))) == say("models_unusable")
+    assert workplace.said(workplace.ask_reindex()) == say("models_unusable")
+    assert "no-such-model" in worker.output()
+
+
+def test_a_job_of_an_unknown_form_is_dropped_and_the_next_is_answered(
+    workplace: Workplace,
+) -> None:
+    index(workplace)
+    worker = workplace.start_worker(fakes=True)
+    workplace.queue.send_task(SIMILAR_TASK, kwargs={"job": {"id": "x", "token": "secret-token"}})
+    workplace.queue.send_task(SIMILAR_TASK, args=["neither", "nor"])
+    workplace.queue.send_task("familiar.unknown", queue="look")
+    assert workplace.answer(workplace.ask(head("blue"))).state is FileState.ANSWERED
+    wait_for(lambda: not workplace.in_hand(), "nothing waits to come back")
+    assert worker.output().count("dropped a job of an unknown form") == 1
+    assert "secret-token" not in worker.output()
+
+
+def test_a_job_that_was_answered_is_dropped_when_it_comes_again(workplace: Workplace) -> None:
+    index(workplace)
+    worker = workplace.start_worker(fakes=True)
+    job_id = workplace.ask(head("blue"))
+    workplace.answer(job_id)
+    answer_file(workplace.data, job_id).unlink()
+    again = SimilarJob(
+        id=job_id, destination={"platform": "file"}, deadline=time.time() + 60, upload="0" * 64
+    )
+    workplace.send(SIMILAR_TASK, again)
+    worker.wait_for_output(f"{job_id} was answered before")
+    assert read_answer(workplace.data, job_id) is None
+
+
+def test_a_job_claimed_elsewhere_waits_until_that_claim_ends(workplace: Workplace) -> None:
+    index(workplace)
+    workplace.redis.set(claim_key("asked-1"), "another worker", ex=3)
+    workplace.start_worker(fakes=True)
+    started = time.monotonic()
+    job_id = workplace.ask(head("blue"))
+    assert job_id == "asked-1"
+    assert workplace.answer(job_id).state is FileState.ANSWERED
+    assert time.monotonic() - started > 1.5
+
+
+def test_sigterm_finishes_what_is_in_hand_and_leaves_the_rest(workplace: Workplace) -> None:
+    index(workplace)
+    worker = workplace.start_worker(fakes=True, FAKE_DETECT_SECONDS="1.5")
+    jobs = [workplace.ask(head("blue")) for _ in range(11)]
+    wait_for(lambda: workplace.in_hand() == 8, "all hands are full")
+    assert worker.stop() == 0
+    done = [job for job in jobs if workplace.is_done(job)]
+    assert len(done) == 8, "those begun were finished"
+    assert workplace.in_hand() == 0
+    assert not workplace.redis.exists(WORKER_HEARTBEAT_KEY), "bots know at once"
+    workplace.start_worker(fakes=True)
+    for job in jobs:
+        assert workplace.answer(job).state is FileState.ANSWERED
+
+
+def test_the_heart_beats_while_the_worker_is_busy(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", workplace.server.url)
+    index(workplace)
+    assert not check(load_settings())
+    workplace.start_worker(fakes=True, FAKE_DETECT_SECONDS="6")
+    job = workplace.ask(head("blue"))
+    wait_for(lambda: workplace.redis.exists(claim_key(job)), "the job is claimed")
+    workplace.redis.delete(WORKER_HEARTBEAT_KEY)
+    wait_for(lambda: check(load_settings()), "the next beat", timeout=6)
+    assert not workplace.is_done(job)
+
+
+def test_a_worker_outlives_its_redis(workplace: Workplace) -> None:
+    index(workplace)
+    worker = workplace.start_worker(fakes=True)
+    workplace.answer(workplace.ask(head("blue")))
+    workplace.server.stop()
+    worker.wait_for_output("Redis cannot be reached")
+    workplace.server.start()
+    assert workplace.answer(workplace.ask(head("amber"))).state is FileState.ANSWERED
+    assert worker.popen.poll() is None
+    assert worker.stop() == 0
