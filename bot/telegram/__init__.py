@@ -1,0 +1,1 @@
+"""The Telegram bot: captions, replies, mentions, albums. One feature a file."""

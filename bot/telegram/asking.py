@@ -1,0 +1,87 @@
+"""What every way of asking on Telegram shares: from a message with a picture to the queue."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TypeAlias
+
+from telegram import Message, Update
+from telegram.error import TelegramError
+from telegram.ext import BaseHandler, ContextTypes
+
+from bot.intake import Intake
+from bot.telegram.pictures import Downloads, Sent
+from bot.telegram.placeholder import Placeholder, language_of, reply
+from bot.telegram.reading import Wish
+from core.problem import Problem
+from core.texts import say
+
+log = logging.getLogger(__name__)
+
+Handler: TypeAlias = BaseHandler[Update, ContextTypes.DEFAULT_TYPE, None]
+"""What a feature listens to, and what it does then."""
+
+
+def person_of(message: Message) -> str:
+    """Whom the rate limit counts: the sender, or the group or channel that speaks as one."""
+    sender = message.sender_chat or message.from_user
+    return f"telegram-{sender.id if sender is not None else message.chat_id}"
+
+
+async def tell(message: Message, sentence: str) -> None:
+    """Reply with a sentence, as far as Telegram lets us."""
+    try:
+        await reply(message, sentence)
+    except TelegramError as error:
+        log.info("No answer possible in chat %d: %s", message.chat_id, error)
+
+
+class Asking:
+    """Hands pictures to the queue, and says in the placeholder what went wrong."""
+
+    def __init__(self, intake: Intake, downloads: Downloads) -> None:
+        self._intake = intake
+        self._downloads = downloads
+
+    async def ask(self, event: str, message: Message, picture: Sent, wish: Wish) -> None:
+        """Answer one picture, once however often its event comes.
+
+        Args:
+            event: Unique to this picture of this update; the job's id.
+            message: The message that asks, to which the answer replies.
+            picture: Of that message, or of the one that it replies to.
+            wish: What the person wants to know.
+        """
+        language = language_of(message)
+        try:
+            if not await self._intake.first_sight(event):
+                log.info("Seen before: %s", event)
+                return
+        except Problem as problem:
+            await tell(message, problem.sentence(language))
+            return
+        try:
+            placeholder = await Placeholder.post(message, "telegram_looking")
+        except TelegramError as error:
+            log.info("No answer possible in chat %d: %s", message.chat_id, error)
+            return
+        try:
+            if not await self._intake.worker_alive():
+                minutes = self._intake.kept_minutes
+                await placeholder.say(say("worker_away", language, minutes=minutes))
+            await self._intake.similar(
+                event=event,
+                person=person_of(message),
+                data=partial(self._downloads.fetch, picture),
+                look=wish.look,
+                count=wish.count,
+                destination=placeholder.destination,
+                language=language,
+            )
+        except Problem as problem:
+            log.info("Not taken: %s, %s", event, problem.key)
+            await placeholder.say(problem.sentence(language))
+        except Exception:
+            log.exception("Not taken: %s", event)
+            await placeholder.say(say("unexpected", language))

@@ -1,0 +1,54 @@
+"""Calls of the Bot API that wait when Telegram says so and outlast a bad connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from telegram.error import BadRequest, NetworkError, RetryAfter
+
+log = logging.getLogger(__name__)
+
+MOST_SECONDS: Final = 90.0
+"""Telegram limits groups to 20 messages a minute, so a wait of a minute is to be expected."""
+
+ATTEMPTS: Final = 4
+
+Result = TypeVar("Result")
+
+
+async def patiently(call: Callable[[], Awaitable[Result]]) -> Result:
+    """What `call` returns, after as many attempts as are reasonable.
+
+    Raises:
+        telegram.error.TelegramError: It was refused, or the last attempt failed.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + MOST_SECONDS
+    pause = 0.5
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return await call()
+        except RetryAfter as error:
+            wait = seconds_of(error)
+            if attempt == ATTEMPTS or loop.time() + wait > until:
+                raise
+            log.info("Telegram asks for a pause of %.0f s", wait)
+        except BadRequest:
+            # A refusal, though the library counts it among the network's errors.
+            raise
+        except NetworkError as error:
+            if attempt == ATTEMPTS:
+                raise
+            wait, pause = pause, 2 * pause
+            log.info("Again in %.1f s: %s", wait, error)
+        await asyncio.sleep(wait)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def seconds_of(error: RetryAfter) -> float:
+    """How long Telegram wants us to wait."""
+    after = error.retry_after
+    return float(after) if isinstance(after, int | float) else after.total_seconds()

@@ -1,0 +1,81 @@
+"""The picture of a Telegram message, fetched by the Bot API and from nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import PurePath
+from typing import Final, TypeAlias
+
+from telegram import Document, Message, PhotoSize
+from telegram.error import BadRequest, TelegramError
+
+from bot.telegram.patience import patiently
+from core.picture import SUFFIXES, UnreadablePicture
+from core.problem import Problem
+from core.settings import Settings
+
+DOWNLOAD_BYTES: Final = 20 * 2**20
+"""The Bot API hands no larger file to a bot."""
+
+FETCHES_AT_ONCE: Final = 4
+
+Sent: TypeAlias = PhotoSize | Document
+"""A picture as Telegram describes it: a photo's largest size, or a file."""
+
+
+class PictureNotFetched(Problem):
+    """Telegram did not hand the picture out."""
+
+
+def picture_of(message: Message) -> Sent | None:
+    """The picture that a message shows or carries as a file, if any.
+
+    Only by what Telegram says of it; whether it is a picture is for `core.picture` to say.
+    """
+    if message.photo:
+        return max(message.photo, key=lambda size: size.width * size.height)
+    document = message.document
+    if document is None or message.animation is not None:
+        return None
+    named = PurePath(document.file_name or "").suffix.lower() in SUFFIXES
+    return document if named or (document.mime_type or "").startswith("image/") else None
+
+
+def most_bytes(settings: Settings) -> int:
+    """The largest file that is accepted."""
+    return min(settings.limit.picture.file_bytes, DOWNLOAD_BYTES)
+
+
+class Downloads:
+    """Fetches pictures, a few at a time, so that a bot's memory stays small."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._limit = most_bytes(settings)
+        self._at_once = asyncio.Semaphore(FETCHES_AT_ONCE)
+
+    async def fetch(self, sent: Sent) -> bytes:
+        """The bytes of a picture.
+
+        Raises:
+            UnreadablePicture: Larger than the limit, by Telegram's own word; nothing is fetched.
+            PictureNotFetched: Telegram does not hand it out.
+        """
+        if (sent.file_size or 0) > self._limit:
+            raise self._too_large(sent)
+        try:
+            async with self._at_once:
+                file = await patiently(sent.get_file)
+                return bytes(await patiently(file.download_as_bytearray))
+        except BadRequest as error:
+            if "file is too big" in error.message.lower():
+                raise self._too_large(sent) from error
+            raise PictureNotFetched("picture_not_fetched") from error
+        except TelegramError as error:
+            raise PictureNotFetched("picture_not_fetched") from error
+
+    def _too_large(self, sent: Sent) -> UnreadablePicture:
+        return UnreadablePicture(
+            "picture_too_many_bytes",
+            size=f"{(sent.file_size or self._limit) / 2**20:.1f}",
+            limit=f"{self._limit / 2**20:.0f}",
+        )

@@ -1,0 +1,96 @@
+"""What a Telegram message asks for: its command, its mention of the bot, its words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from telegram import Message, MessageEntity, User
+
+from core.job import DEFAULT_COUNT, MAX_COUNT, Look
+from core.problem import Problem
+
+SIMILAR: Final = "similar"
+
+_LOOKS: Final = frozenset(look.value for look in Look)
+
+
+class CountOutOfRange(Problem):
+    """More matches were asked for than are ever shown, or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person wants to know about a picture.
+
+    Attributes:
+        look: What *similar* means.
+        count: Matches for each face, 1..9.
+    """
+
+    look: Look = Look.BOTH
+    count: int = DEFAULT_COUNT
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What stands in a message's text or below its picture.
+
+    Attributes:
+        command: The command at its beginning, in lower case and without slash; None where there
+            is none or it is meant for another bot.
+        mentioned: The bot is named somewhere.
+        words: What else is said, in lower case.
+    """
+
+    command: str | None = None
+    mentioned: bool = False
+    words: tuple[str, ...] = ()
+
+    @property
+    def explicit(self) -> bool:
+        """The bot is asked by name, and not by the picture alone."""
+        return self.command == SIMILAR or self.mentioned
+
+    def wish(self) -> Wish:
+        """A look and a count among the words, in any order; what else is said does not matter.
+
+        Raises:
+            CountOutOfRange: The command has a number that is no count. Beside a mention people
+                write whole sentences, so there it is passed over.
+        """
+        look, count = Look.BOTH, DEFAULT_COUNT
+        for word in self.words:
+            if word in _LOOKS:
+                look = Look(word)
+            elif word.isascii() and word.isdigit():
+                if 1 <= int(word[:9]) <= MAX_COUNT:
+                    count = int(word)
+                elif self.command == SIMILAR:
+                    raise CountOutOfRange("count_out_of_range", most=MAX_COUNT)
+        return Wish(look, count)
+
+
+def read(message: Message, me: User) -> Request:
+    """What `message` asks the bot `me` for. Telegram says where commands and mentions are."""
+    rest = message.text or message.caption or ""
+    if message.text:
+        entities = message.parse_entities()
+    else:
+        entities = message.parse_caption_entities() if message.caption else {}
+    command, mentioned = None, False
+    name = f"@{me.username}".lower()
+    for entity, text in entities.items():
+        if entity.type == MessageEntity.BOT_COMMAND and entity.offset == 0:
+            spoken, _, whose = text[1:].lower().partition("@")
+            if whose in {"", name[1:]}:
+                command = spoken
+                rest = rest.replace(text, " ", 1)
+        elif (entity.type == MessageEntity.MENTION and text.lower() == name) or (
+            entity.type == MessageEntity.TEXT_MENTION
+            and entity.user is not None
+            and entity.user.id == me.id
+        ):
+            mentioned = True
+            rest = rest.replace(text, " ", 1)
+    return Request(command, mentioned, tuple(rest.lower().split()))
