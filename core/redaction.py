@@ -21,6 +21,8 @@ _PATTERNS: Final = (
     # scheme://user:password@host
     re.compile(r"(?<=://)([^/\s:@]*:)[^/\s@]+(?=@)"),
     re.compile(r"((?:Bot|Bearer)\s+)[\w.:-]{20,}"),
+    # "token": "..." in logged JSON or dictionaries
+    re.compile(r"([\"']\w*token[\"']\s*:\s*[\"'])[^\"']+"),
 )
 
 

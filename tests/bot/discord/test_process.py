@@ -1,0 +1,144 @@
+"""The Discord bot as a process: light, quiet about its secrets, and clear about what it lacks."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import discord as discord_library
+import psutil
+import pytest
+from PIL import Image
+
+from core.texts import say
+from tests.platforms.discord_wire import TOKEN, DiscordServer, discord_server
+from tests.platforms.processes import REPOSITORY, RealProcess, RealRedis, real_redis, running
+
+HEAVY = {"torch", "torchvision", "tensorflow", "keras", "annoy", "cv2", "worker.tasks"}
+CPU_SECONDS = 5.0
+MEMORY_MIB = 100
+
+LOUD = """
+import logging
+logging.basicConfig(level="DEBUG")
+from core.settings import load_settings
+from bot.discord.bot import run
+run(load_settings())
+"""
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RealRedis]:
+    with real_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def discord() -> Iterator[DiscordServer]:
+    with discord_server() as server:
+        yield server
+
+
+def picture() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), "teal").save(file, "PNG")
+    return file.getvalue()
+
+
+def test_it_imports_no_model_and_no_index() -> None:
+    code = "import sys, bot.discord.bot; print(*sys.modules)"
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert HEAVY.isdisjoint(printed.stdout.split())
+
+
+def test_it_starts_fast_and_stays_small(
+    discord: DiscordServer, redis: RealRedis, tmp_path: Path
+) -> None:
+    environment = {**discord.settings(), "REDIS_URL": redis.url}
+    with running("discord", environment, tmp_path) as bot:
+        discord.wait_for_bot(bot)
+        process = psutil.Process(bot.pid)
+        used = process.cpu_times()
+        discord.slash("similar", picture=("a.png", picture())).wait()
+        memory = process.memory_info().rss / 2**20
+    print(f"start: {used.user + used.system:.2f} s of CPU; memory: {memory:.0f} MiB")
+    assert used.user + used.system < CPU_SECONDS
+    assert memory < MEMORY_MIB
+
+
+def test_it_stops_cleanly_on_sigterm(
+    discord: DiscordServer, redis: RealRedis, tmp_path: Path
+) -> None:
+    environment = {**discord.settings(), "REDIS_URL": redis.url}
+    with running("discord", environment, tmp_path) as bot:
+        discord.wait_for_bot(bot)
+        assert bot.stop(10) == 0
+        assert bot.output() == ""
+
+
+def test_no_secret_is_logged_even_at_debug(
+    discord: DiscordServer, redis: RealRedis, tmp_path: Path
+) -> None:
+    environment = {**discord.settings(), "REDIS_URL": redis.url}
+    bot = RealProcess([sys.executable, "-c", LOUD], environment, tmp_path, "loud")
+    try:
+        discord.wait_for_bot(bot)
+        asked = discord.slash("similar", picture=("a.png", b"words"))
+        asked.wait()
+        discord.fail("PATCH", "/webhooks/", 403, code=50013)
+        discord.slash("similar", picture=("b.png", b"words"))
+        bot.wait_for_output("could not be edited")
+    finally:
+        bot.stop()
+    output = bot.output()
+    assert "[hidden]" in output
+    assert TOKEN not in output
+    assert "simcord_interaction_" not in output
+
+
+class TestWhatItLacks:
+    def fails(self, environment: Mapping[str, str], folder: Path) -> str:
+        """What the terminal says; the bot must give up with exit code 1."""
+        command = [sys.executable, "-m", "cli.main", "bot", "discord"]
+        bot = RealProcess(command, environment, folder, "bot")
+        try:
+            assert bot.popen.wait(60) == 1, bot.output()
+        finally:
+            bot.stop()
+        # The log's own lines begin with the date.
+        lines = [line for line in bot.output().splitlines() if not line.startswith("20")]
+        assert TOKEN not in bot.output()
+        return "\n".join(lines)
+
+    def test_no_redis(self, discord: DiscordServer, tmp_path: Path) -> None:
+        assert "REDIS_URL" in self.fails(discord.settings(), tmp_path)
+
+    def test_no_token(self, redis: RealRedis, tmp_path: Path) -> None:
+        assert "FAMILIAR_DISCORD_TOKEN" in self.fails({"REDIS_URL": redis.url}, tmp_path)
+
+    def test_a_wrong_token(self, discord: DiscordServer, redis: RealRedis, tmp_path: Path) -> None:
+        environment = {**discord.settings(), "REDIS_URL": redis.url}
+        environment["FAMILIAR_DISCORD_TOKEN"] = "wrong.token.entirely"
+        assert self.fails(environment, tmp_path) == say("discord_token_refused")
+
+    def test_an_intent_that_is_not_switched_on(
+        self, discord: DiscordServer, redis: RealRedis, tmp_path: Path
+    ) -> None:
+        discord.granted = discord_library.Intents.default()
+        environment = {**discord.settings(), "REDIS_URL": redis.url}
+        assert self.fails(environment, tmp_path) == say("discord_intent_missing")
+
+    def test_no_way_to_discord(
+        self, discord: DiscordServer, redis: RealRedis, tmp_path: Path
+    ) -> None:
+        environment = {
+            **discord.settings(),
+            "REDIS_URL": redis.url,
+            "FAMILIAR_DISCORD_API_URL": "http://127.0.0.1:9/api/v10",
+        }
+        assert self.fails(environment, tmp_path) == say("discord_unreachable")
