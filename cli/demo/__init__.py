@@ -1,0 +1,1 @@
+"""`familiar demo`: a gallery drawn by code, and one request through the real processes."""

@@ -1,0 +1,91 @@
+"""`familiar embed` and `familiar detect`: a whole folder of pictures into one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import terminal
+from cli.terminal import Failure, messages, results
+from core.settings import ModelSettings, load_settings
+
+if TYPE_CHECKING:
+    from core.models import Detector, Extractor
+
+Pictures = Annotated[Path, typer.Argument(help="Searched for pictures at any depth.")]
+Crops = Annotated[
+    bool,
+    typer.Option(
+        "--crops", help="Every picture is one face crop already; the detector is not asked."
+    ),
+]
+
+
+def embed(
+    folder: Pictures,
+    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    crops: Crops = False,
+) -> None:
+    """Write the vectors of a folder's pictures: path, face_count, character, feel."""
+    settings = load_settings()
+    _check_out(out)
+    with terminal.waiting("Loading the models"):
+        from core.embed import embed_folder, save_vectors
+
+        detector, extractor = models_for(settings.model, crops)
+    with terminal.progress("Embedding", "pictures") as advance:
+        vectors = embed_folder(folder, detector, extractor, advance, settings.limit.picture)
+    save_vectors(vectors, out)
+    tell_unreadable(vectors.unreadable)
+    without = int((vectors.face_count == 0).sum())
+    results.print(f"Embedded {len(vectors.paths):,} pictures ({without:,} without a face): {out}")
+
+
+def detect(
+    folder: Pictures,
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")],
+) -> None:
+    """Write the faces of a folder's pictures as JSON: for each path, boxes and their scores."""
+    settings = load_settings()
+    _check_out(out)
+    with terminal.waiting("Loading the detector"):
+        from core.embed import detect_folder, save_detections
+        from core.models import load_detector
+
+        detector = load_detector(settings.model.detector)
+    with terminal.progress("Detecting", "pictures") as advance:
+        detections = detect_folder(folder, detector, advance, settings.limit.picture)
+    save_detections(detections, out)
+    tell_unreadable(detections.unreadable)
+    found = sum(
+        any(face.score >= detector.threshold for face in faces)
+        for faces in detections.faces.values()
+    )
+    results.print(f"Looked at {len(detections.faces):,} pictures, found a face in {found:,}: {out}")
+
+
+def models_for(settings: ModelSettings, crops: bool) -> tuple[Detector | None, Extractor]:
+    """The models of the settings; without a detector where every picture is a face crop."""
+    from core.models import load_extractor
+    from worker.resident import load_models, torch_device
+
+    if crops:
+        return None, load_extractor(settings.extractor, device=torch_device(settings.device))
+    return load_models(settings)
+
+
+def tell_unreadable(unreadable: Sequence[tuple[str, object]]) -> None:
+    """List the files that were left out, with the reason of each."""
+    if unreadable:
+        messages.print(f"{len(unreadable):,} could not be read and were left out:")
+        for path, reason in unreadable:
+            messages.print(f"  {path}: {reason}")
+
+
+def _check_out(out: Path) -> None:
+    """Refuse a name that cannot be written before hours of work end in it."""
+    if out.is_dir():
+        raise Failure(f"{out} is a folder; give --out the name of a file.")

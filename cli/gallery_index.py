@@ -1,0 +1,81 @@
+"""`familiar index`: bring the index in line with the gallery, and look at what is indexed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import terminal
+from cli.terminal import messages, results
+from core.settings import load_settings
+
+app = typer.Typer(help="Build the index of a gallery, or look at it.", no_args_is_help=True)
+
+
+@app.command("build")
+def build(
+    gallery: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder of <character>/<picture>; FAMILIAR_GALLERY where it is left out."
+        ),
+    ] = None,
+) -> None:
+    """Index a gallery. Run again, it embeds only what changed."""
+    settings = load_settings()
+    folder = gallery if gallery is not None else settings.gallery.gallery
+    from core.folder import scan
+
+    # Found missing or empty before the models take their seconds to load.
+    scan(folder)
+    with terminal.waiting("Loading the models"):
+        from core.gallery import build_index
+        from worker.resident import load_models
+
+        detector, extractor = load_models(settings.model)
+    with terminal.progress("Indexing", "pictures") as advance:
+        report = build_index(
+            folder,
+            settings.gallery.data,
+            detector,
+            extractor,
+            advance,
+            limits=settings.limit.picture,
+        )
+    results.print(
+        f"Indexed {report.pictures:,} pictures with {report.faces:,} faces"
+        f" ({report.without_face:,} without a face), version {report.version}."
+    )
+    results.print(
+        f"{report.added:,} added, {report.removed:,} removed, {report.embedded:,} embedded anew."
+    )
+    if report.unreadable:
+        messages.print(f"{len(report.unreadable):,} could not be read and were left out:")
+        for path, reason in report.unreadable:
+            messages.print(f"  {path}: {reason}")
+
+
+@app.command("status")
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what is indexed, by which models, and since when."""
+    from core.index import current_manifest
+
+    manifest = current_manifest(load_settings().gallery.data)
+    if as_json:
+        terminal.show_json(manifest.model_dump(mode="json", exclude={"files"}))
+        return
+    search = "exact" if not manifest.trees else f"Annoy, {manifest.trees} trees"
+    lines = {
+        "Gallery": manifest.gallery,
+        "Version": f"{manifest.version}, published {manifest.created:%Y-%m-%d %H:%M} UTC",
+        "Pictures": f"{manifest.pictures:,}, of which {manifest.without_face:,} without a face",
+        "Faces": f"{manifest.faces:,}",
+        "Models": f"{manifest.detector.name} and {manifest.extractor.name}",
+        "Search": search,
+    }
+    for name, value in lines.items():
+        results.print(f"{name + ':':<10} {value}")

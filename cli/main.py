@@ -1,0 +1,149 @@
+"""The `familiar` command: its groups, its exit codes and what it says when something fails.
+
+Exit codes: 0 done; 1 could not be done, and a sentence says why; 2 wrong usage; 130 Ctrl+C.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from typing import Annotated, Final, NoReturn
+
+import typer
+
+from cli import evaluate, folders, gallery_index, processes, similar, train
+from cli.demo.command import demo
+from cli.terminal import Failure, messages, results
+
+FAILED: Final = 1
+INTERRUPTED: Final = 130
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What was asked of the command as a whole.
+
+    Attributes:
+        debug: Unexpected errors show their traceback instead of keeping it in a file.
+    """
+
+    debug: bool = False
+
+
+app = typer.Typer(
+    name="familiar",
+    help="Who is this character like? Pictures in, the nearest characters of a gallery out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        results.print(f"familiar {installed_version('familiar-faces')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an unexpected error.")
+    ] = False,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    if isinstance(context.obj, Invocation):
+        context.obj.debug = debug
+
+
+app.command("demo")(demo)
+app.command("up")(processes.up)
+app.command("worker")(processes.worker)
+app.command("bot")(processes.bot)
+app.add_typer(gallery_index.app, name="index")
+app.command("similar")(similar.similar)
+app.command("embed")(folders.embed)
+app.command("detect")(folders.detect)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(train.app, name="train")
+
+
+def _expected(error: Exception) -> str | None:
+    """The sentence of an error that is nobody's fault in the code, or None."""
+    from core.models import ModelError
+    from core.problem import Problem
+    from worker.delivery import DeliveryFailed
+
+    if isinstance(error, (Failure, Problem, ModelError, DeliveryFailed)):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}."
+    return None
+
+
+def _without_secrets(text: str) -> str:
+    from core.problem import Problem
+    from core.redaction import redact, secrets_of
+    from core.settings import load_settings
+
+    try:
+        return redact(text, secrets_of(load_settings()))
+    except Problem:
+        return redact(text)
+
+
+def _report(error: Exception, debug: bool) -> None:
+    """Say what went wrong in one line on stderr; keep the traceback of the unexpected."""
+    sentence = _expected(error)
+    if sentence is not None:
+        if debug:
+            messages.print(_without_secrets(traceback.format_exc()), end="")
+        messages.print(_without_secrets(sentence))
+        return
+    details = _without_secrets("".join(traceback.format_exception(error)))
+    if debug:
+        messages.print(details, end="")
+        return
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="familiar-error-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(details)
+    summary = _without_secrets(f"{type(error).__name__}: {error}".splitlines()[0])
+    messages.print(
+        f"Something unexpected went wrong ({summary}). The details are in {file.name};"
+        " please send them with your report."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and end the process.
+
+    Args:
+        arguments: Without the program's name; None: those of the process.
+    """
+    invocation = Invocation()
+    command = typer.main.get_command(app)
+    try:
+        command.main(
+            None if arguments is None else list(arguments), prog_name="familiar", obj=invocation
+        )
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the one place where every error becomes a sentence
+        _report(error, invocation.debug)
+        sys.exit(FAILED)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""`familiar up`, `familiar worker`, `familiar bot`: the processes that serve a community."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Final
+
+import typer
+from rich.text import Text
+
+from cli import logs
+from cli.redis_server import EmbeddedRedis
+from cli.supervisor import Member, Supervisor
+from cli.terminal import Failure, messages
+from core.settings import Settings, load_settings
+
+WORKER_GRACE_SECONDS: Final = 20.0
+"""The answers that a worker is working on may take so long; what is left stays in the queue."""
+
+COLOURS: Final = {"redis": "red", "worker": "green", "discord": "blue", "telegram": "cyan"}
+
+
+class Platform(StrEnum):
+    """Where people chat."""
+
+    DISCORD = "discord"
+    TELEGRAM = "telegram"
+
+
+def familiar_command(*arguments: str) -> list[str]:
+    """The command line of a further `familiar` process of the same installation."""
+    return [sys.executable, "-P", "-m", "cli.main", *arguments]
+
+
+def _need_redis(settings: Settings) -> None:
+    if settings.queue.redis_url is None:
+        raise Failure(
+            "REDIS_URL names no Redis server. Set it, or run `familiar up`, which brings its own."
+        )
+
+
+def worker(
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Say whether a worker is alive, by exit code; start none."),
+    ] = False,
+) -> None:
+    """Answer requests from the queue; one process holds the models in memory."""
+    settings = load_settings()
+    _need_redis(settings)
+    logs.set_up(settings.log.level)
+    from worker import main as worker_main
+
+    if check:
+        if not worker_main.check(settings):
+            raise Failure("No worker is at work.")
+        return
+    worker_main.run(settings)
+
+
+def bot(
+    platform: Annotated[Platform, typer.Argument(help="Which bot.")],
+) -> None:
+    """Run one chat bot; it hands every picture to the queue."""
+    settings = load_settings()
+    section = settings.discord if platform is Platform.DISCORD else settings.telegram
+    if section.token is None:
+        raise Failure(
+            f"FAMILIAR_{platform.upper()}_TOKEN is not set. The README says how to get a token;"
+            " put it into the file .env."
+        )
+    _need_redis(settings)
+    logs.set_up(settings.log.level)
+    if platform is Platform.DISCORD:
+        from bot.discord import bot as discord_bot
+
+        discord_bot.run(settings)
+    else:
+        from bot.telegram import bot as telegram_bot
+
+        telegram_bot.run(settings)
+
+
+def _members(
+    settings: Settings, redis: EmbeddedRedis | None, environment: Mapping[str, str]
+) -> list[Member]:
+    members = []
+    if redis is not None:
+        members.append(
+            Member(
+                "redis",
+                redis.command,
+                environment,
+                needed=True,
+                inherited=redis.inherited,
+                ready=redis.wait_until_ready,
+            )
+        )
+        environment = {**environment, "REDIS_URL": redis.url}
+    members.append(
+        Member(
+            "worker",
+            familiar_command("worker"),
+            environment,
+            needed=True,
+            grace_seconds=WORKER_GRACE_SECONDS,
+        )
+    )
+    members += [
+        Member(platform, familiar_command("bot", platform), environment)
+        for platform in Platform
+        if (settings.discord if platform is Platform.DISCORD else settings.telegram).token
+    ]
+    return members
+
+
+def _say(name: str, line: str) -> None:
+    messages.print(Text.assemble((f"{name:<8} ", COLOURS.get(name, "")), line))
+
+
+def up() -> None:
+    """Run everything: Redis (unless REDIS_URL names one), a worker, each bot that has a token."""
+    settings = load_settings()
+    redis = None
+    if settings.queue.redis_url is None:
+        redis = EmbeddedRedis.prepare(settings.gallery.data.absolute() / "redis")
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    members = _members(settings, redis, environment)
+    if settings.discord.token is None and settings.telegram.token is None:
+        messages.print(
+            "No bot has a token, so nobody can ask yet: put FAMILIAR_DISCORD_TOKEN or"
+            " FAMILIAR_TELEGRAM_TOKEN into the file .env (the README says how to get one)."
+            " The worker runs all the same; Ctrl+C stops it."
+        )
+    try:
+        code = Supervisor(members, _say).run()
+    finally:
+        if redis is not None:
+            redis.clear()
+    if code:
+        raise Failure("Stopped, because what is left cannot work alone; see the lines above.")

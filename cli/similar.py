@@ -1,0 +1,86 @@
+"""`familiar similar`: ask the index about one picture, without a queue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import terminal
+from cli.terminal import results
+from core.job import DEFAULT_COUNT, MAX_COUNT, Look
+from core.settings import load_settings
+
+if TYPE_CHECKING:
+    from core.search import Answer
+
+
+def similar(
+    picture: Annotated[Path, typer.Argument(help="The picture to ask about.")],
+    look: Annotated[
+        Look,
+        typer.Option(help="What similar means: the face, the feel of the whole picture, or both."),
+    ] = Look.BOTH,
+    count: Annotated[
+        int, typer.Option(min=1, max=MAX_COUNT, help="Matches for each face.")
+    ] = DEFAULT_COUNT,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the collage to this file, a JPEG.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the gallery's characters that a picture is like."""
+    settings = load_settings()
+    from core import picture as pictures
+    from core.index import current_version
+    from core.problem import Problem
+
+    asked = pictures.read(picture, settings.limit.picture)
+    if current_version(settings.gallery.data) is None:
+        raise Problem("nothing_indexed")
+    with terminal.waiting("Loading the models"):
+        from core.caption import caption
+        from core.collage import draw
+        from core.index import Index
+        from core.search import Searcher
+        from worker.resident import load_models
+
+        detector, extractor = load_models(settings.model)
+        index = Index.open_current(settings.gallery.data, detector, extractor)
+    answer = Searcher(detector, extractor, index).search(asked, look, count)
+    if out is not None:
+        out.write_bytes(draw(answer, settings.gallery.gallery))
+    if as_json:
+        terminal.show_json(_as_json(answer, out))
+        return
+    results.print(caption(answer))
+    if out is not None:
+        results.print(str(out))
+
+
+def _as_json(answer: Answer, collage: Path | None) -> dict[str, object]:
+    return {
+        "sha256": answer.picture.sha256,
+        "look": answer.look.value,
+        "faces": answer.face_count,
+        "whole_picture_answers": answer.fell_back,
+        "rows": [
+            {
+                "face": None
+                if row.face is None
+                else {"box": list(row.face.box), "score": row.face.score},
+                "matches": [
+                    {
+                        "path": match.path,
+                        "character": match.character,
+                        "similarity": match.similarity,
+                        "box": None if match.box is None else list(match.box),
+                    }
+                    for match in row.matches
+                ],
+            }
+            for row in answer.rows
+        ],
+        "collage": None if collage is None else str(collage),
+    }

@@ -1,0 +1,85 @@
+"""What the terminal shows: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+results = Console(highlight=False, markup=False, soft_wrap=True)
+messages = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+PLAIN_LINE_SECONDS: Final = 5.0
+"""Where no terminal shows a bar, progress is one line in so many seconds."""
+
+Advance = Callable[[int, int], None]
+"""Told how many are done, and of how many."""
+
+
+class Failure(Exception):
+    """The command cannot go on. Its message is a whole sentence that a person can act on."""
+
+
+def show_json(value: object) -> None:
+    """Print a value as JSON, and nothing else, on stdout."""
+    results.print(json.dumps(value, ensure_ascii=False, indent=1), no_wrap=True, crop=False)
+
+
+@contextmanager
+def progress(what: str, unit: str) -> Iterator[Advance]:
+    """Show how far a long work is: a bar on a terminal, a line now and then elsewhere.
+
+    Args:
+        what: The work, such as ``Indexing``.
+        unit: What is counted, such as ``pictures``.
+    """
+    if messages.is_terminal:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TaskProgressColumn(show_speed=True),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=messages) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+
+    said_at = time.monotonic()
+    last: tuple[int, int] | None = None
+
+    def say(done: int, total: int) -> None:
+        nonlocal said_at, last
+        now = time.monotonic()
+        if (done, total) != last and (done >= total or now - said_at >= PLAIN_LINE_SECONDS):
+            messages.print(f"{what}: {done:,} of {total:,} {unit}")
+            said_at, last = now, (done, total)
+
+    yield say
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show that something of unknown length is under way."""
+    if messages.is_terminal:
+        with messages.status(what):
+            yield
+    else:
+        messages.print(what)
+        yield

@@ -1,0 +1,168 @@
+"""`familiar train`: the detector and the extractor, by the commands that made the shipped ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cli.terminal import Failure, messages, results
+
+if TYPE_CHECKING:
+    from core.train.detector import Progress as DetectorProgress
+    from core.train.extractor import TrainingProgress
+
+app = typer.Typer(help="Train a face detector or a feature extractor.", no_args_is_help=True)
+
+Out = Annotated[
+    Path, typer.Option(help="Folder for checkpoint, weights, curves and figures; made if missing.")
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the checkpoint in --out, if there is one.")
+]
+
+
+class Kind(StrEnum):
+    """What an extractor's network looks at."""
+
+    FACES = "faces"
+    PICTURES = "pictures"
+
+
+class TrainingLine:
+    """One line that says where a training stands: on a terminal a bar, else a line an epoch."""
+
+    def __init__(self, bar: Progress | None) -> None:
+        self._bar = bar
+        self._task = None if bar is None else bar.add_task("Starting")
+        self._epoch = -1
+
+    def update(self, done: int, total: int, epoch: int, text: str) -> None:
+        """Show the steps done of all, and `text`; a new `epoch` is worth a line of its own."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total, description=text)
+        elif epoch != self._epoch:
+            messages.print(text)
+        self._epoch = epoch
+
+
+@contextmanager
+def _line() -> Iterator[TrainingLine]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    if not messages.is_terminal:
+        yield TrainingLine(None)
+        return
+    with Progress(*columns, console=messages) as bar:
+        yield TrainingLine(bar)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise Failure(f"The folder {folder} does not exist.")
+
+
+@app.command("detector")
+def detector(
+    folder: Annotated[
+        Path, typer.Argument(help="Pictures with LabelImg's Pascal VOC files beside them.")
+    ],
+    out: Out = Path("runs/detector"),
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="A further folder, trained on as a whole; may be given again."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
+    seed: Seed = 0,
+    resume: Resume = False,
+) -> None:
+    """Train the face detector and export it as a SavedModel."""
+    for each in (folder, *(also or [])):
+        _check_folder(each)
+    from core.train.detector import DetectorTraining, TrainingError, train
+    from core.train.voc import AnnotationError
+
+    options = DetectorTraining(seed=seed)
+    if epochs is not None:
+        options = replace(options, epochs=epochs)
+
+    with _line() as line:
+
+        def show(now: DetectorProgress) -> None:
+            tuning = "" if now.tuning is None else f", AP50 {now.tuning:.3f}"
+            line.update(
+                (now.epoch - 1) * now.steps + now.step,
+                now.epochs * now.steps,
+                now.epoch,
+                f"Epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{tuning}",
+            )
+
+        try:
+            metrics = train([folder, *(also or [])], out, options, resume=resume, progress=show)
+        except (TrainingError, AnnotationError) as error:
+            raise Failure(str(error)) from error
+    reached = metrics["validation_ap50"]
+    if reached is not None:
+        results.print(f"AP50 on the pictures kept for validation: {reached:.3f}")
+    results.print(f"The detector is in {out / 'familiar-face'}")
+
+
+@app.command("extractor")
+def extractor(
+    folder: Annotated[Path, typer.Argument(help="Folder of <label>/<picture>.")],
+    out: Out = Path("runs/extractor"),
+    of: Annotated[
+        Kind, typer.Option(help="Train on face crops, or on whole pictures by series or the like.")
+    ] = Kind.FACES,
+    unlabelled: Annotated[
+        Path | None, typer.Option(help="Folder or zip files of further pictures without labels.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
+    held_out: Annotated[
+        int, typer.Option(min=0, help="Labels kept away from training, to measure on.")
+    ] = 0,
+    device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
+    seed: Seed = 7,
+    resume: Resume = False,
+) -> None:
+    """Train a network of the feature extractor."""
+    for each in (folder, *([unlabelled] if unlabelled else [])):
+        _check_folder(each)
+    from core.train.extractor import ExtractorTraining, train
+    from core.train.face_data import TrainingDataError
+    from worker.resident import torch_device
+
+    options = ExtractorTraining(
+        seed=seed,
+        held_out=held_out,
+        device=torch_device(device),
+        fit="pad" if of is Kind.FACES else "squeeze",
+    )
+    if epochs is not None:
+        options = replace(options, epochs=epochs)
+    with _line() as line:
+
+        def show(now: TrainingProgress) -> None:
+            reached = now.mean_average_precision
+            measured = "" if reached is None else f", mAP {reached:.3f}"
+            text = f"Epoch {now.epoch + 1} of {options.epochs}, loss {now.loss:.3f}{measured}"
+            line.update(now.step, now.steps, now.epoch, text)
+
+        try:
+            weights = train(
+                folder, out, options, unlabelled=unlabelled, resume=resume, progress=show
+            )
+        except (TrainingDataError, ValueError) as error:
+            raise Failure(str(error)) from error
+    results.print(f"The weights are in {weights}")
