@@ -1,0 +1,308 @@
+"""The intake, on a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+
+from bot.intake import Intake, QueueUnreachable, TooManyRequests
+from core.job import DiscordDestination, FileDestination, Look
+from core.picture import UnreadablePicture
+from core.settings import LimitSettings, QueueSettings, Settings, load_settings
+from tests.platforms.jobs import waiting_reindex_jobs, waiting_similar_jobs
+from tests.platforms.processes import RealRedis, real_redis
+from worker.app import INDEX_QUEUE, LOOK_QUEUE, WORKER_HEARTBEAT_KEY
+
+HERE = FileDestination()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RealRedis]:
+    with real_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(server: RealRedis) -> RealRedis:
+    with server.client() as client:
+        client.flushall()
+    return server
+
+
+def settings(redis_url: str | None) -> Settings:
+    return load_settings().model_copy(
+        update={
+            "queue": QueueSettings.model_construct(redis_url=redis_url),
+            "limit": LimitSettings(
+                requests_per_minute=3, upload_mib=1, upload_minutes=7, answer_minutes=5
+            ),
+        }
+    )
+
+
+@pytest.fixture
+def intake(redis: RealRedis) -> Intake:
+    return Intake.connect(settings(redis.url))
+
+
+@pytest.fixture
+def unreachable(redis: RealRedis) -> Iterator[Intake]:
+    """An intake whose Redis has gone away."""
+    intake = Intake.connect(settings(redis.url))
+    redis.stop()
+    yield intake
+    redis.start()
+
+
+def picture(colour: str = "teal") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+async def ask(intake: Intake, event: str = "test-1", person: str = "test-7") -> None:
+    await intake.similar(
+        event=event,
+        person=person,
+        data=picture(),
+        look=Look.BOTH,
+        count=4,
+        destination=HERE,
+        language="en",
+    )
+
+
+class TestSimilar:
+    async def test_the_job_says_everything_and_names_the_bytes(
+        self, intake: Intake, redis: RealRedis
+    ) -> None:
+        destination = DiscordDestination(
+            application_id=1, interaction_token="secret", channel_id=2, private=True
+        )
+        before = time.time()
+        await intake.similar(
+            event="discord-123",
+            person="discord-7",
+            data=picture(),
+            look=Look.FEEL,
+            count=9,
+            destination=destination,
+            language="en-GB",
+        )
+        with redis.client() as client:
+            (job,) = waiting_similar_jobs(client)
+            assert client.get(f"familiar:upload:{job.upload}") == picture()
+            assert 0 < client.ttl(f"familiar:upload:{job.upload}") <= 7 * 60
+        assert job.id == "discord-123"
+        assert (job.look, job.count, job.language) == (Look.FEEL, 9, "en")
+        assert job.destination == destination
+        assert before <= job.asked_at <= time.time()
+        assert job.deadline == pytest.approx(job.asked_at + 5 * 60)
+
+    async def test_what_celery_shows_of_a_job_holds_no_token(
+        self, intake: Intake, redis: RealRedis
+    ) -> None:
+        destination = DiscordDestination(
+            application_id=1, interaction_token="secret-token", channel_id=2
+        )
+        await intake.reindex(event="discord-9", destination=destination, language="en")
+        with redis.client() as client:
+            message = json.loads(client.lindex(INDEX_QUEUE, 0))
+        message.pop("body")
+        assert "secret-token" not in json.dumps(message)
+        assert "discord-9" in message["headers"]["kwargsrepr"]
+
+    async def test_bytes_may_be_fetched_on_demand(self, intake: Intake, redis: RealRedis) -> None:
+        async def fetch() -> bytes:
+            return picture("red")
+
+        await intake.similar(
+            event="test-1",
+            person="test-7",
+            data=fetch,
+            look=Look.BOTH,
+            count=4,
+            destination=HERE,
+            language="en",
+        )
+        with redis.client() as client:
+            (job,) = waiting_similar_jobs(client)
+            assert client.get(f"familiar:upload:{job.upload}") == picture("red")
+
+    @pytest.mark.parametrize(
+        ("data", "key"),
+        [
+            (b"", "picture_empty"),
+            (b"words", "picture_wrong_type"),
+            (picture() + b"\0" * 2**20, "picture_too_many_bytes"),
+        ],
+    )
+    async def test_bad_input_is_not_stored(
+        self, intake: Intake, redis: RealRedis, data: bytes, key: str
+    ) -> None:
+        with pytest.raises(UnreadablePicture) as problem:
+            await intake.similar(
+                event="test-1",
+                person="test-7",
+                data=data,
+                look=Look.BOTH,
+                count=4,
+                destination=HERE,
+                language="en",
+            )
+        assert problem.value.key == key
+        with redis.client() as client:
+            assert client.llen(LOOK_QUEUE) == 0
+            assert client.keys("familiar:upload:*") == []
+
+    async def test_many_at_once(self, intake: Intake, redis: RealRedis) -> None:
+        await asyncio.gather(*(ask(intake, f"test-{n}", f"person-{n}") for n in range(20)))
+        with redis.client() as client:
+            jobs = waiting_similar_jobs(client)
+        assert {job.id for job in jobs} == {f"test-{n}" for n in range(20)}
+
+
+class TestRateLimit:
+    async def test_the_next_request_within_the_minute_is_refused(
+        self, intake: Intake, redis: RealRedis
+    ) -> None:
+        for number in range(3):
+            await ask(intake, f"test-{number}")
+        with pytest.raises(TooManyRequests) as refused:
+            await ask(intake, "test-4")
+        seconds = refused.value.values["seconds"]
+        assert isinstance(seconds, int)
+        assert 50 <= seconds <= 60
+        assert f"{seconds} seconds" in str(refused.value)
+        with redis.client() as client:
+            assert client.llen(LOOK_QUEUE) == 3
+
+    async def test_a_refused_persons_picture_is_not_even_fetched(self, intake: Intake) -> None:
+        fetched = []
+
+        async def fetch() -> bytes:
+            fetched.append(True)
+            return picture()
+
+        for _ in range(3):
+            await intake.allow("test-7")
+        with pytest.raises(TooManyRequests):
+            await intake.similar(
+                event="test-1",
+                person="test-7",
+                data=fetch,
+                look=Look.BOTH,
+                count=4,
+                destination=HERE,
+                language="en",
+            )
+        assert fetched == []
+
+    async def test_others_are_counted_by_themselves(self, intake: Intake) -> None:
+        for _ in range(3):
+            await intake.allow("test-7")
+        await intake.allow("test-8")
+
+    async def test_the_count_ends_with_its_minute(self, intake: Intake, redis: RealRedis) -> None:
+        for _ in range(3):
+            await intake.allow("test-7")
+        with redis.client() as client:
+            assert client.pexpire("familiar:rate:test-7", 50)
+        await asyncio.sleep(0.1)
+        await intake.allow("test-7")
+
+    async def test_asking_on_does_not_make_the_wait_longer(
+        self, intake: Intake, redis: RealRedis
+    ) -> None:
+        await intake.allow("test-7")
+        with redis.client() as client:
+            client.expire("familiar:rate:test-7", 20)
+        for _ in range(2):
+            await intake.allow("test-7")
+        with pytest.raises(TooManyRequests) as refused:
+            await intake.allow("test-7")
+        assert refused.value.values["seconds"] <= 20  # type: ignore[operator]
+
+
+async def test_an_event_is_seen_once(intake: Intake, redis: RealRedis) -> None:
+    assert await intake.first_sight("test-1")
+    assert not await intake.first_sight("test-1")
+    assert await intake.first_sight("test-2")
+    with redis.client() as client:
+        assert 0 < client.ttl("familiar:event:test-1") <= 24 * 3600
+
+
+async def test_a_reindex_has_its_own_queue_and_hours_of_time(
+    intake: Intake, redis: RealRedis
+) -> None:
+    await intake.reindex(event="test-1", destination=HERE, language="xx")
+    with redis.client() as client:
+        (job,) = waiting_reindex_jobs(client)
+        assert client.llen(LOOK_QUEUE) == 0
+    assert job.language == "en"
+    assert job.deadline - job.asked_at == pytest.approx(6 * 3600)
+
+
+async def test_a_worker_is_alive_as_long_as_its_heartbeat_is_there(
+    intake: Intake, redis: RealRedis
+) -> None:
+    assert not await intake.worker_alive()
+    with redis.client() as client:
+        client.set(WORKER_HEARTBEAT_KEY, 1)
+    assert await intake.worker_alive()
+
+
+class TestNoRedis:
+    async def test_every_question_ends_soon_with_a_sentence(self, unreachable: Intake) -> None:
+        begun = time.monotonic()
+        for question in (
+            unreachable.first_sight("test-1"),
+            unreachable.allow("test-7"),
+            ask(unreachable),
+            unreachable.reindex(event="test-1", destination=HERE, language="en"),
+            unreachable.worker_alive(),
+        ):
+            with pytest.raises(QueueUnreachable, match="queue cannot be reached"):
+                await question
+        assert time.monotonic() - begun < 20
+
+    async def test_the_event_loop_is_not_held_up_meanwhile(self, unreachable: Intake) -> None:
+        turns = 0
+
+        async def turn() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0.01)
+
+        turning = asyncio.create_task(turn())
+        with pytest.raises(QueueUnreachable):
+            await unreachable.reindex(event="test-1", destination=HERE, language="en")
+        turning.cancel()
+        assert turns > 5
+
+    async def test_it_works_again_once_redis_is_back(
+        self, unreachable: Intake, redis: RealRedis
+    ) -> None:
+        with pytest.raises(QueueUnreachable):
+            await ask(unreachable)
+        redis.start()
+        await ask(unreachable, "test-2")
+        with redis.client() as client:
+            assert [job.id for job in waiting_similar_jobs(client)] == ["test-2"]
+        redis.stop()
+
+    def test_no_address(self) -> None:
+        with pytest.raises(QueueUnreachable, match="REDIS_URL"):
+            Intake.connect(settings(None))
+
+    def test_an_address_that_is_none_is_not_repeated(self) -> None:
+        with pytest.raises(QueueUnreachable, match="REDIS_URL") as problem:
+            Intake.connect(settings("http://:hunter2@localhost"))
+        assert "hunter2" not in str(problem.value)
