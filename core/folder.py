@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from core.picture import SUFFIXES, UnreadablePicture
+from core.picture import DEFAULT_LIMITS, SUFFIXES, UnreadablePicture
 from core.problem import Problem
 
 READERS: Final = max(2, min(4, os.cpu_count() or 2))
@@ -149,7 +149,7 @@ def read_ahead(
     must not fill the memory.
     """
     remaining = iter(files)
-    waiting: deque[Future[_Result]] = deque()
+    waiting: deque[tuple[PictureFile, Future[_Result]]] = deque()
     with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
         try:
             while True:
@@ -157,12 +157,12 @@ def read_ahead(
                     file = next(remaining, None)
                     if file is None:
                         break
-                    waiting.append(pool.submit(read, file))
+                    waiting.append((file, pool.submit(read, file)))
                 if not waiting:
                     return
-                yield waiting.popleft().result()
+                yield waiting.popleft()[1].result()
         finally:
-            for future in waiting:
+            for _, future in waiting:
                 future.cancel()
 
 
@@ -181,6 +181,12 @@ def in_batches(results: Iterable[_Result], size: int) -> Iterator[list[_Result]]
         yield batch
 
 
-def _room_for_more(waiting: deque[Future[_Result]]) -> bool:
-    done = (future for future in waiting if future.done() and future.exception() is None)
-    return sum(future.result().pixel_count for future in done) < _PIXELS_AHEAD
+def _room_for_more(waiting: Iterable[tuple[PictureFile, Future[_Result]]]) -> bool:
+    return sum(_pixels(file, future) for file, future in waiting) < _PIXELS_AHEAD
+
+
+def _pixels(file: PictureFile, future: Future[_Result]) -> int:
+    """What a result holds, or may come to hold: a compressed pixel seldom takes less than a bit."""
+    if not future.done():
+        return min(8 * file.size, DEFAULT_LIMITS.pixels)
+    return 0 if future.exception() else future.result().pixel_count

@@ -124,6 +124,11 @@ class Rows:
         self._picture_of_row = np.concatenate(
             [with_face, np.setdiff1d(np.arange(len(contents.pictures)), with_face)]
         )
+        first: dict[str, int] = {}
+        self._first_of_content = np.array(
+            [first.setdefault(it.sha256, number) for number, it in enumerate(contents.pictures)],
+            dtype=np.int64,
+        )
         self._row_of_picture = np.unique(self._picture_of_row, return_index=True)[1]
 
     def __len__(self) -> int:
@@ -177,10 +182,14 @@ class Rows:
         """`nearest` among the candidates of Annoy, possibly too few."""
         if self._trees is None:
             raise ValueError("These rows have no trees.")
-        candidates: list[int] = self._trees.get_nns_by_vector(
-            self._joined(query), 4 * count + 16, search_k
-        )
-        rows = np.array(candidates, dtype=np.int64)
+        joined = self._joined(query)
+        candidates = set(self._trees.get_nns_by_vector(joined, 4 * count + 16, search_k))
+        if query.look is Look.FEEL and len(self) > len(self._faces):
+            # The constant keeps pictures without a face in branches of their own, which a query
+            # of feel has to be sent to: there they compete with the others on equal terms.
+            joined[-1] = 1
+            candidates.update(self._trees.get_nns_by_vector(joined, 4 * count + 16, search_k))
+        rows = np.array(sorted(candidates), dtype=np.int64)
         if query.look is Look.CHARACTER:
             rows = rows[rows < len(self._faces)]
         return self._distinct(query, rows, self._similarities(query, rows), count, without)
@@ -229,7 +238,7 @@ class Rows:
         without: str,
     ) -> tuple[Neighbour, ...]:
         """The best row of each picture content, nearest first; of equals the first by path."""
-        pictures = self._picture_of_row[rows]
+        pictures = self._first_of_content[self._picture_of_row[rows]]
         order = np.lexsort((pictures, -similarities))
         found: list[Neighbour] = []
         passed = {without}

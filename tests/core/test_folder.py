@@ -1,0 +1,160 @@
+"""Given a folder, which files count as its pictures, and in which order they are read."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from core.folder import PictureFile, in_batches, read_ahead, scan
+from core.problem import Problem
+
+
+def paths(root: Path) -> list[str]:
+    return [file.path for file in scan(root).pictures]
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    return path
+
+
+def test_pictures_are_found_at_any_depth_and_sorted_by_their_whole_path(tmp_path: Path) -> None:
+    for name in ("b/2.PNG", "a/x/1.jpeg", "a.png", "b/10.webp", "a/1.gif"):
+        touch(tmp_path / name)
+    assert paths(tmp_path) == ["a.png", "a/1.gif", "a/x/1.jpeg", "b/10.webp", "b/2.PNG"]
+
+
+def test_the_character_is_the_first_folder_and_none_in_a_flat_gallery(tmp_path: Path) -> None:
+    for name in ("rem/maid/1.png", "loose.png"):
+        touch(tmp_path / name)
+    assert [file.character for file in scan(tmp_path).pictures] == [None, "rem"]
+
+
+def test_hidden_and_other_files_are_left_out(tmp_path: Path) -> None:
+    for name in (".git/a.png", "a/.thumb.png", "a/notes.txt", "a/png", "a/1.png"):
+        touch(tmp_path / name)
+    assert paths(tmp_path) == ["a/1.png"]
+
+
+def test_links_are_followed_to_files_inside_alone(tmp_path: Path) -> None:
+    outside = touch(tmp_path / "secret" / "outside.png")
+    root = tmp_path / "gallery"
+    inside = touch(root / "a" / "1.png")
+    (root / "b").mkdir()
+    (root / "b" / "inside.png").symlink_to(inside)
+    (root / "b" / "leaves.png").symlink_to(outside)
+    (root / "b" / "folder").symlink_to(outside.parent)
+    (root / "a" / "around").symlink_to(root)
+    assert paths(root) == ["a/1.png", "b/inside.png"]
+    assert scan(root).unreadable == ()
+
+
+def test_a_gallery_that_is_a_link_itself_is_fine(tmp_path: Path) -> None:
+    touch(tmp_path / "real" / "a" / "1.png")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert paths(tmp_path / "link") == ["a/1.png"]
+
+
+def test_a_link_that_leads_nowhere_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "1.png").symlink_to(tmp_path / "gone.png")
+    found = scan(tmp_path)
+    assert found.pictures == ()
+    assert [path for path, _ in found.unreadable] == ["1.png"]
+
+
+def test_a_pipe_named_like_a_picture_is_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    assert paths(tmp_path) == []
+
+
+def test_a_name_that_is_not_utf8_is_reported_in_a_form_that_can_be_printed(tmp_path: Path) -> None:
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))).write_bytes(b"x")
+    found = scan(tmp_path)
+    assert found.pictures == ()
+    [(path, problem)] = found.unreadable
+    assert path == "\\xff.png"
+    assert "UTF-8" in problem.sentence()
+
+
+def test_a_missing_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="does not exist"):
+        scan(tmp_path / "nothing")
+
+
+@dataclass(frozen=True)
+class Read:
+    path: str
+    pixel_count: int = 0
+
+
+def files(count: int, size: int = 50_000) -> list[PictureFile]:
+    return [PictureFile(f"{n}.png", Path(f"{n}.png"), size, 1, 1) for n in range(count)]
+
+
+def test_reading_ahead_keeps_the_order_though_later_files_are_done_first() -> None:
+    first_may_end = threading.Event()
+
+    def read(file: PictureFile) -> Read:
+        if file.path == "0.png":
+            assert first_may_end.wait(10)
+        if file.path == "1.png":
+            first_may_end.set()
+        return Read(file.path)
+
+    assert [r.path for r in read_ahead(files(100), read)] == [f"{n}.png" for n in range(100)]
+
+
+def test_reading_ahead_waits_while_many_pixels_are_not_taken() -> None:
+    started: list[str] = []
+
+    def read(file: PictureFile) -> Read:
+        started.append(file.path)
+        return Read(file.path, 45_000_000)
+
+    results = read_ahead(files(40, size=9_000_000), read)
+    for taken in range(1, 41):
+        next(results)
+        assert len(started) <= taken + 2
+    assert len(started) == 40
+
+
+def test_small_pictures_are_read_well_ahead() -> None:
+    started: list[str] = []
+    sixteen_are_read = threading.Event()
+
+    def read(file: PictureFile) -> Read:
+        started.append(file.path)
+        if len(started) == 17:
+            sixteen_are_read.set()
+        return Read(file.path, 300_000)
+
+    results = read_ahead(files(40), read)
+    next(results)
+    assert sixteen_are_read.wait(10)
+    assert len(list(results)) == 39
+
+
+def test_an_error_of_a_reader_reaches_the_taker() -> None:
+    def read(file: PictureFile) -> Read:
+        raise RuntimeError(file.path)
+
+    with pytest.raises(RuntimeError, match=r"0\.png"):
+        list(read_ahead(files(3), read))
+
+
+def test_batches_are_cut_short_by_large_pictures() -> None:
+    reads = [Read("a"), Read("b"), Read("c"), Read("d", 200_000_000), Read("e")]
+    assert [[r.path for r in batch] for batch in in_batches(reads, 2)] == [
+        ["a", "b"],
+        ["c", "d"],
+        ["e"],
+    ]
+    assert [[r.path for r in batch] for batch in in_batches(reads, 9)] == [
+        ["a", "b", "c", "d"],
+        ["e"],
+    ]

@@ -1,0 +1,200 @@
+"""Given rows of faces and pictures, which are nearest; checked against plain loops."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from annoy import AnnoyIndex
+from numpy.typing import NDArray
+
+from core.face import Face, Vectors
+from core.job import Look
+from core.rows import METRIC, Contents, IndexedFace, IndexedPicture, Query, Rows
+
+WEIGHTS = (0.7, 0.3)
+
+
+def unit(generator: np.random.Generator, *shape: int) -> Vectors:
+    rows = generator.normal(size=shape)
+    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), np.float32)
+
+
+def some_contents(pictures: int = 40, seed: int = 0, copies: int = 0) -> Contents:
+    """Pictures with no face, one or two; the last `copies` are copies of the first."""
+    generator = np.random.default_rng(seed)
+    picture_vectors = unit(generator, pictures, 6)
+    faces: list[IndexedFace] = []
+    face_vectors: list[NDArray[np.float32]] = []
+    per_picture: list[list[NDArray[np.float32]]] = []
+    for number in range(pictures):
+        original = number - (pictures - copies)
+        if original >= 0:
+            picture_vectors[number] = picture_vectors[original]
+            its = per_picture[original]
+        else:
+            its = [unit(generator, 8) for _ in range(number % 3)]
+        per_picture.append(its)
+        for place, vector in enumerate(its):
+            box = (10.0 * place, 0.0, 10.0 * place + 9, 9.0)
+            faces.append(IndexedFace(number, Face(box, 0.9)))
+            face_vectors.append(vector)
+    indexed = []
+    for number in range(pictures):
+        original = number - (pictures - copies)
+        content = f"{original if original >= 0 else number:064x}"
+        indexed.append(IndexedPicture(f"c{number % 4}/{number:03}.png", "c", content, 10, 10))
+    return Contents(tuple(indexed), tuple(faces), picture_vectors, np.stack(face_vectors))
+
+
+def plainly(contents: Contents, query: Query, count: int, without: str) -> list[tuple[str, float]]:
+    """What `nearest` has to give, in loops: path and similarity."""
+    best: dict[str, tuple[float, int, str]] = {}
+    for number, picture in enumerate(contents.pictures):
+        if picture.sha256 == without:
+            continue
+        feel = 0.0
+        if query.picture is not None:
+            feel = float(np.dot(contents.picture_vectors[number], query.picture))
+        faces = [
+            float(np.dot(vector, query.face))
+            for face, vector in zip(contents.faces, contents.face_vectors, strict=True)
+            if face.picture == number and query.face is not None
+        ]
+        if query.look is Look.FEEL:
+            similarity = feel
+        elif query.look is Look.CHARACTER:
+            if not faces:
+                continue
+            similarity = max(faces)
+        else:
+            a, b = query.weights
+            similarity = a * max(faces, default=0.0) + b * feel
+        if picture.sha256 not in best:
+            best[picture.sha256] = (-similarity, number, picture.path)
+    nearest = sorted(best.values())[:count]
+    return [(path, -similarity) for similarity, _, path in nearest]
+
+
+def queries(seed: int) -> list[Query]:
+    generator = np.random.default_rng(seed)
+    face, picture = unit(generator, 8), unit(generator, 6)
+    return [Query(face, picture, WEIGHTS), Query(face, None), Query(None, picture)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("count", [1, 4, 60])
+@pytest.mark.parametrize("look", range(3))
+def test_exact_search_agrees_with_plain_loops(seed: int, count: int, look: int) -> None:
+    contents = some_contents(seed=seed, copies=5)
+    query = queries(seed + 10)[look]
+    without = contents.pictures[3].sha256
+    found = Rows(contents).nearest(query, count, without)
+    expected = plainly(contents, query, count, without)
+    assert [n.picture.path for n in found] == [path for path, _ in expected]
+    assert [n.similarity for n in found] == pytest.approx([s for _, s in expected], abs=1e-5)
+
+
+def test_every_row_has_the_same_length_so_that_angles_rank_like_weighted_cosines() -> None:
+    contents = some_contents()
+    rows = Rows(contents)
+    joined = rows.joined()
+    assert np.linalg.norm(joined, axis=1) == pytest.approx(math.sqrt(2), abs=1e-5)
+    # Without the constant a picture without a face would be shorter, and rank too high.
+    for query in queries(1):
+        assert query.look in Look
+        asked = np.concatenate(
+            [
+                np.zeros(8) if query.face is None else WEIGHTS[0] * query.face,
+                np.zeros(6) if query.picture is None else WEIGHTS[1] * query.picture,
+                [0.0],
+            ]
+        )
+        similarities, numbers = rows._all_similarities(query)
+        by_angle = joined[numbers] @ asked
+        assert np.array_equal(np.argsort(by_angle), np.argsort(similarities))
+
+
+def test_the_face_that_matched_is_named() -> None:
+    contents = some_contents()
+    rows = Rows(contents)
+    wanted = contents.faces[2]  # the second of picture 2
+    assert (wanted.picture, contents.faces[1].picture) == (2, 2)
+    [nearest] = rows.nearest(Query(contents.face_vectors[2], None), 1)
+    assert nearest.picture == contents.pictures[2]
+    assert nearest.face == wanted.face
+    assert nearest.similarity == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_picture_without_a_face_answers_both_and_feel_but_not_character() -> None:
+    contents = some_contents()
+    rows = Rows(contents)
+    assert not [face for face in contents.faces if face.picture == 0]
+    face, picture = unit(np.random.default_rng(5), 8), contents.picture_vectors[0]
+    everything = len(contents.pictures)
+    both = rows.nearest(Query(face, picture, (0.1, 0.9)), everything)
+    assert both[0].picture == contents.pictures[0]
+    assert both[0].face is None
+    assert both[0].similarity == pytest.approx(0.9, abs=1e-5)
+    assert rows.nearest(Query(None, picture), 1)[0].picture == contents.pictures[0]
+    answered = {n.picture.path for n in rows.nearest(Query(face, None), everything)}
+    assert contents.pictures[0].path not in answered
+    assert len(answered) == len({face.picture for face in contents.faces})
+
+
+def test_rows_without_any_face_still_answer_by_feel() -> None:
+    pictures = unit(np.random.default_rng(0), 3, 6)
+    indexed = tuple(IndexedPicture(f"{n}.png", None, f"{n:064x}", 9, 9) for n in range(3))
+    rows = Rows(Contents(indexed, (), pictures, np.zeros((0, 8), np.float32)))
+    face = unit(np.random.default_rng(1), 8)
+    assert rows.nearest(Query(face, None), 3) == ()
+    assert len(rows.nearest(Query(face, pictures[1], WEIGHTS), 9)) == 3
+    assert rows.nearest(Query(None, pictures[1]), 1)[0].picture == indexed[1]
+
+
+def test_a_query_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="a face, a picture or both"):
+        Query(None, None)
+
+
+def with_trees(contents: Contents, search_k: int) -> Rows:
+    rows = Rows(contents)
+    joined = rows.joined()
+    trees = AnnoyIndex(joined.shape[1], METRIC)
+    trees.set_seed(1)
+    for number, row in enumerate(joined):
+        trees.add_item(number, row)
+    trees.build(20, n_jobs=1)
+    return Rows(contents, trees, dict.fromkeys(Look, search_k))
+
+
+@pytest.mark.parametrize("look", range(3))
+def test_annoy_proposes_and_exact_cosines_order(look: int) -> None:
+    contents = some_contents(pictures=400, copies=30)
+    rows = with_trees(contents, search_k=100_000)
+    for seed in range(5):
+        query = queries(seed)[look]
+        without = contents.pictures[seed].sha256
+        found = rows.nearest_by_trees(query, 6, without, 100_000)
+        assert found == rows.nearest_exactly(query, 6, without)
+
+
+def test_where_annoy_proposes_too_few_pictures_exact_search_answers() -> None:
+    """A picture with very many faces fills all candidates of a query of feel."""
+    generator = np.random.default_rng(0)
+    pictures = unit(generator, 30, 6)
+    faces = tuple(IndexedFace(0, Face((0.0, 0.0, 5.0, 5.0), 0.9)) for _ in range(200))
+    faces += tuple(IndexedFace(n, Face((0.0, 0.0, 5.0, 5.0), 0.9)) for n in range(1, 30))
+    indexed = tuple(IndexedPicture(f"{n:02}.png", None, f"{n:064x}", 9, 9) for n in range(30))
+    rows = with_trees(Contents(indexed, faces, pictures, unit(generator, 229, 8)), 100_000)
+    query = Query(None, pictures[0])
+    assert len(rows.nearest_by_trees(query, 4, "", 100_000)) < 4
+    found = rows.nearest(query, 4)
+    assert len(found) == 4
+    assert found == rows.nearest_exactly(query, 4, "")
+
+
+def test_asking_rows_without_trees_for_candidates_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no trees"):
+        Rows(some_contents()).nearest_by_trees(queries(0)[0], 1, "", 10)
