@@ -18,7 +18,7 @@ WORKER_HEARTBEAT_KEY: Final = "familiar:worker"
 UNACKED_INDEX_KEY: Final = "unacked_index"
 """Kombu's sorted set of the jobs that workers have taken, by the time they last showed it."""
 
-VISIBILITY_SECONDS: Final = 20
+VISIBILITY_SECONDS: Final = 15
 """A job is handed out again when its worker has not shown itself for so long. `worker.claim`
 renews every running job far more often, so this bounds the wait after a killed worker and not
 the length of a job."""

@@ -27,8 +27,8 @@ from worker.app import UNACKED_INDEX_KEY, VISIBILITY_SECONDS, WORKER_HEARTBEAT_K
 
 log = logging.getLogger(__name__)
 
-BEAT_SECONDS: Final = 4.0
-CLAIM_SECONDS: Final = 15
+BEAT_SECONDS: Final = 3.0
+CLAIM_SECONDS: Final = 12
 HEARTBEAT_SECONDS: Final = 15
 ANSWERED_SECONDS: Final = 24 * 3600
 REMEMBERED: Final = 10_000

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 from celery import Celery
@@ -134,3 +136,13 @@ class Workplace:
     def in_hand(self) -> int:
         """Jobs that workers have taken and not acknowledged."""
         return int(self.redis.zcard("unacked_index"))
+
+    def embedded(self) -> int:
+        """Pictures whose vectors the catalogue keeps."""
+        address = f"file:{self.data}/catalogue.sqlite?mode=ro"
+        try:
+            with closing(sqlite3.connect(address, uri=True)) as catalogue:
+                (count,) = catalogue.execute("SELECT COUNT(*) FROM picture_vectors").fetchone()
+        except sqlite3.OperationalError:
+            return 0
+        return int(count)

@@ -155,11 +155,11 @@ def test_the_heart_beats_while_the_worker_is_busy(
     monkeypatch.setenv("REDIS_URL", workplace.server.url)
     index(workplace)
     assert not check(load_settings())
-    workplace.start_worker(fakes=True, FAKE_DETECT_SECONDS="6")
+    workplace.start_worker(fakes=True, FAKE_DETECT_SECONDS="5")
     job = workplace.ask(head("blue"))
     wait_for(lambda: workplace.redis.exists(claim_key(job)), "the job is claimed")
     workplace.redis.delete(WORKER_HEARTBEAT_KEY)
-    wait_for(lambda: check(load_settings()), "the next beat", timeout=6)
+    wait_for(lambda: check(load_settings()), "the next beat", timeout=5)
     assert not workplace.is_done(job)
 
 

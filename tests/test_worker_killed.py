@@ -1,0 +1,124 @@
+"""A worker killed in the middle of its requests: each is still answered, once, within a minute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from core.index import current_version
+from core.job import TelegramDestination
+from tests.core.fakes import drawn_gallery
+from tests.platforms.processes import real_redis, wait_for
+from tests.platforms.telegram_server import Chat, TelegramServer, User
+from tests.platforms.workplace import Workplace
+from worker.claim import claim_key
+
+WITHIN_SECONDS = 60
+
+
+@pytest.fixture
+def telegram() -> Iterator[TelegramServer]:
+    with TelegramServer() as server:
+        yield server
+
+
+@pytest.fixture
+def chat(telegram: TelegramServer) -> Chat:
+    return telegram.private_chat(User(7, "Mika"))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Workplace]:
+    with real_redis() as server:
+        place = Workplace(server, tmp_path)
+        drawn_gallery(place.gallery)
+        try:
+            yield place
+        finally:
+            place.close()
+
+
+def settings(telegram: TelegramServer) -> dict[str, str]:
+    return {
+        "FAMILIAR_TELEGRAM_TOKEN": telegram.token,
+        "FAMILIAR_TELEGRAM_API_URL": telegram.url,
+    }
+
+
+def placeholder(telegram: TelegramServer, chat: Chat) -> TelegramDestination:
+    """What a bot posts before it enqueues a request."""
+    reply = httpx.post(
+        f"{telegram.url}/bot{telegram.token}/sendMessage",
+        data={"chat_id": chat.id, "text": "Looking..."},
+    )
+    message_id = reply.json()["result"]["message_id"]
+    return TelegramDestination(chat_id=chat.id, message_id=message_id)
+
+
+def check_each_answered_once(telegram: TelegramServer, chat: Chat, requests: int) -> None:
+    messages = telegram.from_bot(chat)
+    assert len(messages) == requests, "nothing was posted beside the placeholders"
+    for message in messages:
+        assert message.photo
+        assert message.caption
+        assert message.caption.startswith("1. ")
+        assert message.edits == 1
+
+
+def test_a_killed_workers_requests_are_answered_once_by_the_next_worker(
+    place: Workplace, telegram: TelegramServer, chat: Chat
+) -> None:
+    """The shipped models, and a kill at the moment when the first job has been claimed."""
+    worker = place.start_worker(**settings(telegram))
+    place.said(place.ask_reindex(), timeout=120)
+    picture = (place.gallery / "blue" / "1.png").read_bytes()
+
+    job = place.ask(picture, destination=placeholder(telegram, chat))
+    wait_for(lambda: place.redis.exists(claim_key(job)), "the job is claimed", every=0.001)
+    worker.kill()
+    killed = time.monotonic()
+    assert not place.is_done(job)
+    (message,) = telegram.from_bot(chat)
+    assert message.text == "Looking...", "it was killed before it could answer"
+
+    place.start_worker(**settings(telegram))
+    wait_for(lambda: place.is_done(job), "the answer", timeout=WITHIN_SECONDS)
+    print(f"answered {time.monotonic() - killed:.1f} s after the kill")
+    check_each_answered_once(telegram, chat, 1)
+
+
+def test_a_living_worker_takes_over_everything_that_a_killed_one_had_in_hand(
+    place: Workplace, telegram: TelegramServer, chat: Chat
+) -> None:
+    """Fakes, of which one is so slow that its hands stay full until it is killed: seven requests
+    and a reindex."""
+    drawn_gallery(place.gallery, each=2)
+    quick = place.start_worker(fakes=True, **settings(telegram))
+    place.said(place.ask_reindex())
+    quick.stop()
+    version = current_version(place.data)
+    drawn_gallery(place.gallery, each=6)
+    picture = (place.gallery / "blue" / "1.png").read_bytes()
+
+    doomed = place.start_worker(fakes=True, FAKE_DETECT_SECONDS="60", **settings(telegram))
+    reindex = place.ask_reindex()
+    jobs = [place.ask(picture, destination=placeholder(telegram, chat)) for _ in range(9)]
+    wait_for(lambda: claimed(place, [reindex, *jobs]) == 8, "its hands are full")
+    place.start_worker(fakes=True, **settings(telegram))
+    wait_for(lambda: sum(map(place.is_done, jobs)) == 2, "the other two are answered")
+    doomed.kill()
+    killed = time.monotonic()
+    assert current_version(place.data) == version, "the reindex changed nothing yet"
+    wait_for(lambda: all(map(place.is_done, jobs)), "the answers", timeout=WITHIN_SECONDS)
+    print(f"seven answered {time.monotonic() - killed:.1f} s after the kill")
+    check_each_answered_once(telegram, chat, 9)
+    assert "30 pictures" in place.said(reindex, timeout=WITHIN_SECONDS)
+    wait_for(lambda: place.in_hand() == 0, "nothing waits to come back")
+
+
+def claimed(place: Workplace, jobs: list[str]) -> int:
+    return sum(place.redis.exists(claim_key(job)) for job in jobs)

@@ -1,0 +1,142 @@
+"""A reindex: what it tells, and how it gets along with everything else."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from PIL import Image
+
+from core.gallery import BuildReport
+from core.index import current_version
+from core.texts import say
+from tests.core.fakes import drawn_gallery
+from tests.platforms.processes import wait_for
+from tests.platforms.workplace import Workplace
+from worker.delivery.file import FileState, read_answer
+from worker.reindex import summary
+
+
+def report(**changes: object) -> BuildReport:
+    values: dict[str, object] = {
+        "version": "v",
+        "pictures": 641,
+        "faces": 700,
+        "added": (),
+        "removed": (),
+        "embedded": 0,
+        "unreadable": (),
+        "without_face": 0,
+    }
+    return BuildReport(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_the_summary_names_everything_where_there_is_room() -> None:
+    said = summary(
+        report(
+            added=("aoi/1.jpg", "aoi/2.jpg"),
+            removed=("ren/9.png",),
+            unreadable=(("ren/broken.png", "That picture is damaged."),),
+        ),
+        "en",
+        2000,
+    )
+    assert said.splitlines() == [
+        "The index is up to date: 641 pictures, 700 faces.",
+        "Added: aoi/1.jpg, aoi/2.jpg.",
+        "Removed: ren/9.png.",
+        "Could not be read: ren/broken.png (That picture is damaged.).",
+    ]
+
+
+def test_the_summary_of_nothing_says_so() -> None:
+    assert summary(report(), "en", 2000).splitlines()[1:] == [say("reindex_nothing")]
+
+
+@pytest.mark.parametrize("room", [300, 1024, 2000, 4096])
+def test_a_long_summary_is_cut_to_the_room_and_counts_the_rest(room: int) -> None:
+    added = tuple(f"aoi/{number}.jpg" for number in range(500))
+    removed = tuple(f"ren/{number}.jpg" for number in range(300))
+    unreadable = tuple((f"kai/{number}.jpg", "damaged") for number in range(200))
+    said = summary(report(added=added, removed=removed, unreadable=unreadable), "en", room)
+    assert room - 150 < len(said) <= room, "cut, and not further than need be"
+    for line, names in zip(said.splitlines()[1:], (added, removed, unreadable), strict=True):
+        shown = line.count(".jpg")
+        assert shown > 0
+        assert line.endswith(f"and {len(names) - shown} more.")
+
+
+def test_one_long_list_takes_the_room_of_the_others() -> None:
+    added = tuple(f"aoi/{number}.jpg" for number in range(500))
+    said = summary(report(added=added, removed=("ren/1.jpg",)), "en", 1024)
+    assert "Removed: ren/1.jpg." in said
+    assert 900 < len(said) <= 1024
+
+
+def test_a_reindex_names_what_it_added_removed_and_could_not_read(workplace: Workplace) -> None:
+    workplace.start_worker(fakes=True)
+    assert "15 pictures" in workplace.said(workplace.ask_reindex())
+    (workplace.gallery / "blue" / "0.png").unlink()
+    (workplace.gallery / "blue" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    Image.new("RGB", (50, 50), "orange").save(workplace.gallery / "amber" / "new.png")
+    said = workplace.said(workplace.ask_reindex()).splitlines()
+    assert said[0] == say("reindex_done", pictures=15, faces=14)
+    assert said[1] == "Added: amber/new.png."
+    assert said[2] == "Removed: blue/0.png."
+    assert said[3].startswith("Could not be read: blue/broken.png (")
+    assert len(said) == 4
+
+
+def test_a_gallery_that_is_missing_or_empty_is_told(workplace: Workplace) -> None:
+    missing = str(workplace.folder / "nowhere")
+    worker = workplace.start_worker(fakes=True, FAMILIAR_GALLERY=missing)
+    assert missing in workplace.said(workplace.ask_reindex())
+    (workplace.folder / "nowhere").mkdir()
+    assert workplace.said(workplace.ask_reindex()) == say("gallery_empty", path=missing)
+    worker.stop()
+
+
+def test_a_second_reindex_says_that_one_is_running(workplace: Workplace) -> None:
+    workplace.start_worker(fakes=True, FAKE_DETECT_SECONDS="0.2")
+    first = workplace.ask_reindex()
+    wait_for(
+        lambda: (answer := read_answer(workplace.data, first)) and answer.sentence, "it has begun"
+    )
+    wait_for((workplace.data / "build.lock").exists, "it builds")
+    assert workplace.said(workplace.ask_reindex()) == say("index_building")
+    assert not workplace.is_done(first), "and goes on"
+    assert "15 pictures" in workplace.said(first)
+
+
+def test_progress_is_told_in_the_message_that_the_summary_replaces(workplace: Workplace) -> None:
+    drawn_gallery(workplace.gallery, each=6)
+    workplace.start_worker(fakes=True, FAKE_DETECT_SECONDS="0.25")
+    job = workplace.ask_reindex()
+    told: list[str] = []
+
+    def over() -> bool:
+        answer = read_answer(workplace.data, job)
+        if answer and answer.sentence and answer.sentence not in told:
+            assert answer.state is FileState.SAID
+            told.append(answer.sentence)
+        return workplace.is_done(job)
+
+    wait_for(over, "the reindex is done", every=0.02)
+    assert told[0] in (say("reindex_started"), say("reindex_progress", done=0, total=30))
+    assert any(re.match(r"Bringing .*: 16 of 30 pictures", said) for said in told[1:-1]), told
+    assert told[-1].startswith("The index is up to date")
+    assert 3 <= len(told) <= 6, "not more often than every three seconds"
+
+
+def test_a_reindex_whose_worker_ends_is_gone_on_with_by_the_next(workplace: Workplace) -> None:
+    drawn_gallery(workplace.gallery, each=6)
+    worker = workplace.start_worker(fakes=True, FAKE_DETECT_SECONDS="0.1")
+    job = workplace.ask_reindex()
+    wait_for(lambda: workplace.embedded() >= 16, "the first pictures are embedded")
+    assert worker.stop() == 0
+    assert 16 <= workplace.embedded() <= 30
+    assert current_version(workplace.data) is None, "nothing was published"
+    assert not workplace.is_done(job)
+    workplace.start_worker(fakes=True)
+    assert "30 pictures" in workplace.said(job, timeout=10), "it was put back at once"
+    wait_for(lambda: workplace.in_hand() == 0, "nothing waits to come back")
