@@ -65,8 +65,8 @@ class DetectorTraining:
         warm_up: Steps over which the learning rate rises.
         average: Decay of the weights' running average.
         tune_every: Epochs between two looks at the tuning pictures.
-        precision: ``bfloat16`` or ``float32``; bfloat16 is half as slow again on processors with
-            AVX512-BF16, and of no use on those without.
+        precision: Of the convolutions: ``bfloat16``, ``float32``, or ``auto``: bfloat16 on a GPU
+            and on processors with AVX512-BF16, where it is about 1.6 times as fast.
         threads: Of the processor, 0 for all.
         seed: Decides the starting weights, the order and every change of a picture.
     """
@@ -83,7 +83,7 @@ class DetectorTraining:
     warm_up: int = 200
     average: float = 0.998
     tune_every: int = 3
-    precision: str = "bfloat16"
+    precision: str = "auto"
     threads: int = 0
     seed: int = 0
 
@@ -185,7 +185,7 @@ class _Session:
         self.seconds = 0.0
         self.loss = math.nan
         self.tuning: float | None = None
-        self.precision = tf.as_dtype(options.precision)
+        self.precision = tf.as_dtype(_precision(options.precision))
         self.network = DetectorNetwork(options.width, options.seed)
         self.variables = named_variables(self.network)
         self.trained = {n: v for n, v in self.variables.items() if v.trainable}
@@ -299,6 +299,16 @@ class _Session:
         self.seconds = float(facts["seconds"])
         self.loss = float(facts["loss"])
         self.tuning = float(facts["tuning"]) if facts["tuning"] else None
+
+
+def _precision(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    flags = Path("/proc/cpuinfo")
+    fast = tf.config.list_logical_devices("GPU") or (
+        flags.is_file() and "avx512_bf16" in flags.read_text(encoding="utf-8")
+    )
+    return "bfloat16" if fast else "float32"
 
 
 def score(network: DetectorNetwork, samples: Sequence[Sample], iou: float = 0.5) -> float:

@@ -1,0 +1,97 @@
+"""Crops of heads, with a table that maps each crop to the picture it was cut from."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import cv2
+
+from core.face import crop, widened_square
+from core.folder import scan
+from core.models import Detector
+from core.picture import UnreadablePicture, read
+from core.problem import Problem
+
+TABLE = "crops.csv"
+COLUMNS = ("crop", "picture", "x0", "y0", "x1", "y1", "score")
+HEAD_MARGIN = 0.35
+"""Boxes reach from brow to chin; with this margin around them the crop holds the hair."""
+
+
+@dataclass(frozen=True, slots=True)
+class CropsWritten:
+    """What came of a folder.
+
+    Attributes:
+        pictures: How many were looked at.
+        crops: How many were written.
+        unreadable: Paths of the pictures that could not be read, and why.
+    """
+
+    pictures: int
+    crops: int
+    unreadable: tuple[tuple[str, Problem], ...]
+
+
+def write_crops(
+    folder: Path,
+    out: Path,
+    detector: Detector,
+    *,
+    margin: float = HEAD_MARGIN,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CropsWritten:
+    """Cut every face that counts out of every picture below `folder`.
+
+    A crop is called ``<name of the picture>_<n>.jpg`` and lies in `out` where its picture lies in
+    `folder`. ``crops.csv`` has a row for each; boxes are the detector's, in pixels of the picture.
+
+    Args:
+        folder: Searched at any depth.
+        out: Made if it is missing; a table that is there already is replaced.
+        detector: Its own threshold decides what counts.
+        margin: See `core.face.widened_square`.
+        progress: Called after each picture with how many are done, and of how many.
+
+    Raises:
+        Problem: `folder` is not a folder, or cannot be listed.
+    """
+    found = scan(folder)
+    unreadable = list(found.unreadable)
+    numbers: Counter[PurePosixPath] = Counter()
+    crops = 0
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / (TABLE + ".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        for done, picture in enumerate(found.pictures, start=1):
+            try:
+                pixels = read(picture.location).pixels
+            except UnreadablePicture as problem:
+                unreadable.append((picture.path, problem))
+                continue
+            (faces,) = detector.detect([pixels])
+            # Two pictures may differ in their suffix alone: their crops are counted together.
+            name = PurePosixPath(picture.path).with_suffix("")
+            for face in faces:
+                if face.score < detector.threshold:
+                    continue
+                path = f"{name}_{numbers[name]}.jpg"
+                numbers[name] += 1
+                head = crop(pixels, widened_square(face.box, margin))
+                target = out / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _, data = cv2.imencode(".jpg", cv2.cvtColor(head, cv2.COLOR_RGB2BGR))
+                target.write_bytes(data.tobytes())
+                corners = [f"{value:.1f}" for value in face.box]
+                table.writerow([path, picture.path, *corners, f"{face.score:.4f}"])
+                crops += 1
+            progress(done, len(found.pictures))
+    os.replace(partial, out / TABLE)
+    return CropsWritten(len(found.pictures), crops, tuple(unreadable))

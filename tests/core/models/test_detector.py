@@ -1,0 +1,278 @@
+"""Detectors that are stored as a SavedModel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from core.evaluate import average_precision
+from core.face import Pixels, crop, widened_square
+from core.models import SHIPPED, ModelError, load_detector
+from core.models.detector import SavedModelDetector, faces_of, letterboxed
+from core.models.tensorflow_runtime import Module, tf
+from core.train.voc import read_folder, split
+from tests import shared_data
+
+RED = (255, 0, 0)
+
+
+def save_red_finder(folder: Path) -> None:
+    """A SavedModel with the signature of the Object Detection API that boxes what is red."""
+
+    def look(input_tensor):
+        red = (input_tensor[..., 0] > 128) & (input_tensor[..., 1] < 128)
+        rows = tf.cast(tf.reduce_any(red, axis=2), tf.float32)
+        columns = tf.cast(tf.reduce_any(red, axis=1), tf.float32)
+        boxes = []
+        for line in (rows, columns):
+            count = tf.shape(line)[1]
+            low = tf.argmax(line, axis=1, output_type=tf.int32)
+            high = count - tf.argmax(tf.reverse(line, [1]), axis=1, output_type=tf.int32)
+            boxes.append([low / count, high / count])
+        (top, bottom), (left, right) = boxes
+        box = tf.cast(tf.stack([top, left, bottom, right], -1)[:, None], tf.float32)
+        n = tf.shape(input_tensor)[0]
+        # The second row lies beyond num_detections and must never be read.
+        return {
+            "detection_boxes": tf.concat([box, tf.zeros_like(box)], 1),
+            "detection_scores": tf.fill([n, 2], 0.75),
+            "detection_classes": tf.ones([n, 2]),
+            "num_detections": tf.ones([n]),
+        }
+
+    entering = tf.TensorSpec([None, None, None, 3], tf.uint8, name="input_tensor")
+    signature = tf.function(look, input_signature=[entering])
+    tf.saved_model.save(
+        Module(), str(folder / "saved_model"), signatures={"serving_default": signature}
+    )
+    files = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (folder / "saved_model").rglob("*.pb")
+    }
+    (folder / "detector.json").write_text(
+        json.dumps({"threshold": 0.5, "longest": 128, "files": files})
+    )
+
+
+@pytest.fixture(scope="module")
+def red_finder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("red-finder")
+    save_red_finder(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def red_finder(red_finder_folder: Path) -> SavedModelDetector:
+    return SavedModelDetector.load(red_finder_folder)
+
+
+def picture(height: int, width: int, box: tuple[int, int, int, int]) -> Pixels:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    x0, y0, x1, y1 = box
+    pixels[y0:y1, x0:x1] = RED
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "box"),
+    [
+        (100, 300, (200, 20, 260, 50)),  # wide, right half: swapped axes would leave the picture
+        (300, 100, (20, 200, 50, 260)),  # tall
+        (64, 128, (8, 8, 24, 40)),  # exactly what the network wants to see
+        (1000, 1500, (900, 100, 1200, 700)),  # to be shrunk
+        (40, 30, (3, 10, 21, 31)),  # to be enlarged
+    ],
+)
+def test_boxes_are_in_pixels_of_the_picture_x_before_y(red_finder, height, width, box) -> None:
+    (faces,) = red_finder.detect([picture(height, width, box)])
+
+    assert len(faces) == 1
+    np.testing.assert_allclose(faces[0].box, box, atol=1.5 * max(height, width) / 128)
+    assert faces[0].score == pytest.approx(0.75)
+
+
+def test_the_crop_of_a_found_face_shows_the_face(red_finder) -> None:
+    # The fault this guards against: crops cut with x and y swapped show the background.
+    pixels = picture(200, 400, (300, 40, 360, 100))
+    (faces,) = red_finder.detect([pixels])
+
+    face = crop(pixels, widened_square(faces[0].box, 0.0))
+
+    assert (face == RED).all(axis=-1).mean() > 0.85
+
+
+def test_pictures_of_different_sizes_in_one_call_keep_their_order(red_finder) -> None:
+    boxes = [(200, 20, 260, 50), (20, 200, 50, 260), (10, 20, 30, 60), (220, 10, 290, 90)]
+    sizes = [(100, 300), (300, 100), (90, 90), (100, 300)]
+    images = [picture(*size, box) for size, box in zip(sizes, boxes, strict=True)]
+
+    together = red_finder.detect(images)
+
+    assert together == [red_finder.detect([image])[0] for image in images]
+    for faces, box in zip(together, boxes, strict=True):
+        np.testing.assert_allclose(faces[0].box, box, atol=4)
+
+
+def test_nothing_to_look_at_gives_nothing(red_finder) -> None:
+    assert red_finder.detect([]) == []
+
+
+def test_many_threads_get_the_same_answers_as_one(red_finder) -> None:
+    images = [picture(100, 150, (5 * i, 10, 5 * i + 30, 60)) for i in range(20)]
+    alone = [red_finder.detect([image])[0] for image in images]
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda image: red_finder.detect([image])[0], images))
+
+    assert together == alone
+
+
+def test_faces_are_sorted_cut_at_the_edge_and_worth_passing_on() -> None:
+    boxes = np.array(
+        [
+            [10, 10, 20, 20],
+            [-5, 30, 20, 60],  # reaches over the left and the lower edge
+            [0, 0, 9, 9],  # below the least score
+            [120, 10, 140, 30],  # outside
+        ],
+        np.float32,
+    )
+    faces = faces_of(boxes, np.array([0.3, 0.8, 0.009, 0.9], np.float32), height=50, width=100)
+
+    assert [face.box for face in faces] == [(0, 30, 20, 50), (10, 10, 20, 20)]
+    assert [face.score for face in faces] == [pytest.approx(0.8), pytest.approx(0.3)]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2000), (720, 480), (31, 33)])
+def test_letterboxed_sides_are_multiples_of_32(size) -> None:
+    pixels, scale = letterboxed(np.zeros((*size, 3), np.uint8), 128)
+
+    assert pixels.shape[0] % 32 == pixels.shape[1] % 32 == 0
+    assert max(pixels.shape[:2]) == 128
+    assert scale[0] == pytest.approx(max(1, round(size[1] * 128 / max(size))) / size[1])
+
+
+class TestDamage:
+    """What does not belong together is refused with a sentence, not loaded."""
+
+    @pytest.fixture
+    def folder(self, red_finder_folder: Path, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(red_finder_folder, tmp_path / "detector"))
+
+    def test_changed_weights(self, folder: Path) -> None:
+        path = folder / "saved_model" / "saved_model.pb"
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+        with pytest.raises(ModelError, match="damaged or was replaced"):
+            SavedModelDetector.load(folder)
+
+    def test_missing_weights(self, folder: Path) -> None:
+        (folder / "saved_model" / "saved_model.pb").unlink()
+        with pytest.raises(ModelError, match="is missing"):
+            SavedModelDetector.load(folder)
+
+    def test_missing_description(self, folder: Path) -> None:
+        (folder / "detector.json").unlink()
+        with pytest.raises(ModelError, match=r"no readable detector\.json"):
+            SavedModelDetector.load(folder)
+
+    @pytest.mark.parametrize("text", ["", "{}", '{"threshold": 2, "longest": 128, "files": {}}'])
+    def test_description_that_describes_nothing(self, folder: Path, text: str) -> None:
+        (folder / "detector.json").write_text(text)
+        with pytest.raises(ModelError, match="does not describe a detector"):
+            SavedModelDetector.load(folder)
+
+    def test_another_models_weights_have_another_identity(
+        self, folder: Path, red_finder: SavedModelDetector
+    ) -> None:
+        description = json.loads((folder / "detector.json").read_text())
+        path = folder / "saved_model" / "fingerprint.pb"
+        path.write_bytes(b"\0")
+        description["files"]["saved_model/fingerprint.pb"] = hashlib.sha256(b"\0").hexdigest()
+        (folder / "detector.json").write_text(json.dumps(description))
+
+        other = SavedModelDetector.load(folder)
+
+        assert len(other.sha256) == 64
+        assert other.sha256 != red_finder.sha256
+
+
+class TestShipped:
+    """The detector in the repository."""
+
+    @pytest.fixture(scope="class")
+    def detector(self):
+        return load_detector()
+
+    def test_it_has_the_signature_of_the_object_detection_api(self) -> None:
+        model = tf.saved_model.load(str(SHIPPED / "familiar-face" / "saved_model"))
+        signature = model.signatures["serving_default"]
+
+        pictures = np.full((2, 90, 200, 3), 127, np.uint8)
+        result = signature(input_tensor=tf.constant(pictures))
+
+        assert set(result) == {
+            "detection_boxes",
+            "detection_scores",
+            "detection_classes",
+            "num_detections",
+        }
+        assert result["detection_boxes"].shape == (2, 100, 4)
+        assert result["detection_scores"].shape == (2, 100)
+        assert result["num_detections"].shape == (2,)
+
+    def test_the_graph_scales_pictures_as_the_loader_does(self, detector) -> None:
+        pixels = drawn_face(600, 900)
+        model = tf.saved_model.load(str(SHIPPED / "familiar-face" / "saved_model"))
+        result = model.signatures["serving_default"](input_tensor=tf.constant(pixels[None]))
+        y0, x0, y1, x1 = result["detection_boxes"].numpy()[0, 0]
+
+        (faces,) = detector.detect([pixels])
+
+        np.testing.assert_allclose([x0 * 900, y0 * 600, x1 * 900, y1 * 600], faces[0].box, atol=12)
+
+    def test_it_finds_a_drawn_face(self, detector) -> None:
+        (faces,) = detector.detect([drawn_face(400, 700)])
+
+        assert faces[0].score >= detector.threshold
+        x0, y0, x1, y1 = faces[0].box
+        assert x0 < 500 < x1
+        assert y0 < 180 < y1
+
+    def test_an_empty_picture_holds_no_face(self, detector) -> None:
+        (faces,) = detector.detect([np.full((300, 300, 3), 200, np.uint8)])
+
+        assert not [face for face in faces if face.score >= detector.threshold]
+
+
+if shared_data.present("faces"):
+
+    def test_shipped_average_precision_on_what_is_kept_for_validation() -> None:
+        annotations = split(read_folder(shared_data.ROOT / "faces")).validation
+        pictures = [cv2.imread(str(a.picture))[..., ::-1] for a in annotations]
+
+        found = load_detector().detect(pictures)
+
+        assert average_precision(found, [a.boxes for a in annotations]) >= 0.55
+
+
+def drawn_face(height: int, width: int) -> Pixels:
+    """A simple drawn face around (500, 180) of a 700 x 400 picture, scaled to the size."""
+    pixels = np.full((400, 700, 3), (150, 190, 220), np.uint8)
+    cv2.rectangle(pixels, (430, 260), (570, 400), (60, 70, 160), -1)
+    cv2.ellipse(pixels, (500, 165), (95, 115), 0, 0, 360, (90, 50, 30), -1)
+    cv2.ellipse(pixels, (500, 190), (70, 82), 0, 0, 360, (250, 220, 195), -1)
+    for x in (470, 530):
+        cv2.ellipse(pixels, (x, 185), (17, 23), 0, 0, 360, (255, 255, 255), -1)
+        cv2.ellipse(pixels, (x, 187), (12, 18), 0, 0, 360, (40, 90, 60), -1)
+        cv2.circle(pixels, (x - 4, 180), 5, (255, 255, 255), -1)
+        cv2.ellipse(pixels, (x, 183), (19, 24), 0, 200, 340, (40, 20, 10), 4)
+    cv2.ellipse(pixels, (500, 240), (18, 9), 0, 0, 180, (190, 60, 60), -1)
+    cv2.ellipse(pixels, (500, 120), (72, 40), 0, 180, 360, (90, 50, 30), -1)
+    return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -1,0 +1,106 @@
+"""Crops of heads and their table."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from core.face import Face
+from core.problem import Problem
+from core.train.crops import write_crops
+
+
+class RedFinder:
+    """Boxes everything red, and something below its threshold."""
+
+    name = "red-finder"
+    sha256 = "0" * 64
+    threshold = 0.5
+
+    def detect(self, images):
+        found = []
+        for pixels in images:
+            red = ((pixels[..., 0] > 200) & (pixels[..., 1] < 80)).astype(np.uint8)
+            _, _, stats, _ = cv2.connectedComponentsWithStats(red)
+            faces = [
+                Face((float(x), float(y), float(x + w), float(y + h)), 0.9 - 0.1 * i)
+                for i, (x, y, w, h, area) in enumerate(stats[1:])
+                if area > 20
+            ]
+            found.append((*faces, Face((0.0, 0.0, 5.0, 5.0), 0.2)))
+        return found
+
+
+def save(path: Path, *boxes: tuple[int, int, int, int]) -> None:
+    pixels = np.full((100, 300, 3), 240, np.uint8)
+    for x0, y0, x1, y1 in boxes:
+        pixels[y0:y1, x0:x1] = (0, 0, 255)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), pixels)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    save(folder / "rei" / "1.png", (200, 10, 240, 40), (20, 50, 50, 90))
+    save(folder / "rei" / "1.bmp", (100, 30, 140, 60))
+    save(folder / "asuka.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xffbroken")
+    return folder
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "crops.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_crop_is_mapped_to_its_picture(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "crops"
+
+    written = write_crops(pictures, out, RedFinder())
+
+    assert written.pictures == 4
+    assert written.crops == 3
+    assert [path for path, _ in written.unreadable] == ["broken.jpg"]
+    table = rows(out)
+    assert {(row["crop"], row["picture"]) for row in table} == {
+        ("rei/1_0.jpg", "rei/1.bmp"),
+        ("rei/1_1.jpg", "rei/1.png"),
+        ("rei/1_2.jpg", "rei/1.png"),
+    }
+    assert {p.relative_to(out).as_posix() for p in out.rglob("*.jpg")} == {
+        row["crop"] for row in table
+    }
+    first = next(row for row in table if row["crop"] == "rei/1_1.jpg")
+    assert [float(first[k]) for k in ("x0", "y0", "x1", "y1")] == [200, 10, 240, 40]
+    assert float(first["score"]) == pytest.approx(0.9)
+
+
+def test_a_crop_shows_its_face_and_what_is_around(pictures: Path, tmp_path: Path) -> None:
+    write_crops(pictures, tmp_path / "crops", RedFinder(), margin=0.5)
+
+    for row in rows(tmp_path / "crops"):
+        pixels = cv2.imread(str(tmp_path / "crops" / row["crop"]))
+        width, height = (float(row[f"{a}1"]) - float(row[f"{a}0"]) for a in "xy")
+        assert pixels.shape == (round(2 * max(width, height)),) * 2 + (3,)
+        red = (pixels[..., 2] > 200) & (pixels[..., 1] < 80)
+        assert red.mean() == pytest.approx(width * height / pixels.shape[0] ** 2, abs=0.03)
+
+
+def test_progress_is_told(pictures: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    write_crops(
+        pictures, tmp_path / "crops", RedFinder(), progress=lambda d, t: told.append((d, t))
+    )
+
+    assert told[-1] == (4, 4)
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Problem):
+        write_crops(tmp_path / "nowhere", tmp_path / "crops", RedFinder())

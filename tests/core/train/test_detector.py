@@ -1,0 +1,242 @@
+"""Training of the detector, on a tiny network and drawn pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from core.face import Face
+from core.models.detector import SavedModelDetector
+from core.models.tensorflow_runtime import tf
+from core.train import detector
+from core.train.detector import (
+    DetectorTraining,
+    Progress,
+    TrainingError,
+    choose_threshold,
+    read_weights,
+    train,
+    write_weights,
+)
+from core.train.detector_data import Sample
+from core.train.detector_network import DetectorNetwork, cells_of, named_variables
+from core.train.detector_optimiser import orthogonal
+
+TINY = DetectorTraining(
+    epochs=12,
+    batch=4,
+    side=64,
+    longest=96,
+    width=16,
+    rate=5e-3,
+    warm_up=2,
+    plain_epochs=2,
+    tune_every=12,
+    precision="float32",
+    threads=1,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty drawn pictures with a disc each: eighteen are left to learn from and one to tune."""
+    made = tmp_path_factory.mktemp("faces")
+    generator = np.random.default_rng(0)
+    for number in range(1, 21):
+        pixels = np.full((64, 96, 3), 90, np.uint8)
+        x, y = generator.integers(20, 70), generator.integers(20, 44)
+        cv2.circle(pixels, (int(x), int(y)), 14, (200, 220, 250), -1)
+        cv2.imwrite(str(made / f"{number:03d}.png"), pixels)
+        (made / f"{number:03d}.xml").write_text(
+            "<annotation><object><name>face</name><bndbox>"
+            f"<xmin>{x - 14}</xmin><ymin>{y - 14}</ymin><xmax>{x + 15}</xmax><ymax>{y + 15}</ymax>"
+            "</bndbox></object></annotation>"
+        )
+    return made
+
+
+@pytest.fixture(scope="module")
+def told() -> list[Progress]:
+    """What `finished` was told while it was trained."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, told: list[Progress], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finished")
+    train(folder, out, TINY, progress=told.append)
+    return out
+
+
+def test_it_writes_weights_a_curve_figures_and_a_detector(finished: Path) -> None:
+    with (finished / "curve.csv").open(newline="") as file:
+        curve = list(csv.DictReader(file))
+    assert [row["epoch"] for row in curve] == [str(epoch) for epoch in range(1, 13)]
+    losses = [float(row["loss"]) for row in curve]
+    assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["training_pictures"] == 17
+    assert metrics["validation_pictures"] == 2
+    assert 0 <= metrics["validation_ap50"] <= 1
+    loaded = SavedModelDetector.load(finished / "familiar-face")
+    assert loaded.threshold == pytest.approx(metrics["threshold"], abs=1e-4)
+    assert not list(finished.glob("*.partial"))
+
+
+def test_the_exported_detector_sees_what_the_network_sees(finished: Path) -> None:
+    network = read_weights(finished / "detector.safetensors")
+    pixels = np.random.default_rng(1).integers(0, 256, (72, 96, 3), np.uint8)
+    expected = detector.faces_in(network, pixels)
+
+    (found,) = SavedModelDetector.load(finished / "familiar-face").detect([pixels])
+
+    assert len(found) == len(expected) > 0
+    np.testing.assert_allclose(
+        [f.score for f in found[:5]], [f.score for f in expected[:5]], atol=2e-3
+    )
+    np.testing.assert_allclose(found[0].box, expected[0].box, atol=0.5)
+
+
+@pytest.mark.usefixtures("finished")
+def test_progress_is_told_after_every_step(told: list[Progress]) -> None:
+    steps = [(p.epoch, p.step) for p in told]
+    assert steps == [(epoch, step) for epoch in range(1, 13) for step in range(1, 5)]
+    assert {(p.epochs, p.steps) for p in told} == {(12, 4)}
+
+
+KILLED_IN_THE_SECOND_EPOCH = """
+import os, signal, sys
+from pathlib import Path
+from core.train.detector import DetectorTraining, train
+
+def kill(progress):
+    if (progress.epoch, progress.step) == (2, 2):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train(Path(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3]), progress=kill)
+"""
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(
+    folder: Path, finished: Path, tmp_path: Path
+) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_IN_THE_SECOND_EPOCH, str(folder), str(tmp_path), repr(TINY)],
+        cwd=Path(__file__).parents[3],
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    (tmp_path / "checkpoint.partial").write_bytes(b"half a checkpoint")
+
+    after: list[Progress] = []
+    train(folder, tmp_path, TINY, resume=True, progress=after.append)
+
+    assert after[0].epoch == 2
+    expected = load_file(finished / "detector.safetensors")
+    found = load_file(tmp_path / "detector.safetensors")
+    assert found.keys() == expected.keys()
+    for name, weights in expected.items():
+        np.testing.assert_array_equal(found[name], weights, err_msg=name)
+
+
+def test_another_seed_starts_from_other_weights() -> None:
+    one, again, other = (named_variables(DetectorNetwork(16, seed)) for seed in (0, 0, 1))
+
+    kernels = [name for name in one if name.endswith("kernel")]
+    assert all((one[n].numpy() == again[n].numpy()).all() for n in kernels)
+    assert all((one[n].numpy() != other[n].numpy()).any() for n in kernels)
+
+
+def test_a_checkpoint_of_other_options_is_refused(folder: Path, finished: Path) -> None:
+    with pytest.raises(TrainingError, match="other options or other pictures"):
+        train(folder, finished, replace(TINY, rate=1e-4), resume=True)
+
+
+def test_fewer_pictures_than_a_batch_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="17 training pictures are fewer than a batch of 32"):
+        train(folder, tmp_path, replace(TINY, batch=32))
+
+
+def test_looking_changes_nothing_and_learning_does() -> None:
+    # The fault this guards against: validating in training mode, which moves the statistics.
+    network = DetectorNetwork(16)
+    before = {n: v.numpy() for n, v in named_variables(network).items()}
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+
+    detector.faces_in(network, pixels)
+    assert all((v.numpy() == before[n]).all() for n, v in named_variables(network).items())
+
+    network(tf.constant(pixels[None]), training=True)
+    changed = {n for n, v in named_variables(network).items() if (v.numpy() != before[n]).any()}
+    assert changed == {n for n in before if n.endswith(("mean", "variance"))}
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 96), (128, 32)])
+def test_every_cell_of_every_map_answers(size: tuple[int, int]) -> None:
+    logits, boxes = DetectorNetwork(16)(tf.zeros([2, *size, 3]))
+
+    cells = sum((size[0] // s) * (size[1] // s) for s in (8, 16, 32))
+    assert logits.shape == (2, cells)
+    assert boxes.shape == (2, cells, 4)
+    assert (boxes.numpy()[..., 2:] > boxes.numpy()[..., :2]).all()
+
+
+def test_cells_stand_row_by_row_with_x_before_y() -> None:
+    cells = cells_of(64)
+
+    assert cells.centres.numpy()[:3].tolist() == [[4, 4], [12, 4], [20, 4]]
+    assert cells.centres.numpy()[8].tolist() == [4, 12]
+    assert cells.strides.numpy().tolist() == [8] * 64 + [16] * 16 + [32] * 4
+
+
+def test_weights_survive_writing_and_reading(tmp_path: Path) -> None:
+    network = DetectorNetwork(16, seed=5)
+    write_weights(tmp_path / "w.safetensors", network, 16)
+
+    again = read_weights(tmp_path / "w.safetensors")
+
+    for (name, one), (other_name, two) in zip(
+        named_variables(network).items(), named_variables(again).items(), strict=True
+    ):
+        assert name == other_name
+        np.testing.assert_array_equal(one.numpy(), two.numpy())
+
+
+@pytest.mark.parametrize("shape", [(40, 16), (16, 40), (144, 16)])
+def test_steps_of_kernels_are_near_orthogonal(shape: tuple[int, int]) -> None:
+    matrix = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+    values = np.linalg.svd(orthogonal(tf.constant(matrix)).numpy(), compute_uv=False)
+
+    assert values.min() > 0.3
+    assert values.max() < 1.3
+
+
+def test_the_threshold_with_the_best_balance_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, elsewhere = (0.0, 0.0, 10.0, 10.0), (50.0, 50.0, 60.0, 60.0)
+    found = {
+        1: (Face(here, 0.9), Face(elsewhere, 0.2)),
+        2: (Face(here, 0.6),),
+        3: (Face(elsewhere, 0.5), Face(here, 0.3)),
+    }
+    monkeypatch.setattr(detector, "faces_in", lambda _, pixels: found[int(pixels[0, 0, 0])])
+    samples = [
+        Sample(np.full((64, 64, 3), i, np.uint8), np.array([here], np.float32)) for i in found
+    ]
+
+    chosen = choose_threshold(DetectorNetwork(16), samples)
+
+    # F1: 0.5 at 0.9, 0.8 at 0.6, 0.67 at 0.5, 0.86 at 0.3, 0.75 at 0.2.
+    assert chosen.threshold == 0.3
+    assert chosen.precision == pytest.approx(3 / 4)
+    assert chosen.recall == pytest.approx(1.0)
