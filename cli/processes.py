@@ -63,9 +63,19 @@ def worker(
 
 def bot(
     platform: Annotated[Platform, typer.Argument(help="Which bot.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Say whether it is alive, by exit code; start none.")
+    ] = False,
 ) -> None:
     """Run one chat bot; it hands every picture to the queue."""
     settings = load_settings()
+    if check:
+        _need_redis(settings)
+        from bot.heartbeat import is_beating
+
+        if not is_beating(settings, platform):
+            raise Failure(f"The {platform.title()} bot is not at work.")
+        return
     section = settings.discord if platform is Platform.DISCORD else settings.telegram
     if section.token is None:
         raise Failure(

@@ -22,6 +22,7 @@ from bot.discord.pictures import Downloads
 from bot.discord.reindex import Reindex
 from bot.discord.similar import Similar
 from bot.discord.texts import CommandTexts
+from bot.heartbeat import keep_beating
 from bot.intake import Intake
 from core.problem import Problem
 from core.redaction import hide_secrets
@@ -101,6 +102,7 @@ class FamiliarBot(commands.Bot):
         await self.add_cog(Reindex(self, self._intake, self._settings.discord.admins))
         await self.add_cog(Help(self, self._settings.limit))
         await self.tree.sync()
+        self._beating = asyncio.create_task(keep_beating(self._settings, "discord"))
 
     async def on_ready(self) -> None:
         """Say so in the log, again after each new session."""

@@ -13,6 +13,7 @@ from telegram import Message, Update
 from telegram.error import InvalidToken, TelegramError
 from telegram.ext import Application, ContextTypes
 
+from bot.heartbeat import keep_beating
 from bot.intake import Intake
 from bot.telegram.asking import Asking, tell
 from bot.telegram.help import Help
@@ -121,12 +122,14 @@ async def _answer(app: App, settings: Settings, intake: Intake, stop: asyncio.Ev
     polling = Polling(app.bot, app.update_queue)
     await app.start()
     menu = asyncio.create_task(set_menu(app.bot, settings.telegram.admins))
+    beating = asyncio.create_task(keep_beating(settings, "telegram"))
     log.info("Telegram bot ready as @%s", me.username)
     try:
         await _first_of(polling.run(), stop)
     finally:
         log.info("Telegram bot stops")
         menu.cancel()
+        beating.cancel()
         await polling.confirm()
         try:
             async with asyncio.timeout(STOP_SECONDS):

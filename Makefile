@@ -1,0 +1,50 @@
+# Everything installs itself into .venv; only Python 3.11 or newer, pip, make and gcc are needed.
+
+VENV := .venv
+INSTALLED := $(VENV)/installed
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench setup clean
+
+help:
+	@echo "make demo    draw a gallery, index it, ask it: the whole path on this machine"
+	@echo "make test    lint, types, and all tests"
+	@echo "make lint    lint and types alone"
+	@echo "make bench   measure the time of each step, and the memory"
+	@echo "make setup   install into $(VENV); the others do so by themselves"
+	@echo "make clean   remove what the others made, except $(VENV)"
+
+demo: $(INSTALLED)
+	@$(BIN)/familiar demo --once
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED)
+	@$(BIN)/python -m benchmarks
+
+setup: $(INSTALLED)
+
+# TensorFlow has no wheels yet for Pythons that are newer than those named here.
+$(INSTALLED): pyproject.toml
+	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
+		if $$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+			2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "Python 3.11, 3.12 or 3.13 with venv is needed; name it with make PYTHON=..." >&2; exit 1; \
+	fi; \
+	[ -x $(BIN)/python ] || $$found -m venv $(VENV)
+	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf build benchmarks/out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

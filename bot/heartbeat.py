@@ -1,0 +1,51 @@
+"""A bot shows in Redis that it lives, so that a health check can ask from another process.
+
+It is the bot's own event loop that shows it: a bot that hangs stops doing so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import RedisError
+
+from core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS: Final = 10.0
+SHOWN_SECONDS: Final = 45
+"""For so long after its last sign a bot counts as alive; Redis may be away for a moment."""
+
+
+def _key(platform: str) -> str:
+    return f"familiar:bot:{platform}"
+
+
+async def keep_beating(settings: Settings, platform: str) -> None:
+    """Show that the bot lives, until cancelled."""
+    client = AsyncRedis.from_url(
+        str(settings.queue.redis_url), socket_connect_timeout=2, socket_timeout=5
+    )
+    async with client:
+        while True:
+            try:
+                await client.set(_key(platform), 1, ex=SHOWN_SECONDS)
+            except (RedisError, OSError) as error:
+                log.debug("No sign of life could be left in Redis: %s", error)
+            await asyncio.sleep(BEAT_SECONDS)
+
+
+def is_beating(settings: Settings, platform: str) -> bool:
+    """Whether the bot has shown itself within the last seconds; not if Redis cannot be asked."""
+    try:
+        with Redis.from_url(
+            str(settings.queue.redis_url), socket_connect_timeout=2, socket_timeout=5
+        ) as client:
+            return bool(client.exists(_key(platform)))
+    except (RedisError, OSError):
+        return False
