@@ -21,6 +21,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -182,7 +183,7 @@ def current_version(data: Path) -> str | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise Problem("index_damaged", file="current") from error
-    if not name or Path(name).name != name:
+    if not re.fullmatch(r"[0-9A-Za-z-]+", name):
         raise Problem("index_damaged", file="current")
     return name
 
