@@ -87,6 +87,10 @@ class Asking:
         except Problem as problem:
             log.info("Not taken: %s, %s", event, problem.key)
             await self._tell(edit, problem.sentence(wish.language))
+        except Exception:
+            # Whatever it was, nobody is left waiting before a placeholder.
+            log.exception("Not taken: %s", event)
+            await self._tell(edit, say("discord_command_failed", wish.language))
 
     @staticmethod
     async def _tell(edit: Edit, sentence: str) -> None:

@@ -42,6 +42,8 @@ INTENTS: Final = discord.Intents(
 
 # Error and close codes of Discord's.
 UNKNOWN_INTERACTION: Final = 10062
+ALREADY_ACKNOWLEDGED: Final = 40060
+NOT_OURS_ANY_MORE: Final = frozenset({UNKNOWN_INTERACTION, ALREADY_ACKNOWLEDGED})
 AUTHENTICATION_FAILED: Final = 4004
 
 
@@ -60,8 +62,9 @@ class CommandTree(app_commands.CommandTree["FamiliarBot"]):
     ) -> None:
         """Log the error, and tell the person as far as Discord still lets us."""
         cause = getattr(error, "original", error)
-        if isinstance(cause, discord.NotFound) and cause.code == UNKNOWN_INTERACTION:
-            log.warning("A command was not acknowledged within Discord's three seconds")
+        if isinstance(cause, discord.HTTPException) and cause.code in NOT_OURS_ANY_MORE:
+            # Slower than three seconds, or a second process of this bot was faster.
+            log.warning("A command could not be acknowledged: %s", cause)
             return
         log.error("A command failed", exc_info=error)
         sentence = say("discord_command_failed", str(interaction.locale))
@@ -150,6 +153,9 @@ async def _serve(bot: FamiliarBot, token: str) -> None:
         if not serving.done():
             log.info("Discord bot stops")
             await bot.close()
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            return
         try:
             await serving
         except discord.LoginFailure:

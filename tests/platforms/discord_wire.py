@@ -131,6 +131,11 @@ class Asked:
         self._result = result
 
     @property
+    def interaction_id(self) -> int:
+        """Discord's id of the command's interaction."""
+        return int(self._result._interaction.id)
+
+    @property
     def acknowledged(self) -> bool:
         """Whether the bot has answered or deferred."""
         return self._result.acknowledged

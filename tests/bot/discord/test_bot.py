@@ -15,7 +15,7 @@ from PIL import Image
 from redis import Redis
 
 from core.job import Look
-from core.texts import say
+from core.texts import languages, say
 from tests.platforms.discord_wire import DiscordServer, Shown, discord_server
 from tests.platforms.jobs import waiting_reindex_jobs, waiting_similar_jobs
 from tests.platforms.processes import RealProcess, real_redis, running, wait_for
@@ -348,6 +348,20 @@ class TestBadInput:
         finally:
             community.discord.expire_links(False)
         assert shown.content == say("picture_not_fetched")
+
+
+@pytest.mark.parametrize("language", sorted(languages()))
+def test_people_are_answered_in_their_language(community: Community, language: str) -> None:
+    discord = community.discord
+    discord.locale = language
+    try:
+        shown = discord.slash("similar", picture=("empty.png", b"")).wait()
+        discord.slash("similar", picture=("a.png", picture()))
+        community.wait_for_jobs()
+    finally:
+        discord.locale = "en-US"
+    assert shown.content == say("picture_empty", language)
+    assert waiting_similar_jobs(community.redis)[0].language == language
 
 
 class TestLimits:
