@@ -14,6 +14,7 @@ import asyncio
 import io
 import itertools
 import json
+import random
 import re
 import threading
 import time
@@ -266,7 +267,8 @@ class TelegramServer:
         self._last_update: Payload | None = None
         self._allowed: frozenset[str] = frozenset()
         self._numbers = itertools.count(1)
-        self._update_numbers = itertools.count(400_001)
+        # Each server begins elsewhere, as each bot's updates do.
+        self._update_numbers = itertools.count(random.randrange(10**8, 10**9))
         self._poll: asyncio.Event | None = None
         self._poll_owner: object | None = None
         self._loop = asyncio.new_event_loop()
@@ -381,12 +383,18 @@ class TelegramServer:
         file_name: str = "picture.png",
         mime_type: str = "image/png",
         reply_to: Message | None = None,
+        media_group_id: str | None = None,
     ) -> Message:
         """A person sends a file as it is; its name and type are whatever the sender says."""
         with self._changed:
             document = self._store(data, file_name, mime_type)
             message = self._message(
-                chat, sender, document=document, caption=caption, reply_to=reply_to
+                chat,
+                sender,
+                document=document,
+                caption=caption,
+                reply_to=reply_to,
+                media_group_id=media_group_id,
             )
             return self._arrive(message)
 
@@ -461,6 +469,11 @@ class TelegramServer:
         """The next calls of a method find the connection closed after they were sent."""
         with self._changed:
             self._faults.setdefault(method.lower(), []).extend(["hang up"] * times)
+
+    def pending_faults(self, method: str) -> int:
+        """How many faults of a method no call has met yet."""
+        with self._changed:
+            return len(self._faults.get(method.lower(), []))
 
     # -- what a test looks at -------------------------------------------------------------
 
@@ -778,7 +791,7 @@ class TelegramServer:
         scope = parameters.nested("scope") or {"type": "default"}
         if scope["type"] == "chat" and int(scope["chat_id"]) not in self._chats:
             raise _bad("chat not found")
-        name = ":".join(str(value) for value in scope.values())
+        name = scope["type"] if scope["type"] != "chat" else f"chat:{scope['chat_id']}"
         return name, parameters.text("language_code") or ""
 
     def _set_my_commands(self, parameters: _Parameters) -> bool:

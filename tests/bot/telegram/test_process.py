@@ -1,0 +1,244 @@
+"""The Telegram bot as a process: light, quiet about its secrets, and clear about what it lacks."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from PIL import Image
+
+from core.texts import say
+from tests.platforms.jobs import waiting_similar_jobs
+from tests.platforms.processes import (
+    REPOSITORY,
+    RealProcess,
+    RealRedis,
+    real_redis,
+    running,
+    wait_for,
+)
+from tests.platforms.telegram_server import TOKEN, ApiError, TelegramServer, User, telegram_server
+
+HEAVY = {"torch", "torchvision", "tensorflow", "keras", "annoy", "cv2", "worker.tasks"}
+CPU_SECONDS = 5.0
+MEMORY_MIB = 100
+MIKA = User(11, "Mika", "en")
+
+LOUD = """
+import logging
+logging.basicConfig(level="DEBUG")
+from core.settings import load_settings
+from bot.telegram.bot import run
+run(load_settings())
+"""
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RealRedis]:
+    with real_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def telegram() -> Iterator[TelegramServer]:
+    with telegram_server() as server:
+        yield server
+
+
+def environment(telegram: TelegramServer, redis: RealRedis) -> dict[str, str]:
+    return {
+        "REDIS_URL": redis.url,
+        "FAMILIAR_TELEGRAM_TOKEN": TOKEN,
+        "FAMILIAR_TELEGRAM_API_URL": telegram.url,
+    }
+
+
+def picture() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), "teal").save(file, "PNG")
+    return file.getvalue()
+
+
+def test_it_imports_no_model_and_no_index() -> None:
+    code = "import sys, bot.telegram.bot; print(*sys.modules)"
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert HEAVY.isdisjoint(printed.stdout.split())
+
+
+def test_it_starts_fast_and_stays_small(
+    telegram: TelegramServer, redis: RealRedis, tmp_path: Path
+) -> None:
+    with running("telegram", environment(telegram, redis), tmp_path) as bot:
+        telegram.wait_until_polled()
+        process = psutil.Process(bot.pid)
+        used = process.cpu_times()
+        asked = telegram.send_photo(MIKA, telegram.private_chat(MIKA), picture())
+        telegram.wait_for_sentence(asked, "Nobody is at work")
+        memory = process.memory_info().rss / 2**20
+    print(f"start: {used.user + used.system:.2f} s of CPU; memory: {memory:.0f} MiB")
+    assert used.user + used.system < CPU_SECONDS
+    assert memory < MEMORY_MIB
+
+
+class TestStopping:
+    def test_it_ends_cleanly_on_sigterm(
+        self, telegram: TelegramServer, redis: RealRedis, tmp_path: Path
+    ) -> None:
+        with running("telegram", environment(telegram, redis), tmp_path) as bot:
+            telegram.wait_until_polled()
+            assert bot.stop(10) == 0
+            assert bot.output() == ""
+
+    def test_what_it_has_seen_is_taken_and_comes_to_no_other_process(
+        self, telegram: TelegramServer, redis: RealRedis, tmp_path: Path
+    ) -> None:
+        chat = telegram.private_chat(MIKA)
+        with running("telegram", environment(telegram, redis), tmp_path) as bot:
+            telegram.wait_until_polled()
+            # An album, so that the bot is still waiting for more of it when it is stopped.
+            asked = telegram.send_photo(MIKA, chat, picture(), media_group_id="1")
+            time.sleep(0.3)
+            assert telegram.replies(asked) == []
+            assert bot.stop(10) == 0
+        assert len(telegram.replies(asked)) == 1
+        (job,) = [job for job in waiting_similar_jobs(redis.client()) if job.destination.platform][
+            -1:
+        ]
+        assert job.destination.platform == "telegram"
+        assert job.destination.reply_to == asked.id
+        waiting = httpx.get(f"{telegram.url}/bot{TOKEN}/getUpdates").json()
+        assert waiting == {"ok": True, "result": []}
+
+    def test_it_stops_while_telegram_is_away(
+        self, telegram: TelegramServer, redis: RealRedis, tmp_path: Path
+    ) -> None:
+        with running("telegram", environment(telegram, redis), tmp_path) as bot:
+            telegram.wait_until_polled()
+            telegram.refuse("getUpdates", ApiError(502, "Bad Gateway"), times=1000)
+            telegram.send_text(MIKA, telegram.private_chat(MIKA), "hello")
+            telegram.wait_for(lambda: telegram.pending_faults("getUpdates") < 1000)
+            assert bot.stop(10) == 0
+
+
+def test_what_was_written_while_it_was_away_is_answered(
+    telegram: TelegramServer, redis: RealRedis, tmp_path: Path
+) -> None:
+    asked = telegram.send_photo(MIKA, telegram.private_chat(MIKA), picture())
+    with running("telegram", environment(telegram, redis), tmp_path):
+        telegram.wait_for_sentence(asked, "Nobody is at work")
+
+
+def test_without_redis_the_person_is_told_and_the_bot_goes_on(
+    telegram: TelegramServer, tmp_path: Path
+) -> None:
+    chat = telegram.private_chat(MIKA)
+    with (
+        real_redis() as redis,
+        running("telegram", environment(telegram, redis), tmp_path) as bot,
+    ):
+        telegram.wait_until_polled()
+        redis.stop()
+        asked = telegram.send_photo(MIKA, chat, picture())
+        telegram.wait_for_sentence(asked, say("queue_unreachable"))
+        redis.start()
+        again = telegram.send_photo(MIKA, chat, picture())
+        telegram.wait_for_sentence(again, "Nobody is at work")
+        wait_for(lambda: waiting_similar_jobs(redis.client()), "the job", 10)
+        assert len(telegram.replies(asked)) == 1
+        assert bot.popen.poll() is None
+
+
+def test_no_secret_is_logged_even_at_debug(
+    telegram: TelegramServer, redis: RealRedis, tmp_path: Path
+) -> None:
+    settings = environment(telegram, redis)
+    bot = RealProcess([sys.executable, "-c", LOUD], settings, tmp_path, "loud")
+    try:
+        telegram.wait_until_polled()
+        chat = telegram.private_chat(MIKA)
+        telegram.hang_up("getFile", times=10)
+        asked = telegram.send_photo(MIKA, chat, picture())
+        telegram.wait_for_sentence(asked, say("picture_not_fetched"))
+        telegram.refuse("editMessageText", ApiError(403, "Forbidden: bot was blocked by the user"))
+        telegram.send_document(MIKA, chat, b"words")
+        bot.wait_for_output("could not be edited")
+    finally:
+        bot.stop()
+    assert "[hidden]" in bot.output()
+    assert TOKEN not in bot.output()
+    assert TOKEN.partition(":")[2] not in bot.output()
+
+
+class TestWhatEndsIt:
+    def fails(self, environment: Mapping[str, str], folder: Path, seconds: float = 60) -> str:
+        """What the terminal says; the bot must give up with exit code 1."""
+        command = [sys.executable, "-m", "cli.main", "bot", "telegram"]
+        bot = RealProcess(command, environment, folder, "bot")
+        try:
+            assert bot.popen.wait(seconds) == 1, bot.output()
+        finally:
+            bot.stop()
+        return self.said(bot)
+
+    @staticmethod
+    def said(bot: RealProcess) -> str:
+        """What was printed besides the log, whose own lines begin with the date."""
+        lines = [line for line in bot.output().splitlines() if not line.startswith("20")]
+        assert TOKEN not in bot.output()
+        return "\n".join(lines)
+
+    def test_no_redis(self, telegram: TelegramServer, redis: RealRedis, tmp_path: Path) -> None:
+        settings = environment(telegram, redis)
+        del settings["REDIS_URL"]
+        assert "REDIS_URL" in self.fails(settings, tmp_path)
+
+    def test_no_token(self, redis: RealRedis, tmp_path: Path) -> None:
+        assert "FAMILIAR_TELEGRAM_TOKEN" in self.fails({"REDIS_URL": redis.url}, tmp_path)
+
+    @pytest.mark.parametrize("token", ["7000000001:AAanother", "not a token"])
+    def test_a_wrong_token(
+        self, telegram: TelegramServer, redis: RealRedis, tmp_path: Path, token: str
+    ) -> None:
+        settings = environment(telegram, redis) | {"FAMILIAR_TELEGRAM_TOKEN": token}
+        said = self.fails(settings, tmp_path)
+        assert said == say("telegram_token_refused")
+        assert token not in said
+
+    def test_no_way_to_telegram(self, redis: RealRedis, tmp_path: Path) -> None:
+        settings = {
+            "REDIS_URL": redis.url,
+            "FAMILIAR_TELEGRAM_TOKEN": TOKEN,
+            "FAMILIAR_TELEGRAM_API_URL": "http://127.0.0.1:9",
+        }
+        assert self.fails(settings, tmp_path) == say("telegram_unreachable")
+
+    def test_another_process_with_the_same_token(
+        self, telegram: TelegramServer, redis: RealRedis, tmp_path: Path
+    ) -> None:
+        poll = f"{telegram.url}/bot{TOKEN}/getUpdates"
+        with running("telegram", environment(telegram, redis), tmp_path) as bot:
+            telegram.wait_until_polled()
+            httpx.get(poll, params={"timeout": 0})
+            assert bot.popen.wait(30) == 1
+            assert say("telegram_conflict") in bot.output()
+            assert TOKEN not in bot.output()
+
+    def test_a_token_that_is_revoked_while_it_runs(
+        self, telegram: TelegramServer, redis: RealRedis, tmp_path: Path
+    ) -> None:
+        with running("telegram", environment(telegram, redis), tmp_path) as bot:
+            telegram.wait_until_polled()
+            telegram.refuse("getUpdates", ApiError(401, "Unauthorized"), times=5)
+            telegram.send_text(MIKA, telegram.private_chat(MIKA), "hello")
+            assert bot.popen.wait(30) == 1
+            assert say("telegram_token_refused") in bot.output()
+            assert TOKEN not in bot.output()
