@@ -84,7 +84,10 @@ class Extractor(Protocol):
 
 
 def load_detector(name: str = DEFAULT_DETECTOR) -> Detector:
-    """Load a detector by name.
+    """Load a detector by name, or from files of one's own.
+
+    Args:
+        name: ``familiar-face``, a folder that training wrote, or an OpenCV cascade's XML file.
 
     Raises:
         ModelError: There is no such detector, or its files are missing or damaged.
@@ -93,7 +96,19 @@ def load_detector(name: str = DEFAULT_DETECTOR) -> Detector:
         from core.models.detector import SavedModelDetector
 
         return SavedModelDetector.load(SHIPPED / name)
-    raise ModelError(f"There is no detector named {name!r}; known: {DEFAULT_DETECTOR}.")
+    path = Path(name)
+    if path.suffix == ".xml":
+        from core.models.cascade import CascadeDetector
+
+        return CascadeDetector.load(path)
+    if path.is_dir():
+        from core.models.detector import SavedModelDetector
+
+        return SavedModelDetector.load(path)
+    raise ModelError(
+        f"There is no detector named {name!r}; known: {DEFAULT_DETECTOR}, a folder that training "
+        "wrote, or a cascade's XML file."
+    )
 
 
 def load_extractor(name: str = DEFAULT_EXTRACTOR, device: str = "cpu") -> Extractor:

@@ -212,7 +212,7 @@ def _window(
     warp = np.concatenate([matrix, offset[:, None]], 1)
     source = sample.pixels
     if scale < 0.6:
-        source = cv2.blur(source, (2, 2))
+        source = np.asarray(cv2.blur(source, (2, 2)), np.uint8)
     fill = int(generator.integers(256)) if generator.random() < 0.5 else _GREY
     pixels = cv2.warpAffine(
         source,

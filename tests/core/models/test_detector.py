@@ -134,6 +134,17 @@ def test_many_threads_get_the_same_answers_as_one(red_finder) -> None:
     assert together == alone
 
 
+def test_a_folder_of_ones_own_is_loaded_by_its_path(red_finder, red_finder_folder) -> None:
+    detector = load_detector(str(red_finder_folder))
+
+    assert detector.sha256 == red_finder.sha256
+
+
+def test_a_detector_that_there_is_not_is_named() -> None:
+    with pytest.raises(ModelError, match="no detector named 'nobody'"):
+        load_detector("nobody")
+
+
 def test_faces_are_sorted_cut_at_the_edge_and_worth_passing_on() -> None:
     boxes = np.array(
         [

@@ -1,0 +1,63 @@
+"""OpenCV's cascades as detectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from core.models import ModelError
+from core.models.cascade import CascadeDetector
+from core.train.voc import read_folder, split
+from tests import shared_data
+
+
+class EverywhereClassifier:
+    """Answers as OpenCV does: boxes as x, y, width, height, and the last stage's sums."""
+
+    def detectMultiScale3(self, grey, **_):
+        assert grey.ndim == 2
+        return (
+            np.array([[10, 20, 30, 40], [50, 5, 8, 9]]),
+            np.array([20, 20]),
+            np.array([-1.0, 2.0]),
+        )
+
+
+def test_boxes_and_scores_are_the_projects_own() -> None:
+    detector = CascadeDetector("lbpcascade", "0" * 64, EverywhereClassifier())
+
+    (faces,) = detector.detect([np.zeros((100, 120, 3), np.uint8)])
+
+    assert [face.box for face in faces] == [(50, 5, 58, 14), (10, 20, 40, 60)]
+    assert faces[0].score == pytest.approx(1 / (1 + np.exp(-2)))
+    assert faces[1].score < detector.threshold < faces[0].score
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"nothing\.xml cannot be read"):
+        CascadeDetector.load(tmp_path / "nothing.xml")
+
+
+@pytest.mark.parametrize("text", ["", "no cascade", "<opencv_storage></opencv_storage>"])
+def test_what_is_no_cascade_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "faces.xml"
+    path.write_text(text)
+    with pytest.raises(ModelError, match="is no cascade"):
+        CascadeDetector.load(path)
+
+
+if shared_data.present("cascade", "faces"):
+
+    def test_it_finds_frontal_faces_and_leaves_an_empty_picture_alone() -> None:
+        path = shared_data.ROOT / "cascade" / "lbpcascade_animeface.xml"
+        detector = CascadeDetector.load(path)
+        annotations = split(read_folder(shared_data.ROOT / "faces")).validation[:60]
+
+        found = detector.detect([cv2.imread(str(a.picture))[..., ::-1] for a in annotations])
+
+        assert len(detector.sha256) == 64
+        assert any(found)
+        assert detector.detect([np.full((200, 200, 3), 255, np.uint8)]) == [()]
