@@ -66,7 +66,7 @@ class Asking:
         except TelegramError as error:
             log.info("No answer possible in chat %d: %s", message.chat_id, error)
             return
-        try:
+        async with placeholder.explaining(event):
             if not await self._intake.worker_alive():
                 minutes = self._intake.kept_minutes
                 await placeholder.say(say("worker_away", language, minutes=minutes))
@@ -79,9 +79,3 @@ class Asking:
                 destination=placeholder.destination,
                 language=language,
             )
-        except Problem as problem:
-            log.info("Not taken: %s, %s", event, problem.key)
-            await placeholder.say(problem.sentence(language))
-        except Exception:
-            log.exception("Not taken: %s", event)
-            await placeholder.say(say("unexpected", language))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from telegram import Message
 from telegram.constants import ChatAction
@@ -10,6 +12,7 @@ from telegram.error import BadRequest, TelegramError
 
 from bot.telegram.patience import patiently
 from core.job import TelegramDestination
+from core.problem import Problem
 from core.texts import say
 
 log = logging.getLogger(__name__)
@@ -76,3 +79,16 @@ class Placeholder:
         except TelegramError as error:
             # The placeholder or the access is gone; there is nobody left to tell.
             log.warning("A placeholder could not be edited: %s", error)
+
+    @asynccontextmanager
+    async def explaining(self, event: str) -> AsyncIterator[None]:
+        """Whatever goes wrong inside the ``async with`` ends here, in one sentence to read."""
+        language = language_of(self._asked)
+        try:
+            yield
+        except Problem as problem:
+            log.info("Not taken: %s, %s", event, problem.key)
+            await self.say(problem.sentence(language))
+        except Exception:
+            log.exception("Not taken: %s", event)
+            await self.say(say("unexpected", language))

@@ -53,11 +53,9 @@ class Reindex:
         except TelegramError as error:
             log.info("No answer possible in chat %d: %s", message.chat_id, error)
             return
-        try:
+        async with placeholder.explaining(event):
             if not await self._intake.worker_alive():
                 await placeholder.say(say("worker_away_reindex", language))
             await self._intake.reindex(
                 event=event, destination=placeholder.destination, language=language
             )
-        except Problem as problem:
-            await placeholder.say(problem.sentence(language))
