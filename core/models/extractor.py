@@ -50,6 +50,7 @@ class ExtractorConfiguration(BaseModel):
 
     Attributes:
         margin: A face's box is widened by this share of its longer side on every side.
+        lift: And moved up by this share: a box holds brow to chin, the hair is above it.
         weights_of_both: Shares of the face's and of the picture's cosine in the look `both`.
         same_character_threshold: Face cosine from which two faces count as one character.
         false_accepts: Share of pairs of different characters at or above that threshold, on the
@@ -62,6 +63,7 @@ class ExtractorConfiguration(BaseModel):
     face: NetworkConfiguration
     picture: NetworkConfiguration
     margin: float = Field(ge=0, le=2)
+    lift: float = Field(ge=-1, le=1)
     weights_of_both: tuple[float, float]
     same_character_threshold: float = Field(ge=-1, le=1)
     false_accepts: float = Field(ge=0, le=1)
@@ -72,6 +74,7 @@ class FamiliarExtractor:
 
     Attributes:
         margin: A face's box is widened by this share of its longer side on every side.
+        lift: And moved up by this share: a box holds brow to chin, the hair is above it.
         same_character_threshold: Face cosine from which two faces count as one character.
     """
 
@@ -91,6 +94,7 @@ class FamiliarExtractor:
         self.picture_dimensions = configuration.picture.dimensions
         self.weights_of_both = configuration.weights_of_both
         self.margin = configuration.margin
+        self.lift = configuration.lift
         self.same_character_threshold = configuration.same_character_threshold
         self.face_side = configuration.face.side
         self.picture_side = configuration.picture.side
@@ -141,7 +145,11 @@ class FamiliarExtractor:
             box: The face in pixels of the picture; None where the picture is a face crop
                 already: then the whole of it is seen, made square by repeating its edges.
         """
-        square = whole_square(pixels) if box is None else widened_square(box, self.margin)
+        if box is None:
+            return resized(crop(pixels, whole_square(pixels)), self.face_side)
+        x0, y0, x1, y1 = box
+        up = self.lift * max(x1 - x0, y1 - y0)
+        square = widened_square((x0, y0 - up, x1, y1 - up), self.margin)
         return resized(crop(pixels, square), self.face_side)
 
     def prepare_picture(self, pixels: Pixels) -> Pixels:

@@ -23,7 +23,8 @@ from core.train.extractor import METRICS, WEIGHTS
 class Choices:
     """What an extractor needs beside its networks; see `ExtractorConfiguration`."""
 
-    margin: float = 0.45
+    margin: float = 0.7
+    lift: float = 0.5
     weights_of_both: tuple[float, float] = (0.6, 0.4)
     same_character_threshold: float = 0.5
     false_accepts: float = 0.01
@@ -31,7 +32,7 @@ class Choices:
 
 def _network(trained: Path, mirrored: bool) -> NetworkConfiguration:
     options = json.loads((trained / METRICS).read_text())["options"]
-    return NetworkConfiguration(**options["shape"], side=options["late_side"], mirrored=mirrored)
+    return NetworkConfiguration(**options["shape"], side=options["sides"][-1][1], mirrored=mirrored)
 
 
 def _halved(trained: Path, to: Path) -> None:
@@ -70,6 +71,7 @@ def assemble(face: Path, picture: Path, to: Path, choices: Choices | None = None
         face=_network(face, mirrored=True),
         picture=picture_network,
         margin=choices.margin,
+        lift=choices.lift,
         weights_of_both=choices.weights_of_both,
         same_character_threshold=choices.same_character_threshold,
         false_accepts=choices.false_accepts,

@@ -47,9 +47,9 @@ class ExtractorTraining:
 
     Attributes:
         shape: The network.
-        side: Of the squares that the network sees.
-        late_side: Side in the last `late_epochs`; a larger one sharpens what was learned.
-        late_epochs: How many epochs end the training at `late_side`.
+        sides: Sides of the squares that the network sees, each with the share of the epochs until
+            which it holds, rising to 1. Small squares first teach more in the same time; the
+            last side is the one that the network is used at.
         stored_side: Of the squares kept in memory, from which the seen ones are cut.
         fit: How a picture becomes a square: ``pad`` for faces, ``squeeze`` for whole pictures.
         epochs: Passes over the labelled pictures.
@@ -74,9 +74,7 @@ class ExtractorTraining:
     """
 
     shape: NetworkShape = field(default_factory=NetworkShape)
-    side: int = 96
-    late_side: int = 96
-    late_epochs: int = 0
+    sides: tuple[tuple[float, int], ...] = ((0.5, 64), (0.8, 80), (1.0, 112))
     stored_side: int = 128
     fit: Fit = "pad"
     epochs: int = 20
@@ -213,8 +211,12 @@ class _Run:
         return self.options.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
 
     def side(self) -> int:
-        late = self.steps - self.options.late_epochs * self.steps_in_epoch
-        return self.options.late_side if self.step >= late else self.options.side
+        """Side of the squares that the network sees at this step."""
+        epoch = self.step // self.steps_in_epoch
+        for share, side in self.options.sides:
+            if epoch < round(share * self.options.epochs):
+                return side
+        return self.options.sides[-1][1]
 
     def take_step(self) -> float:
         """One batch forward and back; the loss."""
@@ -360,7 +362,7 @@ def train(
             vectors = embedded(
                 run.average,
                 pictures.pixels,
-                options.late_side,
+                run.side(),
                 device=options.device,
                 bfloat16=run.bfloat16,
             )

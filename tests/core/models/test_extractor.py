@@ -68,13 +68,16 @@ def test_a_face_and_its_mirror_image_are_the_same(extractor: FamiliarExtractor) 
 
 
 def test_a_face_is_seen_with_its_hair(extractor: FamiliarExtractor) -> None:
-    """The box is brow to chin; the margin around it belongs to the extractor."""
-    picture = np.zeros((300, 400, 3), np.uint8)
-    picture[100:200, 150:250] = 255  # the box
-    seen = extractor.prepare_face(picture, (150, 100, 250, 200))
+    """The box is brow to chin; what is around it, and more above it, belongs to the extractor."""
+    picture = np.zeros((500, 500, 3), np.uint8)
+    picture[200:300, 200:300] = 255  # the box
+    seen = extractor.prepare_face(picture, (200, 200, 300, 300))
     assert seen.shape == (extractor.face_side, extractor.face_side, 3)
-    share = (seen[:, :, 0] > 127).mean()
-    assert share == pytest.approx(1 / (1 + 2 * extractor.margin) ** 2, rel=0.08)
+    bright = seen[:, :, 0] > 127
+    assert bright.mean() == pytest.approx(1 / (1 + 2 * extractor.margin) ** 2, rel=0.08)
+    above, below = bright.any(1).argmax(), bright.any(1)[::-1].argmax()
+    assert above > 2 * below
+    assert extractor.lift > 0.2
 
 
 @pytest.mark.parametrize("shape", [(40, 40), (40, 90), (90, 40), (1, 1), (7, 500), (1200, 800)])

@@ -32,9 +32,7 @@ from core.train.face_data import LabelledPictures, TrainingDataError, load_label
 
 TINY = ExtractorTraining(
     shape=NetworkShape((8, 16), (1, 1), 8, colour_channels=4, colour_cells=2),
-    side=24,
-    late_side=32,
-    late_epochs=1,
+    sides=((0.6, 24), (1.0, 32)),
     stored_side=32,
     epochs=3,
     identities=4,
@@ -141,6 +139,15 @@ def test_killed_and_resumed_gives_the_same_weights(
     assert same_weights(weights, trained / "weights.safetensors")
     curve = json.loads((tmp_path / METRICS).read_text())["curve"]
     assert [point["epoch"] for point in curve] == [1, 2, 3]
+
+
+def test_the_last_epochs_see_larger_squares() -> None:
+    run = _Run(replace(TINY, epochs=5), labelled(), None)
+    seen = []
+    while run.step < run.steps:
+        seen.append(run.side())
+        run.step += 1
+    assert seen == [24] * (3 * run.steps_in_epoch) + [32] * (2 * run.steps_in_epoch)
 
 
 def test_a_checkpoint_of_another_training_is_refused(
