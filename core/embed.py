@@ -76,20 +76,37 @@ def embed_batch(
     detector: Detector,
     extractor: Extractor,
     choose: Choose,
-    prepared: Sequence[Pixels] | None = None,
 ) -> list[Embedded]:
     """Detect and embed some pictures together.
 
     Args:
         pixels: The pictures; at least one.
+        detector: Finds the faces.
+        extractor: Makes the vectors.
         choose: Which faces get vectors.
-        prepared: ``extractor.prepare_picture`` of each, where it was done elsewhere already.
     """
-    found = detector.detect(pixels)
+    prepared = [extractor.prepare_picture(picture) for picture in pixels]
+    return embed_detected(pixels, prepared, detector.detect(pixels), extractor, choose)
+
+
+def embed_detected(
+    pixels: Sequence[Pixels],
+    prepared: Sequence[Pixels],
+    found: Sequence[tuple[Face, ...]],
+    extractor: Extractor,
+    choose: Choose,
+) -> list[Embedded]:
+    """Embed some pictures together whose faces are known.
+
+    Args:
+        pixels: The pictures; at least one.
+        prepared: ``extractor.prepare_picture`` of each.
+        found: The faces of each.
+        extractor: Makes the vectors.
+        choose: Which faces get vectors.
+    """
     chosen = [choose(faces) for faces in found]
     face_vectors = embed_faces(extractor, pixels, chosen)
-    if prepared is None:
-        prepared = [extractor.prepare_picture(picture) for picture in pixels]
     picture_vectors = extractor.embed_pictures(np.stack(list(prepared)))
     return [
         Embedded(*item) for item in zip(found, chosen, face_vectors, picture_vectors, strict=True)

@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.embed import BATCH, Embedded, Progress, above_threshold, embed_batch
+from core.embed import BATCH, Embedded, Progress, above_threshold, embed_detected
 from core.face import Face, Pixels, Vectors
 from core.folder import Folder, PictureFile, in_batches, read_ahead, scan
 from core.index import EXACT_BELOW, build_lock, pictures_in_use, publish
@@ -273,31 +273,36 @@ class _Build:
         return _Reading(file, sha256, _Decoded(sha256, pixels, prepared))
 
     def _catalogue_batch(self, readings: Sequence[_Reading]) -> None:
-        pixels: list[Pixels] = []
-        prepared: list[Pixels] = []
-        hashes: list[str] = []
         for reading in readings:
             if reading.problem is not None:
                 self.problems[reading.file.path] = reading.problem
-            if reading.decoded is not None:
-                hashes.append(reading.decoded.sha256)
-                pixels.append(reading.decoded.pixels)
-                prepared.append(reading.decoded.prepared)
+        decoded = [reading.decoded for reading in readings if reading.decoded is not None]
+        found = self._faces(decoded)
         embedded: list[Embedded] = []
-        if pixels:
-            embedded = embed_batch(
-                pixels,
-                self._detector,
+        if decoded:
+            embedded = embed_detected(
+                [it.pixels for it in decoded],
+                [it.prepared for it in decoded],
+                [found[it.sha256] for it in decoded],
                 self._extractor,
                 above_threshold(self._detector),
-                prepared,
             )
         self.embedded += len(embedded)
         with self._catalogue.transaction():
-            for sha256, picture, seen in zip(hashes, pixels, embedded, strict=True):
-                self._catalogue.put(sha256, picture, seen, self._detector, self._extractor)
+            for it, seen in zip(decoded, embedded, strict=True):
+                self._catalogue.put_faces(it.sha256, it.pixels, seen.faces, self._detector)
+                self._catalogue.put_vectors(it.sha256, seen, self._detector, self._extractor)
             for reading in readings:
                 self._catalogue.put_file(reading.file, reading.sha256, reading.problem)
+
+    def _faces(self, pictures: Sequence[_Decoded]) -> dict[str, tuple[Face, ...]]:
+        """By content, what the detector finds; asked only for what is not known."""
+        found = {it.sha256: self._catalogue.faces(it.sha256, self._detector) for it in pictures}
+        unseen = [it for it in pictures if found[it.sha256] is None]
+        if unseen:
+            detected = self._detector.detect([it.pixels for it in unseen])
+            found.update({it.sha256: faces for it, faces in zip(unseen, detected, strict=True)})
+        return {sha256: faces for sha256, faces in found.items() if faces is not None}
 
 
 def _state(file: PictureFile) -> tuple[int, int, int]:
@@ -378,38 +383,49 @@ class Catalogue:
         )
         return {sha256 for (sha256,) in lines}
 
-    def put(
-        self,
-        sha256: str,
-        pixels: Pixels,
-        seen: Embedded,
-        detector: Detector,
-        extractor: Extractor,
+    def faces(self, sha256: str, detector: Detector) -> tuple[Face, ...] | None:
+        """What the detector found in a content, most confident first; None: it was not asked."""
+        arguments = (sha256, detector.sha256)
+        if not self._database.execute(
+            "SELECT 1 FROM detections WHERE sha256 = ? AND detector = ?", arguments
+        ).fetchone():
+            return None
+        lines = self._database.execute(
+            "SELECT x0, y0, x1, y1, score FROM faces WHERE sha256 = ? AND detector = ? "
+            "ORDER BY number",
+            arguments,
+        )
+        return tuple(Face((x0, y0, x1, y1), score) for x0, y0, x1, y1, score in lines)
+
+    def put_faces(
+        self, sha256: str, pixels: Pixels, faces: Sequence[Face], detector: Detector
     ) -> None:
-        """Keep what the models saw in a picture, in place of what the same models saw before."""
+        """Keep what the detector found in a content; what is known already stays."""
         execute = self._database.execute
         height, width = pixels.shape[:2]
         execute("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?)", (sha256, width, height))
-        execute(
-            "DELETE FROM detections WHERE sha256 = ? AND detector = ?", (sha256, detector.sha256)
-        )
-        execute("INSERT INTO detections VALUES (?, ?)", (sha256, detector.sha256))
+        execute("INSERT OR IGNORE INTO detections VALUES (?, ?)", (sha256, detector.sha256))
         self._database.executemany(
-            "INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (sha256, detector.sha256, number, *map(float, face.box), float(face.score))
-                for number, face in enumerate(seen.faces)
+                for number, face in enumerate(faces)
             ),
         )
+
+    def put_vectors(
+        self, sha256: str, seen: Embedded, detector: Detector, extractor: Extractor
+    ) -> None:
+        """Keep the vectors of a content and of its chosen faces."""
         numbers = {id(face): number for number, face in enumerate(seen.faces)}
         self._database.executemany(
-            "INSERT INTO face_vectors VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO face_vectors VALUES (?, ?, ?, ?, ?)",
             (
                 (sha256, detector.sha256, numbers[id(face)], extractor.sha256, _blob(vector))
                 for face, vector in zip(seen.chosen, seen.face_vectors, strict=True)
             ),
         )
-        execute(
+        self._database.execute(
             "INSERT OR REPLACE INTO picture_vectors VALUES (?, ?, ?)",
             (sha256, extractor.sha256, _blob(seen.picture_vector)),
         )

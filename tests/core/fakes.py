@@ -53,7 +53,7 @@ def drawn_scene(
 def save(pixels: Pixels, path: Path) -> Path:
     """Write a picture losslessly, with the folders on its way."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    Image.fromarray(pixels).save(path, compress_level=1)
     return path
 
 
@@ -61,7 +61,7 @@ def drawn_gallery(root: Path, each: int = 3) -> Path:
     """``<character>/<n>.png`` for every colour of hair, each picture another one."""
     for number, name in enumerate(HAIR):
         for place in range(each):
-            head = (name, 110 + 40 * place, 110 + 5 * place, 34 + 4 * place)
+            head = (name, 110 + 40 * (place % 4), 110 + 5 * (place % 6), 34 + 4 * (place % 5))
             pixels = drawn_scene([head], background=100 * number + place)
             save(pixels, root / name / f"{place}.png")
     return root

@@ -1,0 +1,397 @@
+"""Given a gallery and what was built before, what a build computes, reports and leaves behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.face import Pixels, Vectors
+from core.gallery import BuildReport, build_index
+from core.index import Index, build_lock, current_version
+from core.job import Look
+from core.models import ModelError
+from core.picture import Limits, read
+from core.problem import Problem
+from core.rows import Query
+from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save
+
+
+class World:
+    """A gallery, a data folder, and models that count what they are given."""
+
+    def __init__(self, root: Path) -> None:
+        self.gallery = root / "gallery"
+        self.data = root / "data"
+        self.detector = FakeDetector()
+        self.extractor = FakeExtractor()
+        self.progress: list[tuple[int, int]] = []
+
+    def build(self, limits: Limits | None = None) -> BuildReport:
+        self.detector.seen = self.extractor.embedded_faces = self.extractor.embedded_pictures = 0
+        self.progress.clear()
+        return build_index(
+            self.gallery,
+            self.data,
+            self.detector,
+            self.extractor,
+            lambda done, total: self.progress.append((done, total)),
+            limits=limits or Limits(),
+        )
+
+    @property
+    def worked(self) -> tuple[int, int, int]:
+        """Pictures detected, faces and pictures embedded, in the last build."""
+        extractor = self.extractor
+        return self.detector.seen, extractor.embedded_faces, extractor.embedded_pictures
+
+    def open(self) -> Index:
+        return Index.open_current(self.data, self.detector, self.extractor)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    drawn_gallery(tmp_path / "gallery")
+    return World(tmp_path)
+
+
+def test_a_gallery_is_indexed_by_character(world: World) -> None:
+    report = world.build()
+    assert (report.pictures, report.faces, report.without_face) == (15, 15, 0)
+    assert len(report.added) == 15
+    assert report.removed == report.unreadable == ()
+    assert report.version == current_version(world.data)
+    pictures = world.open().pictures
+    assert {picture.character for picture in pictures} == set(HAIR)
+    assert [picture.path for picture in pictures] == sorted(picture.path for picture in pictures)
+    assert {(picture.width, picture.height) for picture in pictures} == {(320, 240)}
+
+
+def test_vectors_are_those_that_the_models_give(world: World) -> None:
+    world.build()
+    contents = world.open()._rows.contents
+    for face, vector in zip(contents.faces, contents.face_vectors, strict=True):
+        pixels = read(world.gallery / contents.pictures[face.picture].path).pixels
+        crop = world.extractor.prepare_face(pixels, face.face.box)
+        assert vector == pytest.approx(world.extractor.embed_faces(crop[None])[0], abs=1e-6)
+    for picture, vector in zip(contents.pictures, contents.picture_vectors, strict=True):
+        whole = world.extractor.prepare_picture(read(world.gallery / picture.path).pixels)
+        assert vector == pytest.approx(world.extractor.embed_pictures(whole[None])[0], abs=1e-6)
+
+
+def test_every_face_above_the_threshold_is_indexed_and_no_box_below(world: World) -> None:
+    heads = [("blue", 80, 100, 30), ("dark", 220, 100, 26), ("coral", 160, 200, 8)]
+    save(drawn_scene(heads), world.gallery / "group" / "1.png")
+    report = world.build()
+    assert report.faces == 17
+    save(drawn_scene([]), world.gallery / "group" / "2.png")
+    assert world.build().without_face == 1
+
+
+def test_a_flat_gallery_has_no_characters(world: World) -> None:
+    shutil.rmtree(world.gallery)
+    save(drawn_scene([("blue", 80, 100, 30)]), world.gallery / "1.png")
+    world.build()
+    assert [picture.character for picture in world.open().pictures] == [None]
+
+
+def test_building_again_computes_nothing(world: World) -> None:
+    first = world.build()
+    again = world.build()
+    assert world.worked == (0, 0, 0)
+    assert again.version == first.version
+    assert again.added == again.removed == ()
+    assert again.embedded == 0
+    assert world.progress == [(15, 15)]
+
+
+def test_only_new_and_changed_pictures_are_embedded(world: World) -> None:
+    world.build()
+    before = world.open()
+    save(drawn_scene([("blue", 90, 90, 30)], background=50), world.gallery / "blue" / "new.png")
+    save(drawn_scene([("dark", 90, 90, 30)], background=51), world.gallery / "dark" / "1.png")
+    (world.gallery / "coral" / "0.png").unlink()
+    report = world.build()
+    assert world.worked == (2, 2, 2)
+    assert report.embedded == 2
+    assert report.added == ("blue/new.png", "dark/1.png")
+    assert report.removed == ("coral/0.png", "dark/1.png")
+    assert report.pictures == 15
+    assert world.open().version != before.version
+
+
+def test_a_renamed_file_costs_nothing_and_is_neither_added_nor_removed(world: World) -> None:
+    world.build()
+    (world.gallery / "blue").rename(world.gallery / "azure")
+    report = world.build()
+    assert world.worked == (0, 0, 0)
+    assert report.added == report.removed == ()
+    assert "azure" in {picture.character for picture in world.open().pictures}
+    assert "blue" not in {picture.character for picture in world.open().pictures}
+
+
+def test_a_copy_costs_nothing_and_is_added(world: World) -> None:
+    world.build()
+    shutil.copy(world.gallery / "blue" / "0.png", world.gallery / "blue" / "copy.png")
+    report = world.build()
+    assert world.worked == (0, 0, 0)
+    assert report.pictures == 16
+    assert report.added == ("blue/copy.png",)
+
+
+def test_copies_that_come_together_are_embedded_once(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for number in range(40):
+        save(drawn_scene([("blue", 80, 100, 30)]), world.gallery / "blue" / f"{number}.png")
+    report = world.build()
+    assert world.worked == (1, 1, 1)
+    assert report.pictures == 40
+    assert world.progress[-1] == (40, 40)
+
+
+def test_a_touched_file_is_read_but_not_embedded(world: World) -> None:
+    version = world.build().version
+    for path in world.gallery.rglob("*.png"):
+        os.utime(path, ns=(1, 1))
+    report = world.build()
+    assert world.worked == (0, 0, 0)
+    assert report.version == version
+    assert world.progress[0] == (0, 15)  # all were looked at again
+    world.build()
+    assert world.progress == [(15, 15)]  # and the new state was noted
+
+
+def test_a_change_under_the_same_size_and_time_is_noticed(world: World) -> None:
+    """Such as an archive unpacked again, which restores the times it knows."""
+    first = world.gallery / "blue" / "0.png"
+    (world.gallery / "blue" / "9.bmp").write_bytes(b"")
+    other = world.gallery / "blue" / "9.bmp"
+    for path, name in ((first, "blue"), (other, "dark")):
+        save(drawn_scene([(name, 80, 100, 30)]), path.with_suffix(".bmp"))
+    picture = world.gallery / "blue" / "0.bmp"
+    world.build()
+    state = picture.stat()
+    picture.write_bytes(other.read_bytes())
+    os.utime(picture, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert picture.stat().st_size == state.st_size
+    world.build()
+    hashes = {it.path: it.sha256 for it in world.open().pictures}
+    assert hashes["blue/0.bmp"] == hashes["blue/9.bmp"]
+
+
+def test_another_model_computes_its_part_anew_and_the_former_are_remembered(world: World) -> None:
+    world.build()
+    former = world.extractor
+    world.extractor = FakeExtractor(revision=2)
+    world.build()
+    assert world.worked == (0, 15, 15)  # the faces are where they were
+    world.extractor = former
+    world.build()
+    assert world.worked == (0, 0, 0)
+    world.detector = FakeDetector(revision=2)
+    world.build()
+    assert world.worked == (15, 15, 15)
+
+
+def test_another_threshold_indexes_other_faces_and_computes_only_those(world: World) -> None:
+    heads = [("blue", 80, 100, 30), ("coral", 220, 100, 9)]
+    save(drawn_scene(heads), world.gallery / "group" / "1.png")
+    assert world.build().faces == 16
+    world.detector = FakeDetector(threshold=0.3)
+    assert world.build().faces == 17
+    assert world.worked == (0, 2, 1)
+    world.detector = FakeDetector(threshold=0.5)
+    assert world.build().faces == 16
+    assert world.worked == (0, 0, 0)
+
+
+def test_progress_counts_every_picture_once(world: World) -> None:
+    (world.gallery / "blue" / "broken.png").write_bytes(b"not a picture")
+    for number in range(30):
+        scene = drawn_scene([("blue", 80, 100, 30)], background=500 + number)
+        save(scene, world.gallery / "more" / f"{number}.png")
+    world.build()
+    counts = [done for done, _ in world.progress]
+    assert counts == sorted(counts)
+    assert (counts[0], counts[-1]) == (0, 46)
+    assert {total for _, total in world.progress} == {46}
+    assert len(counts) >= 4
+
+
+def test_unreadable_files_are_reported_by_name_and_the_rest_is_indexed(world: World) -> None:
+    blue = world.gallery / "blue"
+    (blue / "text.png").write_text("This is no picture.")
+    (blue / "empty.jpg").write_bytes(b"")
+    (blue / "cut.png").write_bytes((blue / "0.png").read_bytes()[:-2000])
+    (blue / "drawing.png").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (blue / "nowhere.png").symlink_to(blue / "gone.png")
+    save(drawn_scene([], size=(1200, 900)), blue / "huge.png")
+    report = world.build(Limits(pixels=1_000_000))
+    assert report.pictures == 15
+    reasons = dict(report.unreadable)
+    assert set(reasons) == {
+        f"blue/{name}"
+        for name in (
+            "text.png",
+            "empty.jpg",
+            "cut.png",
+            "drawing.png",
+            "nowhere.png",
+            "huge.png",
+        )
+    }
+    assert reasons["blue/cut.png"] == "damaged"
+    assert reasons["blue/empty.jpg"] == "the file is empty"
+    assert "too many pixels" in reasons["blue/huge.png"]
+    assert "not a picture" in reasons["blue/text.png"]
+    assert "cannot be opened" in reasons["blue/nowhere.png"]
+
+
+def test_an_unreadable_file_is_tried_again(world: World) -> None:
+    save(drawn_scene([], size=(1200, 900)), world.gallery / "blue" / "huge.png")
+    assert len(world.build(Limits(pixels=1_000_000)).unreadable) == 1
+    assert len(world.build(Limits(pixels=1_000_000)).unreadable) == 1
+    report = world.build()
+    assert report.unreadable == ()
+    assert report.added == ("blue/huge.png",)
+
+
+def test_a_picture_that_became_unreadable_leaves_the_index(world: World) -> None:
+    world.build()
+    (world.gallery / "blue" / "0.png").write_bytes(b"overwritten")
+    report = world.build()
+    assert report.removed == ("blue/0.png",)
+    assert "blue/0.png" not in {picture.path for picture in world.open().pictures}
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "unreadable"])
+def test_a_gallery_without_pictures_leaves_the_index_as_it_is(world: World, what: str) -> None:
+    """Such as a disk that is not mounted."""
+    version = world.build().version
+    shutil.rmtree(world.gallery)
+    if what != "missing":
+        (world.gallery / "blue").mkdir(parents=True)
+    if what == "unreadable":
+        (world.gallery / "blue" / "1.png").write_bytes(b"no")
+    with pytest.raises(Problem) as caught:
+        world.build()
+    assert caught.value.key == f"gallery_{what}"
+    assert str(world.gallery) in caught.value.sentence() or "blue/1.png" in caught.value.sentence()
+    assert world.open().version == version
+    drawn_gallery(world.gallery)
+    world.build()
+    assert world.worked == (0, 0, 0)
+
+
+def test_another_gallery_in_the_same_data_folder_is_read_anew(world: World, tmp_path: Path) -> None:
+    world.build()
+    other = tmp_path / "other"
+    for path in world.gallery.rglob("*.png"):
+        target = other / path.relative_to(world.gallery)
+        save(drawn_scene([("dark", 70, 100, 20)]), target)
+    world.gallery = other
+    report = world.build()
+    assert report.pictures == 15
+    assert len(report.removed) == 15
+    assert len({picture.sha256 for picture in world.open().pictures}) == 1
+
+
+def test_what_is_no_longer_in_the_gallery_is_forgotten(world: World) -> None:
+    world.build()
+    shutil.rmtree(world.gallery / "blue")
+    world.build()
+    with sqlite3.connect(world.data / "catalogue.sqlite") as database:
+        for table in ("files", "pictures", "detections", "faces", "face_vectors"):
+            assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (12,)
+
+
+def test_the_catalogue_keeps_what_became_of_each_file(world: World) -> None:
+    (world.gallery / "blue" / "broken.png").write_bytes(b"no")
+    world.build()
+    with sqlite3.connect(world.data / "catalogue.sqlite") as database:
+        [(problem,)] = database.execute("SELECT problem FROM files WHERE problem IS NOT NULL")
+    assert "picture_wrong_type" in problem
+
+
+@pytest.mark.parametrize("damage", [b"not a database at all" * 100, b"", None])
+def test_a_damaged_catalogue_is_made_anew(world: World, damage: bytes | None) -> None:
+    world.build()
+    path = world.data / "catalogue.sqlite"
+    if damage is None:
+        with sqlite3.connect(path) as database:
+            database.execute("PRAGMA user_version = 77")
+    else:
+        path.write_bytes(damage)
+    report = world.build()
+    assert report.pictures == 15
+    assert world.worked == (15, 15, 15)
+
+
+def test_two_builds_at_once_are_refused(world: World) -> None:
+    with build_lock(world.data), pytest.raises(Problem) as caught:
+        world.build()
+    assert caught.value.key == "index_building"
+
+
+class FailingExtractor(FakeExtractor):
+    """Fails at its second batch of pictures."""
+
+    def embed_pictures(self, pictures: Pixels) -> Vectors:
+        if self.embedded_pictures:
+            raise ModelError("The extractor failed.")
+        return super().embed_pictures(pictures)
+
+
+def test_a_build_that_fails_is_taken_up_where_it_stopped(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    drawn_gallery(world.gallery, each=8)
+    world.extractor = FailingExtractor()
+    with pytest.raises(ModelError):
+        world.build()
+    assert current_version(world.data) is None
+    world.extractor = FakeExtractor()
+    assert world.build().pictures == 40
+    assert world.worked == (24, 24, 24)
+
+
+def test_a_build_that_is_killed_changes_nothing_and_is_taken_up_where_it_stopped(
+    world: World,
+) -> None:
+    version = world.build().version
+    drawn_gallery(world.gallery, each=11)
+    for path in world.gallery.glob("*/[012].png"):
+        path.unlink()
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from core.gallery import build_index\n"
+        "from tests.core.fakes import FakeDetector, FakeExtractor\n"
+        "def progress(done, total):\n"
+        "    if done >= 16: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "build_index(Path(sys.argv[1]), Path(sys.argv[2]), FakeDetector(), FakeExtractor(),"
+        " progress)\n"
+    )
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", code, world.gallery, world.data]
+    assert subprocess.run(command, cwd=root, check=False).returncode == -9
+    assert world.open().version == version
+    report = world.build()
+    assert report.pictures == 40
+    assert world.worked == (24, 24, 24)
+
+
+def test_the_index_answers_what_was_built(world: World) -> None:
+    world.build()
+    contents = world.open()._rows.contents
+    query = Query(contents.face_vectors[0], None)
+    assert query.look is Look.CHARACTER
+    [nearest] = world.open().nearest(query, 1)
+    assert nearest.picture == contents.pictures[0]
+    assert nearest.similarity == pytest.approx(1.0, abs=1e-5)
+    assert np.isfinite(contents.face_vectors).all()
