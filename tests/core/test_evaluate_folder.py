@@ -1,0 +1,144 @@
+"""Given pictures by character, the figures of a search for each; checked against plain loops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.evaluate_folder import LabelledVectors, LookFigures, evaluate_folder, measure
+from core.face import Vectors
+from core.job import Look
+from core.problem import Problem
+from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save
+
+WEIGHTS = (0.7, 0.3)
+
+
+def unit(generator: np.random.Generator, *shape: int) -> Vectors:
+    rows = generator.normal(size=shape)
+    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), np.float32)
+
+
+def labelled(seed: int) -> LabelledVectors:
+    """Thirty pictures of seven characters, one of them alone, with 0 to 3 faces each."""
+    generator = np.random.default_rng(seed)
+    names = [f"c{number % 6}" for number in range(29)] + ["alone"]
+    faces = generator.integers(0, 4, 30)
+    return LabelledVectors(
+        tuple(names), unit(generator, 30, 6), unit(generator, int(faces.sum()), 8), faces
+    )
+
+
+def plainly(vectors: LabelledVectors, look: Look) -> LookFigures:
+    """The same figures, one picture at a time."""
+    starts = [int(vectors.faces[:number].sum()) for number in range(len(vectors.faces))]
+    faces = [
+        vectors.face_vectors[start : start + count]
+        for start, count in zip(starts, vectors.faces, strict=True)
+    ]
+    first, five, averages = [], [], []
+    for asking, character in enumerate(vectors.characters):
+        if vectors.characters.count(character) == 1:
+            continue
+        ranked = []
+        for number, other in enumerate(vectors.characters):
+            if number == asking:
+                continue
+            feel = float(vectors.picture_vectors[asking] @ vectors.picture_vectors[number])
+            face = (
+                max((float(faces[asking][0] @ it) for it in faces[number]), default=None)
+                if (len(faces[asking]))
+                else None
+            )
+            if look is Look.FEEL or not len(faces[asking]):
+                key = (0, feel)
+            elif look is Look.CHARACTER:
+                key = (-1, feel) if face is None else (0, face)
+            else:
+                key = (0, WEIGHTS[0] * (face or 0.0) + WEIGHTS[1] * feel)
+            ranked.append((key, other == character))
+        hits = [hit for _, hit in sorted(ranked, key=lambda item: item[0], reverse=True)]
+        first.append(hits[0])
+        five.append(sum(hits[:5]) / 5)
+        found = [sum(hits[: place + 1]) / (place + 1) for place, hit in enumerate(hits) if hit]
+        averages.append(sum(found) / len(found))
+    return LookFigures(*(float(np.mean(figures)) for figures in (first, five, averages)))
+
+
+@pytest.mark.parametrize("look", list(Look))
+@pytest.mark.parametrize("seed", range(4))
+def test_figures_agree_with_plain_loops(look: Look, seed: int) -> None:
+    vectors = labelled(seed)
+    got, expected = measure(vectors, look, WEIGHTS), plainly(vectors, look)
+    assert got.precision_at_1 == pytest.approx(expected.precision_at_1)
+    assert got.precision_at_5 == pytest.approx(expected.precision_at_5)
+    assert got.mean_average_precision == pytest.approx(expected.mean_average_precision)
+
+
+@pytest.mark.parametrize("look", list(Look))
+def test_perfect_and_hopeless_vectors(look: Look) -> None:
+    eye = np.eye(8, dtype=np.float32)
+    names = tuple(f"c{number}" for number in range(4) for _ in range(2))
+    one_face = np.ones(8, np.int64)
+    twins = eye[np.repeat(np.arange(4), 2)]
+    assert measure(LabelledVectors(names, twins, twins, one_face), look, WEIGHTS) == LookFigures(
+        1.0, pytest.approx(0.2), 1.0
+    )
+    strangers = eye[np.tile(np.arange(4), 2)]
+    hopeless = measure(LabelledVectors(names, strangers, strangers, one_face), look, WEIGHTS)
+    assert hopeless.precision_at_1 == 0.0
+
+
+def test_more_askers_than_are_ranked_together() -> None:
+    generator = np.random.default_rng(0)
+    centres = unit(generator, 30, 16)[np.arange(600) % 30]
+    vectors = centres + 0.2 * unit(generator, 600, 16)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    names = tuple(f"c{number % 30}" for number in range(600))
+    one_face = np.ones(600, np.int64)
+    figures = measure(LabelledVectors(names, vectors, vectors, one_face), Look.BOTH, WEIGHTS)
+    assert figures.precision_at_1 == 1.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    drawn_gallery(tmp_path, each=4)
+    save(drawn_scene([], background=900), tmp_path / "blue" / "from behind.png")
+    save(drawn_scene([("blue", 100, 100, 40)]), tmp_path / "flat.png")
+    (tmp_path / "blue" / "broken.png").write_bytes(b"no")
+    return tmp_path
+
+
+def test_a_folder_is_measured_under_every_look(folder: Path) -> None:
+    figures = evaluate_folder(folder, FakeDetector(), FakeExtractor())
+    assert set(figures.looks) == set(Look)
+    assert (figures.pictures, figures.asked, figures.characters) == (21, 21, len(HAIR))
+    assert figures.without_face == pytest.approx(1 / 21)
+    assert [path for path, _ in figures.unreadable] == ["blue/broken.png"]
+    assert figures.looks[Look.CHARACTER].precision_at_1 >= 0.9
+    feel = figures.looks[Look.FEEL]
+    assert feel.mean_average_precision < figures.looks[Look.CHARACTER].mean_average_precision
+
+
+def test_only_the_looks_asked_for_are_measured(folder: Path) -> None:
+    figures = evaluate_folder(folder, FakeDetector(), FakeExtractor(), looks=[Look.FEEL])
+    assert set(figures.looks) == {Look.FEEL}
+
+
+def test_crops_are_faces_already(tmp_path: Path) -> None:
+    for name in HAIR:
+        for place in range(3):
+            crop = drawn_scene([(name, 32, 32 + place, 18)], size=(64, 64), background=place)
+            save(crop, tmp_path / name / f"{place}.png")
+    figures = evaluate_folder(tmp_path, None, FakeExtractor())
+    assert figures.without_face == 0
+    assert figures.looks[Look.CHARACTER].precision_at_1 > 0.9
+
+
+def test_a_folder_without_characters_says_what_it_needs(tmp_path: Path) -> None:
+    save(drawn_scene([]), tmp_path / "a" / "1.png")
+    save(drawn_scene([]), tmp_path / "b" / "1.png")
+    with pytest.raises(Problem, match="one folder for each character"):
+        evaluate_folder(tmp_path, FakeDetector(), FakeExtractor())
