@@ -7,6 +7,7 @@ beforehand; the last tests run the shipped models.
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,11 +16,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cli.demo.characters import CHARACTERS
+from cli.demo.gallery import draw_gallery
 from core.face import Pixels
 from core.gallery import build_index
+from core.picture import read
 from core.texts import say
+from tests import shared_data
 from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery, drawn_scene
-from tests.platforms.collages import check_collage, named_in
+from tests.platforms.collages import check_collage, check_seed, named_in
 from tests.platforms.discord_wire import TOKEN_SECONDS, Asked, DiscordServer, Shown, discord_server
 from tests.platforms.processes import RealProcess, real_redis, running, wait_for
 from tests.platforms.workplace import Workplace
@@ -46,8 +51,20 @@ class Community:
     place: Workplace
     bot: RealProcess
 
-    def start_worker(self) -> RealProcess:
-        return self.place.start_worker(fakes=True, **self.discord.settings())
+    def start_worker(self, *, fakes: bool = True) -> RealProcess:
+        return self.place.start_worker(fakes=fakes, **self.discord.settings())
+
+    def reindex(self) -> Shown:
+        """Run `/reindex` and wait for its end."""
+        asked = self.discord.slash("reindex", by=self.discord.admin)
+
+        def ended() -> Shown | None:
+            shown = asked.shown
+            return shown if shown is not None and "is up to date:" in shown.content else None
+
+        shown = wait_for(ended, "the end of the reindex", 120)
+        assert shown is not None
+        return shown
 
 
 @contextmanager
@@ -55,7 +72,8 @@ def community_in(folder: Path) -> Iterator[Community]:
     """A community with a gallery that is not indexed, and no worker."""
     with discord_server() as discord, real_redis(durable=True) as redis:
         place = Workplace(redis, folder)
-        drawn_gallery(place.gallery)
+        if not place.gallery.exists():
+            drawn_gallery(place.gallery)
         environment = {
             **discord.settings(),
             "REDIS_URL": redis.url,
@@ -91,14 +109,14 @@ def discord(serving: Community) -> DiscordServer:
     return serving.discord
 
 
-def answered(asked: Asked) -> Shown:
+def answered(asked: Asked, timeout: float = 30) -> Shown:
     """The answer to a command, once the collage is there."""
 
     def finished() -> Shown | None:
         shown = asked.shown
         return shown if shown is not None and shown.pictures else None
 
-    shown = wait_for(finished, "the collage", 30)
+    shown = wait_for(finished, "the collage", timeout)
     assert shown is not None
     return shown
 
@@ -226,15 +244,7 @@ class TestReindex:
                 "nothing_indexed"
             )
 
-            asked = discord.slash("reindex", by=discord.admin)
-
-            def ended() -> Shown | None:
-                shown = asked.shown
-                done = shown is not None and "is up to date:" in shown.content
-                return shown if done else None
-
-            shown = wait_for(ended, "the end of the reindex", 60)
-            assert shown is not None
+            shown = community.reindex()
             assert "15 pictures" in shown.content
             assert "broken.png" in shown.content
             found = answered(discord.slash("similar", picture=picture))
@@ -268,3 +278,50 @@ class TestWorkerDown:
             check_collage(shown.pictures[0], shown.content, head("blue"))
             assert shown.reply_to == message
             assert len(discord.bot_messages()) == 2
+
+
+class TestShippedModels:
+    """Everything real: the detector and the extractor as they are in the repository."""
+
+    @pytest.fixture(scope="class")
+    def community(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Community]:
+        """The demo's drawn gallery and, where there are any, real pictures; indexed."""
+        folder = tmp_path_factory.mktemp("shipped")
+        draw_gallery(folder)
+        for paths in real_pictures().values():
+            (folder / "gallery" / paths[0].parent.name).mkdir()
+            for path in paths[1:]:
+                shutil.copy(path, folder / "gallery" / path.parent.name)
+        with community_in(folder) as community:
+            community.start_worker(fakes=False)
+            community.reindex()
+            yield community
+
+    def test_a_drawn_character_is_found(self, community: Community) -> None:
+        picture = community.place.folder / "asked.jpg"
+        asked = community.discord.slash("similar", picture=("a.jpg", picture.read_bytes()))
+        shown = answered(asked, 60)
+        check_seed(shown.pictures[0], read(picture).pixels)
+        assert named_in(shown.content)[0].name == CHARACTERS[0].name
+        assert not shown.content.startswith(say("caption_no_face"))
+
+    if shared_data.present("gallery"):
+
+        def test_real_characters_are_found(self, community: Community) -> None:
+            found = []
+            for name, (picture, *_) in real_pictures().items():
+                asked = community.discord.slash("similar", picture=("a.jpg", picture.read_bytes()))
+                shown = answered(asked, 60)
+                check_seed(shown.pictures[0], read(picture).pixels, tolerance=16)
+                # Discord's markup is escaped in what is sent, and people do not see that.
+                if named_in(shown.content.replace("\\", ""))[0].name == name:
+                    found.append(name)
+            assert len(found) >= 3
+
+
+def real_pictures() -> dict[str, list[Path]]:
+    """Five characters with eleven pictures each, of which the first is to ask."""
+    if not shared_data.present("gallery"):
+        return {}
+    folders = sorted((shared_data.ROOT / "gallery").iterdir())[:5]
+    return {folder.name: sorted(folder.iterdir())[:11] for folder in folders}

@@ -63,6 +63,28 @@ def check_collage(
             assert hair_in(_cut(pixels, tile)) == named.name, (named, caption)
 
 
+def check_seed(data: bytes, asked: Pixels, *, tolerance: float = 12) -> None:
+    """The asked-about picture stands at the left of the collage, as high as the tiles.
+
+    Raises:
+        AssertionError: It does not.
+    """
+    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    seed = _places(asked, 1, 4).rows[0].seed
+    assert difference(_cut(pixels, seed), asked) < tolerance
+
+
+def seeds_in(collage: Pixels, asked: Pixels, *, rows: int, count: int) -> list[Pixels]:
+    """What stands at the left of each row, where so many rows and matches put it.
+
+    Raises:
+        AssertionError: The collage has another size than they need.
+    """
+    place = _places(asked, rows, count)
+    assert collage.shape == (place.height, place.width, 3)
+    return [_cut(collage, row.seed) for row in place.rows]
+
+
 def difference(shown: Pixels, original: Pixels) -> float:
     """Mean absolute difference of two pictures at the size of the first, in levels of 255.
 
