@@ -9,19 +9,23 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from cli.demo.characters import CHARACTERS
+from cli.demo.gallery import ASKED_NUMBER, picture
 from core.face import Pixels
 from core.gallery import build_index
 from core.texts import say
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery, drawn_scene
-from tests.platforms.collages import check_collage, named_in
+from tests.platforms.collages import check_collage, difference, named_in, seeds_in
 from tests.platforms.processes import RealProcess, real_redis, running, wait_for
 from tests.platforms.telegram_server import (
     TOKEN,
@@ -32,6 +36,7 @@ from tests.platforms.telegram_server import (
     telegram_server,
 )
 from tests.platforms.workplace import Workplace
+from tests.shared_data import ROOT, present
 from worker.app import WORKER_HEARTBEAT_KEY
 
 ADMIN = User(9001, "Ada", "en")
@@ -276,3 +281,75 @@ class TestReindex:
             again = telegram.send_photo(mika, chat, file_of(head("coral")))
             collage, caption = answered(community, again)
             check_collage(collage, caption, head("coral"))
+
+
+class TestShippedModels:
+    """Real pictures where this machine has them, else the demo's."""
+
+    CHARACTERS = ("emilia", "hua_cheng", "lisa", "monkey_d_luffy")
+    EACH = 6
+
+    def fill(self, gallery: Path) -> dict[str, bytes]:
+        """A small gallery.
+
+        Returns:
+            By character, a picture of them that is not in it.
+        """
+        asked = {}
+        if present("gallery"):
+            for name in self.CHARACTERS:
+                files = sorted((ROOT / "gallery" / name).iterdir())
+                (gallery / name).mkdir(parents=True)
+                for file in files[: self.EACH]:
+                    shutil.copy(file, gallery / name)
+                asked[name] = files[24].read_bytes()
+            return asked
+        for who in CHARACTERS[: len(self.CHARACTERS)]:
+            (gallery / who.name).mkdir(parents=True)
+            for number in range(self.EACH):
+                picture(who, number).save(gallery / who.name / f"{number}.jpg")
+            file = io.BytesIO()
+            picture(who, ASKED_NUMBER).save(file, "JPEG")
+            asked[who.name] = file.getvalue()
+        return asked
+
+    def test_from_reindex_to_the_right_characters(self, tmp_path: Path) -> None:
+        with telegram_server() as telegram, real_redis() as redis:
+            place = Workplace(redis, tmp_path)
+            pictures = self.fill(place.gallery)
+            settings = {
+                "FAMILIAR_TELEGRAM_TOKEN": TOKEN,
+                "FAMILIAR_TELEGRAM_API_URL": telegram.url,
+                "FAMILIAR_TELEGRAM_ADMINS": str(ADMIN.id),
+                "FAMILIAR_LOG_LEVEL": "INFO",
+            }
+            try:
+                with running("telegram", {**settings, "REDIS_URL": redis.url}, tmp_path):
+                    telegram.wait_until_polled()
+                    worker = place.start_worker(**settings)
+                    chat = telegram.private_chat(ADMIN)
+                    command = telegram.send_text(ADMIN, chat, "/reindex")
+                    done = telegram.wait_for_sentence(command, "is up to date:", 120)
+                    assert "24 pictures" in done.words
+                    right = [
+                        self.is_right(telegram, chat, name, data) for name, data in pictures.items()
+                    ]
+                    # The models are not perfect, and this is no measurement of them.
+                    assert sum(right) >= len(right) - 1, right
+                    assert TOKEN not in worker.output()
+            finally:
+                place.close()
+
+    def is_right(self, telegram: TelegramServer, chat: Chat, name: str, data: bytes) -> bool:
+        """Whether the asked-about character comes first; everything else must hold."""
+        message = telegram.wait_for_picture(telegram.send_photo(ADMIN, chat, data), 60)
+        names = named_in(message.caption or "")
+        rows = max(1, (message.caption or "").count("Face "))
+        assert [each.number for each in names] == list(range(1, 4 * rows + 1))
+        asked = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+        collage = np.asarray(Image.open(io.BytesIO(message.photo[-1].data)).convert("RGB"))
+        for number, seed in enumerate(seeds_in(collage, asked, rows=rows, count=4)):
+            percents = [each.percent for each in names[4 * number : 4 * number + 4]]
+            assert percents == sorted(percents, reverse=True)
+            assert difference(seed, asked) < 12
+        return names[0].name == name
