@@ -13,6 +13,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
+from core.problem import Problem
 from core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,11 +42,16 @@ async def keep_beating(settings: Settings, platform: str) -> None:
 
 
 def is_beating(settings: Settings, platform: str) -> bool:
-    """Whether the bot has shown itself within the last seconds; not if Redis cannot be asked."""
+    """Whether the bot has shown itself within the last seconds; not if Redis cannot be asked.
+
+    Raises:
+        Problem: No Redis server is set.
+    """
+    address = settings.queue.redis_url
+    if address is None:
+        raise Problem("queue_address_missing")
     try:
-        with Redis.from_url(
-            str(settings.queue.redis_url), socket_connect_timeout=2, socket_timeout=5
-        ) as client:
+        with Redis.from_url(address, socket_connect_timeout=2, socket_timeout=5) as client:
             return bool(client.exists(_key(platform)))
     except (RedisError, OSError):
         return False

@@ -9,6 +9,7 @@ import typer
 
 from cli import terminal
 from cli.terminal import messages, results
+from core.problem import Problem
 from core.settings import load_settings
 
 app = typer.Typer(help="Build the index of a gallery, or look at it.", no_args_is_help=True)
@@ -26,10 +27,9 @@ def build(
     """Index a gallery. Run again, it embeds only what changed."""
     settings = load_settings()
     folder = gallery if gallery is not None else settings.gallery.gallery
-    from core.folder import scan
-
-    # Found missing or empty before the models take their seconds to load.
-    scan(folder)
+    if not folder.is_dir():
+        # Said before the models take their seconds to load.
+        raise Problem("gallery_missing", path=folder)
     with terminal.waiting("Loading the models"):
         from core.gallery import build_index
         from worker.resident import load_models

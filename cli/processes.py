@@ -35,13 +35,6 @@ def familiar_command(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "cli.main", *arguments]
 
 
-def _need_redis(settings: Settings) -> None:
-    if settings.queue.redis_url is None:
-        raise Failure(
-            "REDIS_URL names no Redis server. Set it, or run `familiar up`, which brings its own."
-        )
-
-
 def worker(
     check: Annotated[
         bool,
@@ -50,7 +43,6 @@ def worker(
 ) -> None:
     """Answer requests from the queue; one process holds the models in memory."""
     settings = load_settings()
-    _need_redis(settings)
     logs.set_up(settings.log.level)
     from worker import main as worker_main
 
@@ -70,19 +62,11 @@ def bot(
     """Run one chat bot; it hands every picture to the queue."""
     settings = load_settings()
     if check:
-        _need_redis(settings)
         from bot.heartbeat import is_beating
 
         if not is_beating(settings, platform):
             raise Failure(f"The {platform.title()} bot is not at work.")
         return
-    section = settings.discord if platform is Platform.DISCORD else settings.telegram
-    if section.token is None:
-        raise Failure(
-            f"FAMILIAR_{platform.upper()}_TOKEN is not set. The README says how to get a token;"
-            " put it into the file .env."
-        )
-    _need_redis(settings)
     logs.set_up(settings.log.level)
     if platform is Platform.DISCORD:
         from bot.discord import bot as discord_bot

@@ -115,8 +115,10 @@ def _keep_asking(processes: _Processes, stages: Stages) -> None:
         try:
             with stages.shown():
                 shown = processes.ask(Path(typed).expanduser())
-        except Problem as problem:
-            messages.print(str(problem))
+        except (Problem, Failure) as error:
+            if processes.worker.poll() is not None:
+                raise
+            messages.print(str(error))
         else:
             _show(shown)
 
@@ -150,6 +152,11 @@ def environment_of_demo(settings: Settings) -> Mapping[str, str]:
     }
 
 
+def _start(member: Member, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return supervisor.start(member, output)
+
+
 @dataclass(frozen=True, slots=True)
 class _Processes:
     """Redis and a worker at work, and the intake that a bot would have."""
@@ -175,11 +182,17 @@ class _Processes:
         worker = Member("worker", command, environment, cwd=str(folder))
         running: list[subprocess.Popen[bytes]] = []
         try:
-            with (folder / "redis.log").open("wb") as log:
-                running.append(supervisor.start(Member("redis", redis.command, environment), log))
-            redis.wait_until_ready(running[0])
-            with (folder / "worker.log").open("wb") as log:
-                running.append(supervisor.start(worker, log))
+            with stages.shown():
+                with stages.stage("redis", "starts") as stage:
+                    log = folder / "redis.log"
+                    running.append(_start(Member("redis", redis.command, environment), log))
+                    redis.wait_until_ready(running[0])
+                    stage.what = f"keeps the queue (process {running[0].pid})"
+                with stages.stage("worker", "starts") as stage:
+                    running.append(_start(worker, folder / "worker.log"))
+                    stage.what = (
+                        f"starts, and loads its models meanwhile (process {running[1].pid})"
+                    )
             yield cls(folder, settings, Intake.connect(settings), running[1], stages)
         finally:
             for process in reversed(running):
@@ -204,7 +217,7 @@ class _Processes:
             stage.what = f"indexed {report.pictures} pictures and {report.faces} faces"
         with self.stages.stage("worker", "loading the models") as stage:
             self._wait_for_worker()
-            stage.what = f"is ready for work (process {self.worker.pid})"
+            stage.what = "is ready for work"
         return drawn
 
     def ask(self, picture: Path) -> Shown:
@@ -218,7 +231,7 @@ class _Processes:
         from core.picture import read_bytes
 
         event = f"demo-{time.time_ns()}"
-        with self.stages.stage(HERE, f"putting {picture.name} into the queue, as a bot would"):
+        with self.stages.stage(HERE, f"reading {picture.name}") as stage:
             data = read_bytes(picture, self.settings.limit.picture)
             request = self.intake.similar(
                 event=event,
@@ -230,6 +243,7 @@ class _Processes:
                 language="en",
             )
             asyncio.run(request)
+            stage.what = f"put {picture.name} into the queue, as a bot does"
         with self.stages.stage("worker", "finds faces, searches and draws") as stage:
             shown = self._wait_for_answer(event)
             stage.what = "found faces, searched, drew and delivered the collage"

@@ -18,7 +18,7 @@ from cli.demo.scenes import SCENES
 
 SEED: Final = 7
 PICTURES_EACH: Final = 6
-ASKED_NUMBER: Final = 99
+ASKED_NUMBER: Final = 48
 """The number of the picture that asks; it is not part of the gallery."""
 
 SIZES: Final = ((480, 480), (420, 560), (560, 420), (480, 600), (600, 480), (512, 512))

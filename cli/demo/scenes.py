@@ -15,7 +15,6 @@ from cli.demo.canvas import (
     ellipse,
     lighter,
     mixed,
-    path,
     points,
     smooth,
 )
@@ -276,11 +275,15 @@ def stage(canvas: Canvas, random: np.random.Generator) -> Light:
         beam = points((x - 0.02 * w, -4), (x + 0.02 * w, -4),
                       (x + lean + 0.16 * w, h), (x + lean - 0.16 * w, h))  # fmt: skip
         canvas.fill(beam, tone, colour("6d2a7d"), opacity=0.35)
-    for _ in range(60):
-        x, y = random.uniform(0, w), random.uniform(0, h)
-        paper = path((0, 0), (4, 2, 9, 0), (9, 3, 8, 5), (4, 6, 0, 0))
+    for _ in range(34):
+        long, narrow = random.uniform(0.012, 0.02) * w, random.uniform(0.004, 0.009) * w
+        angle = random.uniform(0, np.pi)
+        along = np.array([np.cos(angle), np.sin(angle)]) * long
+        across = np.array([-np.sin(angle), np.cos(angle)]) * narrow
+        middle = np.array([random.uniform(0, w), random.uniform(0, h)])
         tone = colour(["ff8fbd", "8fe1ff", "fff08f", "b5ffb0"][random.integers(4)])
-        canvas.fill(paper + np.array([x, y]), tone)
+        strip = (along + across, along - across, -along - across, -along + across)
+        canvas.fill(np.stack(strip) + middle, tone, opacity=0.9)
     return colour("c05ab0"), 0.09
 
 

@@ -59,12 +59,14 @@ class Stages:
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Show the list while the context lasts; it stays on the screen afterwards."""
-        if self._console.is_terminal:
-            with Live(self, console=self._console, refresh_per_second=12):
+        try:
+            if self._console.is_terminal:
+                with Live(self, console=self._console, refresh_per_second=12):
+                    yield
+            else:
                 yield
-        else:
-            yield
-        self._stages = []
+        finally:
+            self._stages = []
 
     @contextmanager
     def stage(self, process: str, what: str) -> Iterator[Stage]:

@@ -1,0 +1,183 @@
+"""The command as a whole: help, exit codes, and what it says when something fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cli import gallery_index
+from cli.main import main
+
+TOKEN = "123456:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder without a `.env`, and an environment without settings."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name == "REDIS_URL" or name.startswith("FAMILIAR_"):
+            monkeypatch.delenv(name)
+    return tmp_path
+
+
+def ended(*arguments: str) -> int:
+    """Run the command in this process; its exit code."""
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return int(end.value.code or 0)
+
+
+def test_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended("--version") == 0
+    assert re.fullmatch(r"familiar \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [(), ("similar",), ("index", "build"), ("demo",), ("up",), ("train", "detector")],
+    ids=" ".join,
+)
+def test_help_loads_no_model(command: tuple[str, ...]) -> None:
+    heavy = ("torch", "tensorflow", "keras", "annoy", "cv2", "celery", "discord", "telegram")
+    code = (
+        "import sys\n"
+        "from cli.main import main\n"
+        "try:\n"
+        f"    main([*{command!r}, '--help'])\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code, end.code\n"
+        f"loaded = [name for name in {heavy!r} if name in sys.modules]\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: familiar" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("no-such-command",),
+        ("similar",),
+        ("similar", "a.png", "--look", "sideways"),
+        ("similar", "a.png", "--count", "10"),
+        ("bot", "irc"),
+        ("embed", "folder"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_ends_with_2(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(*arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "Error" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("index", "status"), "Nothing is indexed yet."),
+        (("index", "build", "nowhere"), "The gallery folder nowhere does not exist"),
+        (("similar", "nowhere.png"), "The file nowhere.png cannot be read."),
+        (("worker",), "REDIS_URL"),
+        (("bot", "discord"), "FAMILIAR_DISCORD_TOKEN"),
+        (("bot", "telegram"), "FAMILIAR_TELEGRAM_TOKEN"),
+        (("train", "detector", "nowhere"), "The folder nowhere does not exist."),
+        (("train", "extractor", "nowhere"), "The folder nowhere does not exist."),
+        (("evaluate", "nowhere", "--crops"), "nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_done_is_one_sentence_and_1(
+    arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(*arguments) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    last = shown.err.strip().splitlines()[-1]
+    assert sentence in last
+    assert last.endswith(".")
+    assert "Traceback" not in shown.err
+
+
+def test_a_setting_that_cannot_be_used_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAMILIAR_LIMIT_MEGAPIXELS", "many")
+    assert ended("index", "status") == 1
+    assert "FAMILIAR_LIMIT_MEGAPIXELS" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_opened_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        Path("missing/list").read_text(encoding="utf-8")
+
+    monkeypatch.setattr(gallery_index, "load_settings", fail)
+    assert ended("index", "status") == 1
+    assert capsys.readouterr().err == "missing/list: No such file or directory.\n"
+
+
+class TestUnexpected:
+    """An error that nobody foresaw, with a token in its words."""
+
+    @pytest.fixture(autouse=True)
+    def broken(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("FAMILIAR_TELEGRAM_TOKEN", TOKEN)
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+        def fail() -> None:
+            raise ZeroDivisionError(f"by {TOKEN}")
+
+        monkeypatch.setattr(gallery_index, "load_settings", fail)
+
+    def test_says_where_the_details_are(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert ended("index", "status") == 1
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) == 1
+        assert "ZeroDivisionError" in said
+        place = re.search(r"details are in (\S+);", said)
+        assert place
+        details = Path(place[1]).read_text(encoding="utf-8")
+        assert "Traceback" in details
+        assert TOKEN not in said + details
+
+    def test_shows_them_with_debug(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert ended("--debug", "index", "status") == 1
+        said = capsys.readouterr().err
+        assert "Traceback" in said
+        assert "ZeroDivisionError" in said
+        assert TOKEN not in said
+
+
+def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
+    script = (
+        "import time\n"
+        "from cli import gallery_index, main\n"
+        "def wait():\n"
+        "    print('waiting', flush=True)\n"
+        "    time.sleep(60)\n"
+        "gallery_index.load_settings = wait\n"
+        "main.main(['index', 'status'])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in said

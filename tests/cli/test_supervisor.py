@@ -1,0 +1,150 @@
+"""Several processes as one, tried with small scripts as the members."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cli import supervisor
+from cli.supervisor import ENDS_IN_A_ROW, Member, Supervisor
+from tests.platforms.processes import wait_for
+
+SLEEPS = "import time; print('here', flush=True); time.sleep(60)"
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "print('here', flush=True); time.sleep(60)"
+)
+
+
+def member(name: str, script: str, *, needed: bool = False, grace: float = 5) -> Member:
+    """A member that runs a piece of Python."""
+    command = [sys.executable, "-c", script]
+    return Member(name, command, dict(os.environ), needed=needed, grace_seconds=grace)
+
+
+class Watched:
+    """A supervisor whose lines are kept, stopped by a signal once a line has been said."""
+
+    def __init__(self, *members: Member) -> None:
+        self.lines: list[tuple[str, str]] = []
+        self.supervisor = Supervisor(members, lambda name, line: self.lines.append((name, line)))
+
+    def run(self, until: tuple[str, str], number: signal.Signals = signal.SIGINT) -> int:
+        """Run, and send ourselves `number` when `until` has been said."""
+
+        def ask() -> None:
+            wait_for(lambda: until in self.lines or self.supervisor.stopping.is_set(), str(until))
+            os.kill(os.getpid(), number)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        try:
+            return self.supervisor.run()
+        finally:
+            asking.join()
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start again at once, so that no test waits."""
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE", 0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_all_in_the_opposite_order(number: signal.Signals) -> None:
+    watched = Watched(member("first", SLEEPS), member("second", SLEEPS))
+    assert watched.run(("second", "here"), number) == 0
+    ends = [name for name, line in watched.lines if line == "stopped"]
+    assert ends == ["second", "first"]
+    assert not psutil.Process().children(recursive=True)
+
+
+def test_one_that_does_not_listen_is_ended_by_force() -> None:
+    watched = Watched(member("stubborn", STUBBORN, grace=0.3))
+    assert watched.run(("stubborn", "here")) == 0
+    assert not psutil.Process().children(recursive=True)
+
+
+def test_what_a_member_started_itself_ends_too() -> None:
+    script = (
+        "import subprocess, sys, time;"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        "print('here', flush=True); time.sleep(60)"
+    )
+    watched = Watched(member("parent", script))
+    watched.run(("parent", "here"))
+    assert not psutil.Process().children(recursive=True)
+
+
+def test_one_that_crashed_is_started_again(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    script = (
+        f"import pathlib, sys, time; mark = pathlib.Path({str(mark)!r})\n"
+        "if not mark.exists():\n"
+        "    mark.touch(); sys.exit(3)\n"
+        "print('back', flush=True); time.sleep(60)"
+    )
+    watched = Watched(member("fragile", script))
+    assert watched.run(("fragile", "back")) == 0
+    assert any("ended with code 3; starting it again" in line for _, line in watched.lines)
+
+
+def test_one_that_keeps_crashing_is_given_up_and_the_others_go_on() -> None:
+    watched = Watched(member("broken", "raise SystemExit(1)"), member("sound", SLEEPS))
+    given_up = f"ended with code 1, {ENDS_IN_A_ROW} times in a row; given up"
+    assert watched.run(("broken", given_up)) == 0
+    assert ("sound", "stopped") in watched.lines
+    starts = [line for name, line in watched.lines if name == "broken" and "started" in line]
+    assert len(starts) == ENDS_IN_A_ROW
+
+
+def test_without_a_needed_one_all_stop() -> None:
+    lines: list[tuple[str, str]] = []
+    members = [member("needed", "raise SystemExit(1)", needed=True), member("other", SLEEPS)]
+    assert Supervisor(members, lambda name, line: lines.append((name, line))).run() == 1
+    assert ("other", "stopped") in lines
+
+
+def test_when_none_but_needed_ones_are_left_all_stop() -> None:
+    lines: list[tuple[str, str]] = []
+    members = [member("needed", SLEEPS, needed=True), member("only bot", "raise SystemExit(1)")]
+    assert Supervisor(members, lambda name, line: lines.append((name, line))).run() == 1
+    assert ("needed", "stopped") in lines
+
+
+def test_every_line_names_its_process() -> None:
+    watched = Watched(member("one", "print('a\\nb', flush=True); " + SLEEPS))
+    watched.run(("one", "here"))
+    assert [line for name, line in watched.lines if name == "one"][:1] != []
+    said = [line for _, line in watched.lines]
+    assert said.index("a") < said.index("b") < said.index("here")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
+def test_members_end_when_the_supervisor_is_killed() -> None:
+    script = (
+        "import os, sys\n"
+        "from cli.supervisor import Member, Supervisor\n"
+        f"sleeps = [sys.executable, '-c', {SLEEPS!r}]\n"
+        "members = [Member('child', sleeps, dict(os.environ))]\n"
+        "Supervisor(members, lambda name, line: print(name, line, flush=True)).run()\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    while "here" not in parent.stdout.readline():
+        time.sleep(0.01)
+    children = psutil.Process(parent.pid).children(recursive=True)
+    assert children
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
