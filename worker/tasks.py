@@ -121,12 +121,14 @@ class Answering:
             delivery.answer(
                 collage, below, deadline=min(job.deadline, time.time() + ATTEMPT_SECONDS)
             )
+        spent = time.time() - started
         log.info(
             "%s answered in %.0f ms (%s), %.0f ms after it was asked",
             job.id,
-            1000 * (time.time() - started),
-            ", ".join(f"{name} {1000 * spent:.0f}" for name, spent in steps.seconds.items()),
+            1000 * spent,
+            ", ".join(f"{name} {1000 * took:.0f}" for name, took in steps.seconds.items()),
             1000 * (time.time() - job.asked_at),
+            extra={"started": started, "spent": spent, "steps": steps.seconds},
         )
 
     def reindex(self, job: ReindexJob, delivery: Delivery) -> None:

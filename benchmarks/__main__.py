@@ -1,0 +1,80 @@
+"""Measure everything and print it as one table: ``python -m benchmarks [REQUESTS]``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from benchmarks.building import Building, measure_building
+from benchmarks.gallery import SIDE, asked_pictures, choose_gallery
+from benchmarks.requests import WARM_UP, Requests, measure_requests, percentile
+from core.settings import ModelSettings
+from worker.resident import load_models
+
+REQUESTS: Final = 100
+WHOLE_MS: Final = 120
+SHARE: Final = 0.8
+
+
+def main(requests: int) -> None:
+    """Measure, and print the table."""
+    console = Console()
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with tempfile.TemporaryDirectory(prefix="familiar-bench-") as name, progress:
+        folder = Path(name)
+        gallery = choose_gallery(folder)
+        detector, extractor = load_models(ModelSettings())
+        building = measure_building(gallery.folder, folder / "data", detector, extractor, progress)
+        pictures = asked_pictures(gallery.folder, detector, requests + WARM_UP)
+        pictures = [pictures[n % len(pictures)] for n in range(requests + WARM_UP)]
+        measured = measure_requests(gallery.folder, folder / "data", folder, pictures, progress)
+    console.print(
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} CPU cores,"
+        f" load {os.getloadavg()[0]:.1f}; {gallery.name}: {building.pictures} pictures;"
+        f" {requests} requests, each a picture of {SIDE} px with one face, one at a time"
+    )
+    console.print(table(measured, building))
+
+
+def table(requests: Requests, building: Building) -> Table:
+    """One table of all figures."""
+    result = Table()
+    result.add_column("what")
+    for heading in ("p50", "p95", "aim"):
+        result.add_column(heading, justify="right")
+    for name, seconds in requests.steps.items():
+        result.add_row(f"worker: {name}", *_milliseconds(seconds), "")
+    result.add_row("worker: the whole", *_milliseconds(requests.whole), f"under {WHOLE_MS} ms")
+    result.add_row("bot's receipt to worker's start", *_milliseconds(requests.to_worker), "")
+    result.add_row("person's message to answer", *_milliseconds(requests.to_answer), "")
+    result.add_section()
+    result.add_row("index building", f"{building.built:.1f} pictures/s", "", "")
+    result.add_row("bare models", f"{building.bare:.1f} pictures/s", "", "")
+    result.add_row("building / bare models", f"{building.share:.0%}", "", f"at least {SHARE:.0%}")
+    result.add_section()
+    for name, mebibytes in requests.memory.items():
+        result.add_row(f"memory: {name}", f"{mebibytes:.0f} MiB", "", "")
+    return result
+
+
+def _milliseconds(seconds: list[float]) -> tuple[str, str]:
+    p50, p95 = (f"{1000 * percentile(seconds, share):.1f} ms" for share in (50, 95))
+    return p50, p95
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else REQUESTS)

@@ -1,0 +1,63 @@
+"""The pictures that are measured with."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from PIL import Image
+
+from cli.demo.gallery import draw_gallery
+from core.folder import scan
+from core.models import Detector
+from core.picture import read
+
+SIDE: Final = 720
+_BESIDE: Final = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is indexed and asked.
+
+    Attributes:
+        name: What to call the gallery in the table.
+        folder: The gallery.
+    """
+
+    name: str
+    folder: Path
+
+
+def choose_gallery(folder: Path) -> Measured:
+    """The gallery of ``FAMILIAR_TEST_DATA``, or the one that the demo draws, into `folder`."""
+    real = Path(os.environ.get("FAMILIAR_TEST_DATA", _BESIDE)) / "gallery"
+    if real.is_dir():
+        return Measured("gallery of full pictures", real)
+    return Measured("gallery drawn by the demo", draw_gallery(folder).gallery)
+
+
+def asked_pictures(gallery: Path, detector: Detector, count: int) -> list[bytes]:
+    """Pictures of the gallery with exactly one face, 720 px on their longest side, as JPEG."""
+    asked: list[bytes] = []
+    files = scan(gallery).pictures
+    # From all over the gallery: its characters come one after the other.
+    for file in files[:: max(1, len(files) // (4 * count))]:
+        pixels = read(file.location).pixels
+        (faces,) = detector.detect([pixels])
+        if sum(face.score >= detector.threshold for face in faces) != 1:
+            continue
+        image = Image.fromarray(pixels)
+        scale = SIDE / max(image.size)
+        size = (round(image.width * scale), round(image.height * scale))
+        content = io.BytesIO()
+        image.resize(size, Image.Resampling.LANCZOS).save(content, "JPEG", quality=90)
+        asked.append(content.getvalue())
+        if len(asked) == count:
+            break
+    if not asked:
+        raise SystemExit("The detector finds no picture with exactly one face in the gallery.")
+    return asked
