@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from core.face import Face
+from core.face import Face, Pixels
 from core.picture import Picture, UnreadablePicture, read_reduced
 from core.search import Answer, Match
 
@@ -141,18 +141,17 @@ def draw(answer: Answer, gallery: Path, max_bytes: int = MAX_BYTES) -> bytes:
 
 def _seed(picture: Picture, face: Face | None, where: Rectangle) -> Image.Image:
     width, height = where[2] - where[0], where[3] - where[1]
-    shrinks = width < picture.width
-    resized = cv2.resize(
-        picture.pixels,
-        (width, height),
-        interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC,
-    )
-    seed = Image.fromarray(np.ascontiguousarray(resized, dtype=np.uint8))
+    seed = _resized(picture.pixels, width, height)
     if face is not None:
         x_scale, y_scale = width / picture.width, height / picture.height
         x0, y0, x1, y1 = face.box
         _outline(seed, (x0 * x_scale, y0 * y_scale, x1 * x_scale, y1 * y_scale))
     return seed
+
+
+def _resized(pixels: Pixels, width: int, height: int) -> Image.Image:
+    how = cv2.INTER_AREA if width < pixels.shape[1] else cv2.INTER_CUBIC
+    return Image.fromarray(np.asarray(cv2.resize(pixels, (width, height), interpolation=how)))
 
 
 def _outline(image: Image.Image, box: tuple[float, float, float, float]) -> None:
@@ -177,9 +176,9 @@ def _tile(path: Path, box: tuple[float, float, float, float] | None) -> Image.Im
     scaled = None
     if box is not None:
         scaled = tuple(value * reduced.scale for value in box)
-    return image.resize(
-        (TILE, TILE), Image.Resampling.LANCZOS, _view(image.size, scaled), reducing_gap=2.0
-    )
+    x0, y0, x1, _ = _view(image.size, scaled)
+    left, top, side = int(x0), int(y0), max(1, int(x1 - x0))
+    return _resized(np.asarray(image)[top : top + side, left : left + side], TILE, TILE)
 
 
 def _view(size: tuple[int, int], box: Sequence[float] | None) -> tuple[float, float, float, float]:
@@ -191,7 +190,7 @@ def _view(size: tuple[int, int], box: Sequence[float] | None) -> tuple[float, fl
     width, height = size
     side = float(min(size))
     if box is None:
-        x, y = (width - side) / 2, (height - side) / 3
+        x, y = (width - side) / 2, (height - side) / 5
         return x, y, x + side, y + side
     x0, y0, x1, y1 = box
     face = max(x1 - x0, y1 - y0)

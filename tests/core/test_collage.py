@@ -232,6 +232,14 @@ def test_what_goes_out_has_no_metadata(gallery: Path, tmp_path: Path) -> None:
     assert not Image.open(io.BytesIO(data)).getexif()
 
 
+@pytest.mark.parametrize("size", [(4, 1), (1, 4), (1, 1), (3, 2), (7, 900)])
+def test_the_smallest_gallery_pictures_are_shown(tmp_path: Path, size: tuple[int, int]) -> None:
+    save(np.full((size[1], size[0], 3), (200, 30, 30), np.uint8), tmp_path / "tiny.png")
+    it = answer(Row(None, (Match("tiny.png", None, 0.9, None),)))
+    shown = inside(opened(draw(it, tmp_path)), layout(it).rows[0].tiles[0], 60)
+    assert shown.reshape(-1, 3).mean(0) == pytest.approx((200, 30, 30), abs=6)
+
+
 def test_a_gallery_picture_is_shown_as_it_is_turned(tmp_path: Path) -> None:
     """Its face is in pixels after orientation: a camera held upright."""
     exif = Image.Exif()
