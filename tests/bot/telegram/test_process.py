@@ -204,6 +204,11 @@ class TestWhatEndsIt:
     def test_no_token(self, redis: RealRedis, tmp_path: Path) -> None:
         assert "FAMILIAR_TELEGRAM_TOKEN" in self.fails({"REDIS_URL": redis.url}, tmp_path)
 
+    def test_no_token_by_whatever_way_it_is_started(self, redis: RealRedis, tmp_path: Path) -> None:
+        with running("telegram", {"REDIS_URL": redis.url}, tmp_path) as bot:
+            assert bot.popen.wait(30) == 1
+            assert say("telegram_token_missing") in bot.output()
+
     @pytest.mark.parametrize("token", ["7000000001:AAanother", "not a token"])
     def test_a_wrong_token(
         self, telegram: TelegramServer, redis: RealRedis, tmp_path: Path, token: str
