@@ -14,7 +14,9 @@ from PIL import Image
 from bot.heartbeat import is_beating, keep_beating
 from cli.demo.command import environment_of_demo, settings_of_demo
 from cli.processes import familiar_command
+from tests.platforms.discord_wire import discord_server
 from tests.platforms.processes import RealProcess, real_redis, wait_for
+from tests.platforms.telegram_server import telegram_server
 
 TOKEN = "123456:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc"
 
@@ -96,24 +98,52 @@ def test_up_runs_redis_and_a_worker_and_leaves_nothing_behind(tmp_path: Path) ->
     assert process.output().rstrip().endswith("stopped")
 
 
-def test_up_starts_each_bot_that_has_a_token_on_the_same_redis(tmp_path: Path) -> None:
-    with real_redis() as redis:
+def test_up_starts_each_bot_that_has_a_token_on_the_redis_that_is_named(tmp_path: Path) -> None:
+    with (
+        real_redis() as redis,
+        redis.client() as client,
+        telegram_server() as telegram,
+        discord_server() as discord,
+    ):
+        settings = {
+            "REDIS_URL": redis.url,
+            "FAMILIAR_TELEGRAM_TOKEN": telegram.token,
+            "FAMILIAR_TELEGRAM_API_URL": telegram.url,
+            **discord.settings(),
+        }
+        process = familiar(tmp_path, "up", **settings)
+        try:
+            for platform in ("telegram", "discord"):
+                key = f"familiar:bot:{platform}"
+                wait_for(lambda key=key: client.exists(key), f"the {platform} bot lives", 60)
+            commands = [child.cmdline() for child in children_of(process)]
+            assert sorted(command[-1] for command in commands if "-m" in command) == [
+                "discord",
+                "telegram",
+                "worker",
+            ]
+            assert not any("redis-server" in " ".join(command) for command in commands)
+        finally:
+            process.stop(60)
+        for secret in (telegram.token, settings["FAMILIAR_DISCORD_TOKEN"]):
+            assert secret not in process.output()
+
+
+def test_up_with_one_token_starts_one_bot(tmp_path: Path) -> None:
+    with real_redis() as redis, telegram_server() as telegram:
         process = familiar(
             tmp_path,
             "up",
             REDIS_URL=redis.url,
-            FAMILIAR_TELEGRAM_TOKEN=TOKEN,
-            FAMILIAR_TELEGRAM_API_URL="http://127.0.0.1:1",
+            FAMILIAR_TELEGRAM_TOKEN=telegram.token,
+            FAMILIAR_TELEGRAM_API_URL=telegram.url,
         )
         try:
             process.wait_for_output("telegram started", 30)
-            commands = [child.cmdline() for child in children_of(process)]
-            assert any(command[-2:] == ["bot", "telegram"] for command in commands)
-            assert not any("discord" in command for command in commands)
-            assert not any("redis-server" in " ".join(command) for command in commands)
+            last = [child.cmdline()[-1] for child in children_of(process)]
+            assert sorted(last) == ["telegram", "worker"]
         finally:
             process.stop(60)
-        assert TOKEN not in process.output()
 
 
 def test_a_bot_that_lives_is_seen_and_one_that_died_is_not(
