@@ -1,0 +1,109 @@
+"""The index in memory follows the pointer, and never to something worse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from core.gallery import build_index
+from core.index import current_version
+from core.job import Look
+from core.picture import Picture, read
+from core.problem import Problem
+from core.search import Searcher
+from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
+from worker.resident import Resident, torch_device
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Path:
+    return drawn_gallery(tmp_path / "gallery")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def resident(data: Path) -> Iterator[Resident]:
+    resident = Resident(FakeDetector(), FakeExtractor(), data)
+    yield resident
+    resident.close()
+
+
+def build(gallery: Path, data: Path, revision: int = 1) -> None:
+    build_index(gallery, data, FakeDetector(), FakeExtractor(revision))
+
+
+def names(searcher: Searcher, picture: Picture) -> list[str]:
+    (row,) = searcher.search(picture, Look.FEEL, 9).rows
+    return [match.path for match in row.matches]
+
+
+def test_nothing_is_indexed_until_it_is(resident: Resident, gallery: Path, data: Path) -> None:
+    with pytest.raises(Problem) as problem:
+        resident.searcher()
+    assert problem.value.key == "nothing_indexed"
+    build(gallery, data)
+    assert names(resident.searcher(), read(gallery / "blue" / "0.png"))
+
+
+def test_one_version_is_opened_once(resident: Resident, gallery: Path, data: Path) -> None:
+    build(gallery, data)
+    assert resident.searcher() is resident.searcher()
+    build(gallery, data)
+    assert resident.searcher() is resident.searcher()
+
+
+def test_a_new_version_answers_at_once_and_the_old_one_to_its_end(
+    resident: Resident, gallery: Path, data: Path
+) -> None:
+    build(gallery, data)
+    running = resident.searcher()
+    picture = read(gallery / "blue" / "0.png")
+    Image.fromarray(picture.pixels).save(gallery / "blue" / "twin.jpg", quality=95)
+    for _ in range(4):  # more versions than are kept
+        build(gallery, data)
+        Image.fromarray(picture.pixels[:-1]).save(gallery / "amber" / f"{_}.png")
+    assert names(resident.searcher(), picture)[0] == "blue/twin.jpg"
+    assert "blue/twin.jpg" not in names(running, picture)
+
+
+def test_a_damaged_version_does_not_replace_an_intact_one(
+    resident: Resident, gallery: Path, data: Path
+) -> None:
+    build(gallery, data)
+    intact = resident.searcher()
+    (gallery / "blue" / "0.png").unlink()
+    build(gallery, data)
+    version = current_version(data)
+    assert version is not None
+    for path in (data / "versions" / version).glob("*.npy"):
+        path.write_bytes(path.read_bytes()[:64])
+    assert resident.searcher() is intact
+    fresh = Resident(FakeDetector(), FakeExtractor(), data)
+    with pytest.raises(Problem) as problem:
+        fresh.searcher()
+    assert problem.value.key == "index_damaged"
+    fresh.close()
+
+
+def test_an_index_by_other_models_is_refused_even_where_an_older_one_fits(
+    resident: Resident, gallery: Path, data: Path
+) -> None:
+    build(gallery, data)
+    resident.searcher()
+    build(gallery, data, revision=2)
+    for _ in range(2):
+        with pytest.raises(Problem) as problem:
+            resident.searcher()
+        assert problem.value.key == "index_other_models"
+
+
+def test_a_named_device_is_taken_as_it_is() -> None:
+    assert torch_device("cuda:1") == "cuda:1"
+    assert torch_device("auto") in {"cpu", "cuda"}

@@ -1,0 +1,241 @@
+"""The way of one job through the worker, with deliveries that fail in every way."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery.exceptions import Reject
+from redis import Redis
+
+from core.gallery import build_index
+from core.job import FileDestination, SimilarJob
+from core.picture import DEFAULT_LIMITS
+from core.texts import say
+from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
+from tests.platforms.processes import RealRedis, real_redis
+from worker import tasks
+from worker.claim import Claims, Standing, claim_key
+from worker.delivery import DeliveryFailed
+from worker.resident import Resident
+from worker.store import UploadStore
+from worker.tasks import Answering
+
+
+class Person:
+    """A delivery, and the routes that lead to it: keeps what was shown, fails on demand."""
+
+    def __init__(self) -> None:
+        self.shown: list[str | bytes] = []
+        self.signs = 0
+        self.failure: Exception | None = None
+        self.on_answer: Callable[[], object] = lambda: None
+
+    def to(self, destination: object, job_id: str) -> Person:
+        return self
+
+    def working(self) -> None:
+        self.signs += 1
+
+    def say(self, sentence: str, *, deadline: float) -> None:
+        assert deadline > time.time()
+        self.shown.append(sentence)
+
+    def answer(self, collage: bytes, caption: str, *, deadline: float) -> None:
+        self.on_answer()
+        if self.failure is not None:
+            raise self.failure
+        self.shown.append(collage)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RealRedis]:
+    with real_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(server: RealRedis) -> Iterator[Redis]:
+    with server.client() as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("indexed")
+    drawn_gallery(folder / "gallery")
+    build_index(folder / "gallery", folder / "data", FakeDetector(), FakeExtractor())
+    return folder
+
+
+@pytest.fixture
+def person() -> Person:
+    return Person()
+
+
+@pytest.fixture
+def claims(redis: Redis) -> Claims:
+    return Claims(redis)
+
+
+@pytest.fixture
+def answering(redis: Redis, indexed: Path, person: Person, claims: Claims) -> Iterator[Answering]:
+    resident = Resident(FakeDetector(), FakeExtractor(), indexed / "data")
+    stopping = threading.Event()
+    stopping.set()  # so that putting back does not wait
+    routes: Any = person
+    yield Answering(
+        claims=claims,
+        uploads=UploadStore(redis, 60),
+        routes=routes,
+        resident=resident,
+        reindexer=None,
+        gallery=indexed / "gallery",
+        limits=DEFAULT_LIMITS,
+        stopping=stopping,
+    )
+    resident.close()
+
+
+def job(redis: Redis, indexed: Path, seconds: float = 60) -> SimilarJob:
+    picture = (indexed / "gallery" / "blue" / "1.png").read_bytes()
+    return SimilarJob(
+        id="job-1",
+        destination=FileDestination(),
+        deadline=time.time() + seconds,
+        upload=UploadStore(redis, 60).put(picture),
+    )
+
+
+def test_an_answer_is_delivered_and_written_down(
+    answering: Answering, redis: Redis, indexed: Path, person: Person, claims: Claims
+) -> None:
+    answering.once(job(redis, indexed), "tag", answering.similar)
+    (collage,) = person.shown
+    assert isinstance(collage, bytes)
+    assert claims.take("job-1") is Standing.ANSWERED
+    answering.once(job(redis, indexed), "tag", answering.similar)
+    assert len(person.shown) == 1
+
+
+def test_a_platform_that_is_down_gets_the_answer_later(
+    answering: Answering, redis: Redis, indexed: Path, person: Person, claims: Claims
+) -> None:
+    person.failure = DeliveryFailed("502", final=False)
+    with pytest.raises(Reject) as rejected:
+        answering.once(job(redis, indexed), "tag", answering.similar)
+    assert rejected.value.requeue
+    assert not redis.exists(claim_key("job-1")), "any worker may have it now"
+    person.failure = None
+    answering.once(job(redis, indexed), "tag", answering.similar)
+    assert len(person.shown) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "seconds"),
+    [
+        (DeliveryFailed("the chat is gone", final=True), 60.0),
+        (DeliveryFailed("502", final=False), 1),
+    ],
+    ids=["final", "its time is over"],
+)
+def test_a_delivery_that_is_no_use_is_given_up_and_logged(
+    answering: Answering,
+    redis: Redis,
+    indexed: Path,
+    person: Person,
+    claims: Claims,
+    caplog: pytest.LogCaptureFixture,
+    failure: DeliveryFailed,
+    seconds: float,
+) -> None:
+    person.failure = failure
+    person.on_answer = lambda: time.sleep(1.1) if seconds == 1 else None
+    answering.once(job(redis, indexed, seconds), "tag", answering.similar)
+    assert claims.take("job-1") is Standing.ANSWERED
+    assert "could not be delivered" in caplog.text
+
+
+def test_an_unexpected_error_is_one_sentence_and_a_traceback_in_the_log(
+    answering: Answering,
+    redis: Redis,
+    indexed: Path,
+    person: Person,
+    claims: Claims,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    person.failure = RuntimeError("nobody foresaw this")
+    answering.once(job(redis, indexed), "tag", answering.similar)
+    assert person.shown == [say("unexpected")]
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.exc_info
+    assert claims.take("job-1") is Standing.ANSWERED, "it would fail again"
+
+
+def test_a_worker_that_lost_its_claim_delivers_nothing(
+    answering: Answering,
+    redis: Redis,
+    indexed: Path,
+    person: Person,
+    claims: Claims,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def draw_while_another_takes_over(*_: object) -> bytes:
+        redis.set(claim_key("job-1"), "another worker")
+        claims.beat()
+        return b"a collage"
+
+    monkeypatch.setattr(tasks, "draw", draw_while_another_takes_over)
+    with pytest.raises(Reject) as rejected:
+        answering.once(job(redis, indexed), "tag", answering.similar)
+    assert rejected.value.requeue
+    assert person.shown == []
+    assert redis.get(claim_key("job-1")) == b"another worker"
+
+
+def test_a_slow_answer_shows_that_the_bot_is_at_work(
+    answering: Answering,
+    redis: Redis,
+    indexed: Path,
+    person: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tasks, "SIGN_AFTER", 0.05)
+    monkeypatch.setattr(tasks, "SIGN_EVERY", 0.05)
+    person.on_answer = lambda: time.sleep(0.3)
+    answering.once(job(redis, indexed), "tag", answering.similar)
+    assert person.signs >= 2
+    signs = person.signs
+    time.sleep(0.15)
+    assert person.signs == signs, "and not after it"
+
+
+def test_a_dead_redis_puts_the_job_back(indexed: Path, person: Person) -> None:
+    with real_redis() as server, server.client() as client:
+        asked = job(client, indexed)
+        resident = Resident(FakeDetector(), FakeExtractor(), indexed / "data")
+        stopping = threading.Event()
+        stopping.set()
+        routes: Any = person
+        answering = Answering(
+            claims=Claims(client),
+            uploads=UploadStore(client, 60),
+            routes=routes,
+            resident=resident,
+            reindexer=None,
+            gallery=indexed / "gallery",
+            limits=DEFAULT_LIMITS,
+            stopping=stopping,
+        )
+        server.stop()
+        with pytest.raises(Reject) as rejected:
+            answering.once(asked, "tag", answering.similar)
+        assert rejected.value.requeue
+        assert person.shown == []
+        resident.close()
