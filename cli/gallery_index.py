@@ -49,7 +49,8 @@ def build(
         f" ({report.without_face:,} without a face), version {report.version}."
     )
     results.print(
-        f"{report.added:,} added, {report.removed:,} removed, {report.embedded:,} embedded anew."
+        f"{len(report.added):,} added, {len(report.removed):,} removed,"
+        f" {report.embedded:,} embedded anew."
     )
     if report.unreadable:
         messages.print(f"{len(report.unreadable):,} could not be read and were left out:")

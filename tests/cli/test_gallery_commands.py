@@ -1,0 +1,191 @@
+"""The commands that work on a gallery or a folder, with the shipped models on drawn pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cli.demo.characters import CHARACTERS
+from cli.demo.gallery import picture
+from cli.main import main
+from core.models import load_extractor
+
+Run = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three characters with three pictures each, and a file that is none."""
+    folder = tmp_path_factory.mktemp("gallery")
+    for who in CHARACTERS[:3]:
+        (folder / who.name).mkdir()
+        for number in (1, 3, 5):
+            picture(who, number).save(folder / who.name / f"{number}.jpg")
+    (folder / "Akari" / "notes.png").write_text("no picture", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command in this process, where no setting but the gallery is set."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("FAMILIAR_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("FAMILIAR_GALLERY", str(gallery))
+
+    def command(*arguments: object) -> int:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        return int(end.value.code or 0)
+
+    return command
+
+
+def test_build_tells_what_changed_and_status_what_is_there(
+    run: Run, gallery: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("index", "build") == 0
+    shown = capsys.readouterr()
+    assert "Indexed 9 pictures" in shown.out
+    assert "9 added, 0 removed, 9 embedded anew." in shown.out
+    assert "Indexing: 10 of 10 pictures" in shown.err
+    assert "1 could not be read" in shown.err
+    assert "Akari/notes.png: not a picture" in shown.err
+
+    assert run("index", "build", gallery) == 0
+    assert "0 added, 0 removed, 0 embedded anew." in capsys.readouterr().out
+
+    assert run("index", "status") == 0
+    assert "familiar-face and familiar-character" in capsys.readouterr().out
+    assert run("index", "status", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["pictures"] == 9
+    assert told["extractor"]["name"] == "familiar-character"
+
+
+def test_similar_prints_the_matches_and_writes_the_collage(
+    run: Run, gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("index", "build") == 0
+    asked = tmp_path / "asked.png"
+    picture(CHARACTERS[0], 48).save(asked)
+    capsys.readouterr()
+
+    assert run("similar", asked, "--count", 2, "--out", "collage.jpg") == 0
+    first, second, path = capsys.readouterr().out.strip().splitlines()
+    assert first.startswith("1. Akari")
+    assert second.startswith("2. ")
+    assert path == "collage.jpg"
+    with Image.open(tmp_path / "collage.jpg") as image:
+        assert image.format == "JPEG"
+
+    assert run("similar", asked, "--look", "feel", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["look"] == "feel"
+    assert told["collage"] is None
+    (row,) = told["rows"]
+    assert row["face"] is None
+    similarities = [match["similarity"] for match in row["matches"]]
+    assert len(similarities) == 4
+    assert similarities == sorted(similarities, reverse=True)
+    assert all((gallery / match["path"]).is_file() for match in row["matches"])
+
+
+def test_similar_before_anything_is_indexed(
+    run: Run, gallery: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("similar", gallery / "Akari" / "1.jpg", "--json") == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "familiar index build" in shown.err
+
+
+def test_embed_writes_the_four_arrays(run: Run, gallery: Path, tmp_path: Path) -> None:
+    assert run("embed", gallery, "--out", "vectors.npz") == 0
+    extractor = load_extractor()
+    with np.load(tmp_path / "vectors.npz", allow_pickle=False) as arrays:
+        assert set(arrays) == {"path", "face_count", "character", "feel"}
+        paths = [f"{who.name}/{n}.jpg" for who in CHARACTERS[:3] for n in (1, 3, 5)]
+        assert arrays["path"].tolist() == sorted(paths)
+        assert (arrays["face_count"] >= 1).all()
+        assert arrays["character"].shape == (9, extractor.face_dimensions)
+        assert arrays["feel"].shape == (9, extractor.picture_dimensions)
+        assert np.linalg.norm(arrays["character"], axis=1) == pytest.approx(1, abs=1e-3)
+
+
+def test_embed_takes_crops_as_faces(run: Run, tmp_path: Path) -> None:
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    plain = Image.new("RGB", (64, 64), "teal")
+    plain.save(crops / "plain.png")
+    assert run("embed", crops, "--out", "crops.npz", "--crops") == 0
+    assert run("embed", crops, "--out", "full.npz") == 0
+    with np.load(tmp_path / "crops.npz") as as_crops, np.load(tmp_path / "full.npz") as as_full:
+        assert as_crops["face_count"].tolist() == [1]
+        assert np.linalg.norm(as_crops["character"]) == pytest.approx(1, abs=1e-3)
+        assert as_full["face_count"].tolist() == [0]
+        assert not as_full["character"].any()
+
+
+def test_detect_writes_every_box(run: Run, gallery: Path, tmp_path: Path) -> None:
+    assert run("detect", gallery, "--out", "faces.json") == 0
+    told = json.loads((tmp_path / "faces.json").read_text(encoding="utf-8"))
+    assert len(told) == 9
+    for path, faces in told.items():
+        with Image.open(gallery / path) as image:
+            width, height = image.size
+        scores = [face["score"] for face in faces]
+        assert scores == sorted(scores, reverse=True)
+        assert all(score >= 0.01 for score in scores)
+        for face in faces:
+            x0, y0, x1, y1 = face["box"]
+            assert 0 <= x0 < x1 <= width
+            assert 0 <= y0 < y1 <= height
+
+
+@pytest.mark.parametrize("command", ["embed", "detect"])
+def test_a_folder_as_out_is_refused_before_any_work(
+    run: Run, gallery: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command, gallery, "--out", gallery) == 1
+    assert "is a folder" in capsys.readouterr().err
+
+
+def test_evaluate_measures_each_look(
+    run: Run, gallery: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("evaluate", gallery, "--json") == 0
+    shown = capsys.readouterr()
+    told = json.loads(shown.out)
+    assert set(told["looks"]) == {"both", "character", "feel"}
+    assert told["pictures"] == 9
+    assert told["characters"] == 3
+    assert told["without_face"] == 0
+    assert told["unreadable"].keys() == {"Akari/notes.png"}
+    for figures in told["looks"].values():
+        assert all(0 <= figure <= 1 for figure in figures.values())
+    assert told["looks"]["both"]["precision_at_1"] >= 7 / 9
+
+    assert run("evaluate", gallery, "--look", "feel") == 0
+    table = capsys.readouterr().out
+    assert "P@1" in table
+    assert "feel" in table
+    assert "character " not in table
+    assert "no face in 0.0%" in table
+
+
+def test_evaluate_wants_characters(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    picture(CHARACTERS[0], 1).save(flat / "1.png")
+    assert run("evaluate", flat) == 1
+    assert "one folder for each character" in capsys.readouterr().err
