@@ -139,15 +139,15 @@ def extractor(
     """Train a network of the feature extractor."""
     for each in (folder, *([unlabelled] if unlabelled else [])):
         _check_folder(each)
-    from core.train.extractor import ExtractorTraining, train
+    from core.train.extractor import ExtractorTraining, of_pictures, train
     from core.train.face_data import TrainingDataError
     from worker.resident import torch_device
 
-    options = ExtractorTraining(
+    options = replace(
+        ExtractorTraining() if of is Kind.FACES else of_pictures(),
         seed=seed,
         held_out=held_out,
         device=torch_device(device),
-        fit="pad" if of is Kind.FACES else "squeeze",
     )
     if epochs is not None:
         options = replace(options, epochs=epochs)

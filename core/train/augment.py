@@ -39,20 +39,20 @@ class Augmentation:
         backdrop: Probability that a near-white border region becomes another colour.
     """
 
-    zoom: tuple[float, float] = (0.68, 1.12)
-    shift: float = 0.08
+    zoom: tuple[float, float] = (0.78, 1.1)
+    shift: float = 0.06
     mirror: float = 0.5
-    turn: float = 9.0
+    turn: float = 7.0
     stretch: float = 0.1
-    light: float = 0.25
-    palette: float = 0.12
-    saturation: float = 0.4
-    hue: float = 9.0
-    grey: float = 0.04
-    soft: float = 0.3
-    compressed: float = 0.25
-    noisy: float = 0.15
-    covered: float = 0.35
+    light: float = 0.18
+    palette: float = 0.08
+    saturation: float = 0.3
+    hue: float = 7.0
+    grey: float = 0.02
+    soft: float = 0.2
+    compressed: float = 0.15
+    noisy: float = 0.08
+    covered: float = 0.2
     backdrop: float = 0.5
 
 

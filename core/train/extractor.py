@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,15 @@ CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 METRICS = "metrics.json"
 
+FACE_SHAPE = NetworkShape((48, 96, 192, 384), (1, 2, 2, 1))
+FACE_AUGMENTATION = Augmentation()
+
 
 @dataclass(frozen=True, slots=True)
 class ExtractorTraining:
     """Everything that decides the result of a training, besides the pictures.
+
+    The defaults are those of the shipped face network; `of_pictures` gives the picture network's.
 
     Attributes:
         shape: The network.
@@ -73,14 +78,14 @@ class ExtractorTraining:
         device: Torch device.
     """
 
-    shape: NetworkShape = field(default_factory=NetworkShape)
-    sides: tuple[tuple[float, int], ...] = ((0.5, 64), (0.8, 80), (1.0, 112))
+    shape: NetworkShape = FACE_SHAPE
+    sides: tuple[tuple[float, int], ...] = ((0.6, 64), (0.85, 80), (1.0, 96))
     stored_side: int = 128
     fit: Fit = "pad"
-    epochs: int = 20
-    identities: int = 14
+    epochs: int = 32
+    identities: int = 16
     pictures: int = 4
-    unlabelled_in_batch: int = 12
+    unlabelled_in_batch: int = 8
     held_out: int = 0
     margin: float = 0.3
     scale: float = 32.0
@@ -92,10 +97,29 @@ class ExtractorTraining:
     warmup: float = 0.05
     decay: float = 0.05
     average: float = 0.998
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation = FACE_AUGMENTATION
     seed: int = 7
     bfloat16: bool | None = None
     device: str = "cpu"
+
+
+def of_pictures() -> ExtractorTraining:
+    """The options of the shipped picture network.
+
+    Labels of series are noisy and broad, so the margin is small, and each picture stands for
+    itself too among the unlabelled ones.
+    """
+    return ExtractorTraining(
+        shape=NetworkShape((32, 64, 128, 256), (1, 1, 1, 1), 96, 64, 3),
+        sides=((0.7, 64), (1.0, 80)),
+        stored_side=96,
+        fit="squeeze",
+        epochs=7,
+        identities=18,
+        margin=0.1,
+        scale=24.0,
+        augmentation=Augmentation(zoom=(0.65, 1.05), backdrop=0.2),
+    )
 
 
 @dataclass(frozen=True, slots=True)
