@@ -50,7 +50,7 @@ def similar(
         index = Index.open_current(settings.gallery.data, detector, extractor)
     answer = Searcher(detector, extractor, index).search(asked, look, count)
     if out is not None:
-        out.write_bytes(draw(answer, settings.gallery.gallery))
+        out.write_bytes(draw(answer, index.gallery(settings.gallery.gallery)))
     if as_json:
         terminal.show_json(_as_json(answer, out))
         return

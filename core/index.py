@@ -150,6 +150,15 @@ class Index:
         """Every picture, sorted by path."""
         return self._rows.contents.pictures
 
+    def gallery(self, configured: Path) -> Path:
+        """Where its pictures lie: the folder that it was made from, where that is still there.
+
+        Args:
+            configured: Taken otherwise: the same pictures may be mounted elsewhere.
+        """
+        made_from = Path(self.manifest.gallery)
+        return made_from if made_from.is_dir() else configured
+
     def nearest(self, query: Query, count: int, without: str = "") -> tuple[Neighbour, ...]:
         """The pictures most like the query; see `core.rows.Rows.nearest`."""
         return self._rows.nearest(query, count, without)

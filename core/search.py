@@ -97,12 +97,15 @@ class Searcher:
 
     The models may be any objects with their protocols, such as ones that gather the requests of
     several threads into one batch.
+
+    Attributes:
+        index: The index that answers.
     """
 
     def __init__(self, detector: Detector, extractor: Extractor, index: Index) -> None:
         self._detector = detector
         self._extractor = extractor
-        self._index = index
+        self.index = index
 
     def search(
         self,
@@ -157,7 +160,7 @@ class Searcher:
         )
 
     def _matches(self, query: Query, sha256: str, count: int) -> tuple[Match, ...]:
-        found = self._index.nearest(query, count, without=sha256)
+        found = self.index.nearest(query, count, without=sha256)
         return tuple(
             Match(
                 neighbour.picture.path,

@@ -110,10 +110,12 @@ class Answering:
         with self._resident.courtesy.answering():
             with steps.measure("decode"):
                 picture = decode(data, self._limits)
-            answer = self._resident.searcher().search(picture, job.look, job.count, steps)
+            searcher = self._resident.searcher()
+            answer = searcher.search(picture, job.look, job.count, steps)
             _in_time(job)
             with steps.measure("draw"):
-                collage = draw(answer, self._gallery, room.collage_bytes)
+                gallery = searcher.index.gallery(self._gallery)
+                collage = draw(answer, gallery, room.collage_bytes)
                 below = caption(answer, job.language, room.caption)
         _in_time(job)
         self._still_ours(job)

@@ -116,6 +116,16 @@ def test_names_with_line_breaks_and_quotes_survive(tmp_path: Path) -> None:
     assert opened(tmp_path).pictures == pictures
 
 
+def test_the_pictures_lie_where_they_were_indexed_or_else_where_the_settings_say(
+    tmp_path: Path,
+) -> None:
+    published(tmp_path)
+    elsewhere = tmp_path / "mounted elsewhere"
+    assert opened(tmp_path).gallery(elsewhere) == elsewhere
+    (tmp_path / "gallery").mkdir()
+    assert opened(tmp_path).gallery(elsewhere) == tmp_path / "gallery"
+
+
 def test_nothing_published_says_what_to_run(tmp_path: Path) -> None:
     assert current_version(tmp_path) is None
     assert current_version(tmp_path / "no folder") is None
