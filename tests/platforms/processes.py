@@ -183,23 +183,24 @@ def real_redis(*, durable: bool = False) -> Iterator[RealRedis]:
         server.close()
 
 
-_MODULES = {"worker": "worker.main", "discord": "bot.discord.bot", "telegram": "bot.telegram.bot"}
+_COMMANDS = {
+    "worker": ("worker",),
+    "discord": ("bot", "discord"),
+    "telegram": ("bot", "telegram"),
+}
 
 
 @contextmanager
 def running(name: str, environment: Mapping[str, str], folder: Path) -> Iterator[RealProcess]:
-    """The process `worker`, `discord` or `telegram` while the context lasts.
+    """The process `worker`, `discord` or `telegram` while the context lasts, by its command.
 
     Args:
         name: Which of the three.
         environment: The settings, by the names in `.env.example`.
         folder: As `RealProcess`.
     """
-    code = (
-        "from core.settings import load_settings; "
-        f"from {_MODULES[name]} import run; run(load_settings())"
-    )
-    process = RealProcess([sys.executable, "-c", code], environment, folder, name)
+    command = [sys.executable, "-m", "cli.main", *_COMMANDS[name]]
+    process = RealProcess(command, environment, folder, name)
     try:
         yield process
     finally:

@@ -74,7 +74,7 @@ def test_it_starts_fast_and_stays_small(
 def test_it_stops_cleanly_on_sigterm(
     discord: DiscordServer, redis: RealRedis, tmp_path: Path
 ) -> None:
-    environment = {**discord.settings(), "REDIS_URL": redis.url}
+    environment = {**discord.settings(), "REDIS_URL": redis.url, "FAMILIAR_LOG_LEVEL": "WARNING"}
     with running("discord", environment, tmp_path) as bot:
         discord.wait_for_bot(bot)
         assert bot.stop(10) == 0

@@ -93,7 +93,8 @@ class TestStopping:
     def test_it_ends_cleanly_on_sigterm(
         self, telegram: TelegramServer, redis: RealRedis, tmp_path: Path
     ) -> None:
-        with running("telegram", environment(telegram, redis), tmp_path) as bot:
+        quiet = {**environment(telegram, redis), "FAMILIAR_LOG_LEVEL": "WARNING"}
+        with running("telegram", quiet, tmp_path) as bot:
             telegram.wait_until_polled()
             assert bot.stop(10) == 0
             assert bot.output() == ""
