@@ -265,6 +265,7 @@ class TelegramServer:
         self._blocked: set[int] = set()
         self._updates: list[Payload] = []
         self._last_update: Payload | None = None
+        self._repeats: list[Payload] = []
         self._allowed: frozenset[str] = frozenset()
         self._numbers = itertools.count(1)
         # Each server begins elsewhere, as each bot's updates do.
@@ -439,11 +440,11 @@ class TelegramServer:
             self._queue("edited_message", message)
 
     def repeat_last_update(self) -> None:
-        """The last update is delivered once more, as happens when a poll's answer is lost."""
+        """The last update is delivered once more, though it was confirmed already."""
         with self._changed:
             if self._last_update is None:
                 raise RuntimeError("There was no update yet.")
-            self._updates.append(self._last_update)
+            self._repeats.append(self._last_update)
             self._wake()
 
     def block(self, user: User) -> None:
@@ -722,7 +723,8 @@ class TelegramServer:
                             "Conflict: terminated by other getUpdates request; "
                             "make sure that only one bot instance is running",
                         )
-                    ready = self._updates[: parameters.integer("limit", 100)]
+                    ready = [*self._repeats, *self._updates][: parameters.integer("limit", 100)]
+                    self._repeats.clear()
                 remaining = until - time.monotonic()
                 if ready or remaining <= 0:
                     return ready

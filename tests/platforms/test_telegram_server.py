@@ -156,9 +156,11 @@ class TestPolling:
 
     async def test_the_same_update_can_come_twice(self, server: TelegramServer, bot: Bot) -> None:
         server.send_text(MIKA, server.private_chat(MIKA), "once")
+        (first,) = await bot.get_updates()
         server.repeat_last_update()
-        first, second = await bot.get_updates()
+        (second,) = await bot.get_updates(offset=first.update_id + 1)
         assert first.update_id == second.update_id
+        assert await bot.get_updates(offset=first.update_id + 1) == []
 
     async def test_a_second_poller_sends_the_first_one_away(
         self, server: TelegramServer, bot: Bot

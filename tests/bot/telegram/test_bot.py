@@ -177,6 +177,14 @@ class TestInAPrivateChat:
         assert (job.look, job.count) == (Look.FEEL, 2)
         community.is_answered_in(job, asked)
 
+    def test_words_in_reply_to_a_picture_are_no_request(self, community: Community) -> None:
+        telegram, mika, chat = community.telegram, community.mika, community.chat
+        shown = telegram.send_photo(mika, chat, picture())
+        community.jobs()
+        asked = telegram.send_text(mika, chat, "my favourite!", reply_to=shown)
+        telegram.wait_for_sentence(asked, NO_PICTURE)
+        community.jobs(1)
+
     def test_text_alone_is_told_what_to_do(self, community: Community) -> None:
         for text in ("hello", "/similar", "/dance"):
             asked = community.telegram.send_text(community.mika, community.chat, text)
@@ -385,6 +393,8 @@ class TestLimitsAndRepeats:
         community.telegram.edit_caption(asked, "/similar")
         community.wait_until_idle()
         assert community.telegram.replies(asked) == []
+        polls = community.telegram.calls_of("getUpdates")
+        assert {poll.parameters["allowed_updates"] for poll in polls} == {'["message"]'}
 
     def test_the_sixth_request_within_a_minute(self, community: Community) -> None:
         asked = []

@@ -122,6 +122,21 @@ class TestPolling:
             "Telegram can be reached again",
         ]
 
+    async def test_what_is_in_the_queue_is_confirmed_at_the_end(
+        self, server: TelegramServer, bot: Bot
+    ) -> None:
+        server.send_text(MIKA, server.private_chat(MIKA), "one")
+        updates: asyncio.Queue[object] = asyncio.Queue()
+        at_end = Polling(bot, updates)
+        await at_end.confirm()
+        assert len(await bot.get_updates()) == 1
+        await at_end._poll(0)
+        assert len(await bot.get_updates()) == 1
+        await at_end.confirm()
+        assert await bot.get_updates() == ()
+        assert await next_text(updates) == "one"
+        assert updates.empty()
+
     async def test_a_token_that_is_no_longer_good_ends_it(
         self, server: TelegramServer, bot: Bot
     ) -> None:
