@@ -129,6 +129,9 @@ def extractor(
         Path | None, typer.Option(help="Folder or zip files of further pictures without labels.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
+    identities: Annotated[
+        int | None, typer.Option(min=2, help="Labels in a batch; folders with few need fewer.")
+    ] = None,
     held_out: Annotated[
         int, typer.Option(min=0, help="Labels kept away from training, to measure on.")
     ] = 0,
@@ -151,12 +154,16 @@ def extractor(
     )
     if epochs is not None:
         options = replace(options, epochs=epochs)
+    if identities is not None:
+        options = replace(options, identities=identities)
     with _line() as line:
 
         def show(now: TrainingProgress) -> None:
             reached = now.mean_average_precision
             measured = "" if reached is None else f", mAP {reached:.3f}"
-            text = f"Epoch {now.epoch + 1} of {options.epochs}, loss {now.loss:.3f}{measured}"
+            # `now.epoch` counts those that are done.
+            current = now.epoch if reached is not None else min(now.epoch + 1, options.epochs)
+            text = f"Epoch {current} of {options.epochs}, loss {now.loss:.3f}{measured}"
             line.update(now.step, now.steps, now.epoch, text)
 
         try:

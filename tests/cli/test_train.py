@@ -1,0 +1,123 @@
+"""`familiar train`: what reaches the trainings, and what is shown of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import core.train.detector as detector_training
+import core.train.extractor as extractor_training
+from cli.main import main
+from core.train.detector import DetectorTraining, TrainingError
+from core.train.extractor import ExtractorTraining, TrainingProgress
+from core.train.face_data import TrainingDataError
+from core.train.voc import AnnotationError
+
+
+def ended(*arguments: object) -> int:
+    """Run the command in this process; its exit code."""
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return int(end.value.code or 0)
+
+
+class Called:
+    """Stands in for a training: keeps what it was given, shows progress, or fails."""
+
+    def __init__(self, result: object, shown: object, failure: Exception | None = None) -> None:
+        self.result, self.shown, self.failure = result, shown, failure
+        self.given: tuple[Any, ...] = ()
+        self.named: dict[str, Any] = {}
+
+    def __call__(self, *given: Any, **named: Any) -> object:
+        self.given, self.named = given, named
+        if self.failure is not None:
+            raise self.failure
+        named["progress"](self.shown)
+        return self.result
+
+
+def test_detector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "more").mkdir()
+    shown = detector_training.Progress(2, 5, 3, 10, 0.25, 0.5)
+    training = Called({"validation_ap50": 0.625}, shown)
+    monkeypatch.setattr(detector_training, "train", training)
+    out = tmp_path / "out"
+    options = ("--out", out, "--also", tmp_path / "more", "--epochs", 5, "--seed", 3, "--resume")
+    assert ended("train", "detector", tmp_path, *options) == 0
+    folders, place, how = training.given
+    assert list(folders) == [tmp_path, tmp_path / "more"]
+    assert place == out
+    assert how == DetectorTraining(epochs=5, seed=3)
+    assert training.named["resume"] is True
+    told = capsys.readouterr()
+    assert "Epoch 2 of 5, loss 0.250, AP50 0.500" in told.err
+    assert "0.625" in told.out
+    assert str(out / "familiar-face") in told.out
+
+
+def test_extractor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    out = tmp_path / "out"
+    training = Called(out / "weights.safetensors", TrainingProgress(4, 40, 1, 2.5, 0.75))
+    monkeypatch.setattr(extractor_training, "train", training)
+    options = ("--out", out, "--of", "pictures", "--unlabelled", more, "--epochs", 4, "--seed", 3)
+    further = ("--identities", 6, "--held-out", 2, "--device", "cpu")
+    assert ended("train", "extractor", tmp_path, *options, *further) == 0
+    folder, place, how = training.given
+    assert (folder, place) == (tmp_path, out)
+    assert how == replace(
+        extractor_training.of_pictures(),
+        epochs=4,
+        seed=3,
+        identities=6,
+        held_out=2,
+        device="cpu",
+    )
+    assert training.named["unlabelled"] == more
+    assert training.named["resume"] is False
+    told = capsys.readouterr()
+    assert "Epoch 1 of 4, loss 2.500, mAP 0.750" in told.err
+    assert str(out / "weights.safetensors") in told.out
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "failure"),
+    [
+        ("detector", detector_training, TrainingError("The checkpoint is another's.")),
+        ("detector", detector_training, AnnotationError("There is no annotation.")),
+        ("extractor", extractor_training, TrainingDataError("There are no pictures.")),
+        ("extractor", extractor_training, ValueError("A batch cannot be drawn.")),
+    ],
+    ids=["checkpoint", "annotation", "pictures", "batch"],
+)
+def test_what_cannot_be_trained_is_a_sentence(
+    kind: str,
+    module: object,
+    failure: Exception,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(module, "train", Called(None, None, failure))
+    assert ended("train", kind, tmp_path) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.strip().splitlines()[-1] == str(failure)
+
+
+def test_faces_are_what_an_extractor_learns_from_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Called(tmp_path, TrainingProgress(1, 2, 0, 1.0))
+    monkeypatch.setattr(extractor_training, "train", training)
+    assert ended("train", "extractor", tmp_path, "--device", "cpu") == 0
+    assert training.given[2] == ExtractorTraining()
