@@ -264,7 +264,7 @@ class TelegramServer:
         self._faults: dict[str, list[ApiError | Literal["hang up"]]] = {}
         self._blocked: set[int] = set()
         self._updates: list[Payload] = []
-        self._last_update: Payload | None = None
+        self._update_of: dict[tuple[int, int], Payload] = {}
         self._repeats: list[Payload] = []
         self._allowed: frozenset[str] = frozenset()
         self._numbers = itertools.count(1)
@@ -439,12 +439,10 @@ class TelegramServer:
             message.edits += 1
             self._queue("edited_message", message)
 
-    def repeat_last_update(self) -> None:
-        """The last update is delivered once more, though it was confirmed already."""
+    def repeat(self, message: Message) -> None:
+        """A message's update is delivered once more, though it was confirmed already."""
         with self._changed:
-            if self._last_update is None:
-                raise RuntimeError("There was no update yet.")
-            self._repeats.append(self._last_update)
+            self._repeats.append(self._update_of[(message.chat.id, message.id)])
             self._wake()
 
     def block(self, user: User) -> None:
@@ -560,7 +558,7 @@ class TelegramServer:
         if (self._allowed and kind not in self._allowed) or not self._visible(message):
             return
         update = {"update_id": next(self._update_numbers), kind: message.payload()}
-        self._last_update = update
+        self._update_of[(message.chat.id, message.id)] = update
         self._updates.append(update)
         self._wake()
 

@@ -155,9 +155,9 @@ class TestPolling:
         assert [u.event_type for u in await bot.get_updates()] == ["message", "edited_message"]
 
     async def test_the_same_update_can_come_twice(self, server: TelegramServer, bot: Bot) -> None:
-        server.send_text(MIKA, server.private_chat(MIKA), "once")
+        message = server.send_text(MIKA, server.private_chat(MIKA), "once")
         (first,) = await bot.get_updates()
-        server.repeat_last_update()
+        server.repeat(message)
         (second,) = await bot.get_updates(offset=first.update_id + 1)
         assert first.update_id == second.update_id
         assert await bot.get_updates(offset=first.update_id + 1) == []

@@ -383,7 +383,7 @@ class TestLimitsAndRepeats:
     def test_a_repeated_update_is_answered_once(self, community: Community) -> None:
         asked = community.telegram.send_photo(community.mika, community.chat, picture())
         community.jobs()
-        community.telegram.repeat_last_update()
+        community.telegram.repeat(asked)
         community.wait_until_idle()
         assert len(community.jobs()) == 1
         assert len(community.telegram.replies(asked)) == 1
