@@ -10,7 +10,6 @@ import logging
 from typing import Final
 
 from redis import Redis
-from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
 from core.problem import Problem
@@ -27,15 +26,18 @@ def _key(platform: str) -> str:
     return f"familiar:bot:{platform}"
 
 
+def _client(settings: Settings) -> Redis:
+    return Redis.from_url(str(settings.queue.redis_url), socket_connect_timeout=2, socket_timeout=5)
+
+
 async def keep_beating(settings: Settings, platform: str) -> None:
     """Show that the bot lives, until cancelled."""
-    client = AsyncRedis.from_url(
-        str(settings.queue.redis_url), socket_connect_timeout=2, socket_timeout=5
-    )
-    async with client:
+    # On a thread, because redis-py's asyncio client (8.1) loses a cancellation now and then, and a
+    # bot that is to end would wait for this task for ever.
+    with _client(settings) as client:
         while True:
             try:
-                await client.set(_key(platform), 1, ex=SHOWN_SECONDS)
+                await asyncio.to_thread(client.set, _key(platform), 1, ex=SHOWN_SECONDS)
             except (RedisError, OSError) as error:
                 log.debug("No sign of life could be left in Redis: %s", error)
             await asyncio.sleep(BEAT_SECONDS)

@@ -19,7 +19,7 @@ from tests.platforms.processes import REPOSITORY, RealProcess, RealRedis, real_r
 
 HEAVY = {"torch", "torchvision", "tensorflow", "keras", "annoy", "cv2", "worker.tasks"}
 CPU_SECONDS = 5.0
-MEMORY_MIB = 100
+MEMORY_MIB = 110
 
 LOUD = """
 import logging
@@ -78,7 +78,8 @@ def test_it_stops_cleanly_on_sigterm(
     with running("discord", environment, tmp_path) as bot:
         discord.wait_for_bot(bot)
         assert bot.stop(10) == 0
-        assert bot.output() == ""
+        assert "Traceback" not in bot.output()
+        assert "Task was destroyed" not in bot.output()
 
 
 def test_no_secret_is_logged_even_at_debug(

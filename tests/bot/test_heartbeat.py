@@ -1,0 +1,58 @@
+"""A bot's sign of life, in a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from bot.heartbeat import SHOWN_SECONDS, is_beating, keep_beating
+from core.settings import QueueSettings, Settings, load_settings
+from tests.platforms.processes import RealRedis, real_redis
+
+
+@pytest.fixture
+def redis() -> Iterator[RealRedis]:
+    with real_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def settings(redis: RealRedis) -> Settings:
+    queue = QueueSettings.model_construct(redis_url=redis.url)
+    return load_settings().model_copy(update={"queue": queue})
+
+
+async def test_it_is_seen_by_others_and_fades_by_itself(
+    settings: Settings, redis: RealRedis
+) -> None:
+    assert not is_beating(settings, "discord")
+    beating = asyncio.create_task(keep_beating(settings, "discord"))
+    async with asyncio.timeout(5):
+        while not is_beating(settings, "discord"):
+            await asyncio.sleep(0.02)
+    assert not is_beating(settings, "telegram")
+    beating.cancel()
+    with redis.client() as client:
+        assert 0 < client.ttl("familiar:bot:discord") <= SHOWN_SECONDS
+
+
+async def test_a_redis_that_is_away_does_not_end_it(settings: Settings, redis: RealRedis) -> None:
+    redis.stop()
+    beating = asyncio.create_task(keep_beating(settings, "discord"))
+    await asyncio.sleep(0.3)
+    assert not beating.done()
+    assert not is_beating(settings, "discord")
+    beating.cancel()
+    redis.start()
+
+
+async def test_it_ends_at_whatever_moment_it_is_cancelled(settings: Settings) -> None:
+    for turns in range(60):
+        beating = asyncio.create_task(keep_beating(settings, "discord"))
+        for _ in range(turns % 30):
+            await asyncio.sleep(0)
+        beating.cancel()
+        _, pending = await asyncio.wait([beating], timeout=2)
+        assert not pending, f"cancelled after {turns % 30} turns of the event loop"
