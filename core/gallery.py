@@ -134,7 +134,8 @@ def build_index(
         exact_below: Fewer rows than this are searched without Annoy.
 
     Raises:
-        Problem: The gallery is missing, empty or wholly unreadable, or another build is running.
+        Problem: The gallery is missing, empty or wholly unreadable, another build is running, or
+            the data folder cannot be written.
         ModelError: A model does not give what it promises.
     """
     try:
@@ -322,15 +323,19 @@ class Catalogue:
 
         All of it can be computed again, so a file that is damaged, or of another form, is
         replaced.
+
+        Raises:
+            Problem: It cannot be written.
         """
         try:
-            database = _connect(path)
-        except sqlite3.DatabaseError:
-            for name in (path.name, path.name + "-wal", path.name + "-shm"):
-                path.with_name(name).unlink(missing_ok=True)
-            database = _connect(path)
+            database = _connect_or_replace(path)
+        except (sqlite3.Error, OSError) as error:
+            raise Problem("data_unwritable", path=path.parent, reason=error) from error
         with closing(database):
-            yield cls(database)
+            try:
+                yield cls(database)
+            except sqlite3.Error as error:
+                raise Problem("data_unwritable", path=path.parent, reason=error) from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -506,6 +511,15 @@ class Catalogue:
                 "(SELECT sha256 FROM files WHERE sha256 IS NOT NULL)"
             )
             self._database.execute("DROP TABLE present")
+
+
+def _connect_or_replace(path: Path) -> sqlite3.Connection:
+    try:
+        return _connect(path)
+    except sqlite3.DatabaseError:
+        for name in (path.name, path.name + "-wal", path.name + "-shm"):
+            path.with_name(name).unlink(missing_ok=True)
+        return _connect(path)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

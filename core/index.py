@@ -101,7 +101,7 @@ class Manifest(_FromFile):
         search_k: Nodes that Annoy inspects, for each look that it reaches the target with; the
             others are searched exactly.
         recall: Share of the exact ten nearest that Annoy finds with that, 0..1.
-        contents: Of everything that decides an answer: equal contents, equal answers.
+        contents: SHA-256 over pictures, faces and vectors.
         files: The version's other files.
     """
 
@@ -232,7 +232,7 @@ def build_lock(data: Path) -> Iterator[None]:
         data.mkdir(parents=True, exist_ok=True)
         file = (data / "build.lock").open("w")
     except OSError as error:
-        raise Problem("data_unwritable", path=data) from error
+        raise _unwritable(data, error) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -267,30 +267,15 @@ def publish(
 
     Raises:
         ModelError: The vectors are not what the extractor promises.
+        Problem: The data folder cannot be written.
     """
     _check_vectors(contents, extractor)
-    fingerprint = _fingerprint(contents, exact_below)
-    _remove_partial(data)
-    current = _sound_equal(data, detector, extractor, fingerprint)
-    if current is not None:
-        return current
+    without_face = len(contents.pictures) - len({face.picture for face in contents.faces})
+    rows = len(contents.faces) + without_face
     now = datetime.now(UTC)
-    version = f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}"
-    folder = _versions(data) / (version + _PARTIAL)
-    folder.mkdir(parents=True)
-    _write_tables(folder, contents)
-    np.save(folder / _PICTURE_VECTORS, contents.picture_vectors, allow_pickle=False)
-    np.save(folder / _FACE_VECTORS, contents.face_vectors, allow_pickle=False)
-    rows = Rows(contents)
-    search_k: dict[Look, int] = {}
-    recall: dict[Look, float] = {}
-    trees = TREES if len(rows) >= exact_below else 0
-    if trees:
-        built = _build_trees(rows, trees, folder / _TREES)
-        search_k, recall = _choose_search_k(Rows(contents, built), trees, extractor.weights_of_both)
     manifest = Manifest(
         format=FORMAT,
-        version=version,
+        version=f"{now:%Y%m%dT%H%M%S%f}-{secrets.token_hex(3)}",
         created=now,
         gallery=str(gallery.resolve()),
         detector=ModelIdentity(name=detector.name, sha256=detector.sha256),
@@ -301,24 +286,62 @@ def publish(
         picture_dimensions=extractor.picture_dimensions,
         pictures=len(contents.pictures),
         faces=len(contents.faces),
-        without_face=len(rows) - len(contents.faces),
-        rows=len(rows),
-        trees=trees,
-        search_k=search_k,
-        recall=recall,
-        contents=fingerprint,
-        files={path.name: _identity(path) for path in sorted(folder.iterdir())},
+        without_face=without_face,
+        rows=rows,
+        trees=TREES if rows >= exact_below else 0,
+        search_k={},
+        recall={},
+        contents=_fingerprint(contents),
+        files={},
     )
+    try:
+        _remove_partial(data)
+        if _is_in_use(data, manifest):
+            return current_manifest(data).version
+        _write_and_use(data, manifest, contents, extractor.weights_of_both)
+    except OSError as error:
+        raise _unwritable(data, error) from error
+    return manifest.version
+
+
+def _write_and_use(
+    data: Path, manifest: Manifest, contents: Contents, weights: tuple[float, float]
+) -> None:
+    folder = _versions(data) / (manifest.version + _PARTIAL)
+    folder.mkdir(parents=True)
+    _write_tables(folder, contents)
+    np.save(folder / _PICTURE_VECTORS, contents.picture_vectors, allow_pickle=False)
+    np.save(folder / _FACE_VECTORS, contents.face_vectors, allow_pickle=False)
+    if manifest.trees:
+        rows = Rows(contents, _build_trees(Rows(contents), manifest.trees, folder / _TREES))
+        search_k, recall = _choose_search_k(rows, manifest.trees, weights)
+        manifest = manifest.model_copy(update={"search_k": search_k, "recall": recall})
+    files = {path.name: _identity(path) for path in sorted(folder.iterdir())}
+    manifest = manifest.model_copy(update={"files": files})
     (folder / _MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     for path in folder.iterdir():
         _sync(path)
     _sync(folder)
-    _open(folder, manifest)
-    folder.rename(_versions(data) / version)
+    _open(folder, _read_manifest(folder))
+    folder.rename(_versions(data) / manifest.version)
     _sync(_versions(data))
-    _point_at(data, version)
-    _remove_old(data, version)
-    return version
+    _point_at(data, manifest.version)
+    _remove_old(data, manifest.version)
+
+
+def _is_in_use(data: Path, manifest: Manifest) -> bool:
+    """Whether the version in use is sound and says the same of itself, but for when it was made."""
+    try:
+        current = current_manifest(data)
+        _open(_versions(data) / current.version, current)
+    except Problem:
+        return False
+    own = {"version", "created", "search_k", "recall", "files"}
+    return current.model_dump(exclude=own) == manifest.model_dump(exclude=own)
+
+
+def _unwritable(data: Path, error: OSError) -> Problem:
+    return Problem("data_unwritable", path=data, reason=error.strerror or type(error).__name__)
 
 
 def _versions(data: Path) -> Path:
@@ -343,8 +366,8 @@ def _check_vectors(contents: Contents, extractor: Extractor) -> None:
             )
 
 
-def _fingerprint(contents: Contents, exact_below: int) -> str:
-    digest = hashlib.sha256(f"{FORMAT} {METRIC} {exact_below}".encode())
+def _fingerprint(contents: Contents) -> str:
+    digest = hashlib.sha256()
     for picture in contents.pictures:
         digest.update(repr(picture).encode())
     for face in contents.faces:
@@ -352,19 +375,6 @@ def _fingerprint(contents: Contents, exact_below: int) -> str:
     digest.update(np.ascontiguousarray(contents.picture_vectors).data)
     digest.update(np.ascontiguousarray(contents.face_vectors).data)
     return digest.hexdigest()
-
-
-def _sound_equal(
-    data: Path, detector: Detector, extractor: Extractor, fingerprint: str
-) -> str | None:
-    try:
-        index = Index.open_current(data, detector, extractor)
-    except Problem:
-        return None
-    equal = (
-        index.manifest.contents == fingerprint and index.manifest.threshold == detector.threshold
-    )
-    return index.version if equal else None
 
 
 def _write_tables(folder: Path, contents: Contents) -> None:
@@ -476,7 +486,7 @@ def _remove_partial(data: Path) -> None:
 def _remove_old(data: Path, current: str) -> None:
     names = sorted(path.name for path in _versions(data).iterdir() if path.name != current)
     for name in names[: max(0, len(names) - (KEPT_VERSIONS - 1))]:
-        shutil.rmtree(_versions(data) / name)
+        shutil.rmtree(_versions(data) / name, ignore_errors=True)  # the next build tries again
 
 
 def _read_manifest(folder: Path) -> Manifest:

@@ -333,6 +333,13 @@ def test_a_damaged_catalogue_is_made_anew(world: World, damage: bytes | None) ->
     assert world.worked == (15, 15, 15)
 
 
+def test_a_catalogue_that_cannot_be_written_says_so(world: World) -> None:
+    (world.data / "catalogue.sqlite").mkdir(parents=True)
+    with pytest.raises(Problem) as caught:
+        world.build()
+    assert caught.value.key == "data_unwritable"
+
+
 def test_two_builds_at_once_are_refused(world: World) -> None:
     with build_lock(world.data), pytest.raises(Problem) as caught:
         world.build()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gc
 import json
 import os
@@ -223,6 +224,21 @@ def test_equal_contents_are_not_published_twice(tmp_path: Path) -> None:
     assert published(tmp_path, some_contents(seed=1)) != version
 
 
+def test_equal_contents_of_another_folder_are(tmp_path: Path) -> None:
+    """Else collages would be drawn from a folder that may be gone tomorrow."""
+    version = published(tmp_path)
+    moved = tmp_path / "moved"
+    assert publish(tmp_path, moved, some_contents(), DETECTOR, EXTRACTOR) != version
+    assert current_manifest(tmp_path).gallery == str(moved)
+
+
+def test_another_threshold_is_another_version(tmp_path: Path) -> None:
+    version = published(tmp_path)
+    stricter = FakeDetector(threshold=0.6)
+    assert publish(tmp_path, tmp_path / "gallery", some_contents(), stricter, EXTRACTOR) != version
+    assert current_manifest(tmp_path).threshold == 0.6
+
+
 def test_the_last_three_versions_are_kept(tmp_path: Path) -> None:
     versions = [published(tmp_path, some_contents(seed=seed)) for seed in range(5)]
     kept = sorted(path.name for path in (tmp_path / "versions").iterdir())
@@ -254,7 +270,7 @@ def test_a_build_that_fails_anywhere_changes_nothing(
     version = published(tmp_path)
 
     def fail(*_: object) -> None:
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
         if step == "_open":
@@ -266,7 +282,7 @@ def test_a_build_that_fails_anywhere_changes_nothing(
             )
         else:
             patched.setattr(index, step, fail)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(Problem, match="No space left on device"):
             published(tmp_path, some_contents(seed=1))
     assert current_version(tmp_path) == version
     assert opened(tmp_path).version == version
