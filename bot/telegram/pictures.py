@@ -6,7 +6,7 @@ import asyncio
 from pathlib import PurePath
 from typing import Final, TypeAlias
 
-from telegram import Document, Message, PhotoSize
+from telegram import Animation, Document, Message, PhotoSize, Sticker
 from telegram.error import BadRequest, TelegramError
 
 from bot.telegram.patience import patiently
@@ -19,8 +19,8 @@ DOWNLOAD_BYTES: Final = 20 * 2**20
 
 FETCHES_AT_ONCE: Final = 4
 
-Sent: TypeAlias = PhotoSize | Document
-"""A picture as Telegram describes it: a photo's largest size, or a file."""
+Sent: TypeAlias = PhotoSize | Document | Sticker
+"""A picture as Telegram describes it: a photo's largest size, a file, a sticker."""
 
 
 class PictureNotFetched(Problem):
@@ -34,11 +34,27 @@ def picture_of(message: Message) -> Sent | None:
     """
     if message.photo:
         return max(message.photo, key=lambda size: size.width * size.height)
+    moving = message.animation or message.sticker
+    if moving is not None and _is_moving(moving):
+        # Telegram makes a video of an animation; its first frame comes along as a picture.
+        return moving.thumbnail
+    if message.sticker is not None:
+        return message.sticker
     document = message.document
-    if document is None or message.animation is not None:
+    if document is None:
         return None
     named = PurePath(document.file_name or "").suffix.lower() in SUFFIXES
-    return document if named or (document.mime_type or "").startswith("image/") else None
+    return document if named or _is_image(document.mime_type) else None
+
+
+def _is_moving(sent: Animation | Sticker) -> bool:
+    if isinstance(sent, Sticker):
+        return sent.is_animated or sent.is_video
+    return not _is_image(sent.mime_type)
+
+
+def _is_image(mime_type: str | None) -> bool:
+    return (mime_type or "").startswith("image/")
 
 
 def most_bytes(settings: Settings) -> int:

@@ -138,7 +138,8 @@ class Message:
 
     Attributes:
         photo: Its sizes, smallest first.
-        document: A file sent as it is.
+        document: A file sent as it is, or an animation's video.
+        thumbnail: The first frame of an animation.
         caption: Below a photo or a document.
         edits: How many times it was changed.
     """
@@ -150,6 +151,7 @@ class Message:
     text: str | None = None
     photo: tuple[StoredFile, ...] = ()
     document: StoredFile | None = None
+    thumbnail: StoredFile | None = None
     caption: str | None = None
     media_group_id: str | None = None
     reply_to: Message | None = None
@@ -184,6 +186,14 @@ class Message:
             body["document"] = self.document.payload() | {
                 "file_name": self.document.name,
                 "mime_type": self.document.mime_type,
+            }
+        if self.document is not None and self.thumbnail is not None:
+            frame = self.thumbnail
+            body["animation"] = body["document"] | {
+                "width": frame.width,
+                "height": frame.height,
+                "duration": 2,
+                "thumbnail": frame.payload() | {"width": frame.width, "height": frame.height},
             }
         if self.caption:
             body["caption"] = self.caption
@@ -402,6 +412,16 @@ class TelegramServer:
                 reply_to=reply_to,
                 media_group_id=media_group_id,
             )
+            return self._arrive(message)
+
+    def send_animation(
+        self, sender: User, chat: Chat, first_frame: bytes, caption: str | None = None
+    ) -> Message:
+        """A person sends a GIF: Telegram makes a video of it, and keeps the first frame."""
+        with self._changed:
+            video = self._store(b"\0\0\0\x20ftypisom", "animation.gif.mp4", "video/mp4")
+            frame = self._photo_sizes(first_frame)[-1]
+            message = self._message(chat, sender, document=video, thumbnail=frame, caption=caption)
             return self._arrive(message)
 
     def send_album(

@@ -150,6 +150,26 @@ class TestInAPrivateChat:
         assert community.stored(job) == data
         community.is_answered_in(job, asked)
 
+    def test_an_animation_by_its_first_frame(self, community: Community) -> None:
+        asked = community.telegram.send_animation(community.mika, community.chat, picture("gold"))
+        (job,) = community.jobs()
+        assert community.stored(job) == picture("gold")
+        community.is_answered_in(job, asked)
+
+    def test_a_picture_that_was_deleted_at_once_is_answered_all_the_same(
+        self, community: Community
+    ) -> None:
+        telegram = community.telegram
+        telegram.limit("sendMessage", 1)
+        asked = telegram.send_photo(community.mika, community.chat, picture())
+        telegram.wait_for(lambda: not telegram.pending_faults("sendMessage"))
+        telegram.delete(asked)
+        (job,) = community.jobs()
+        (placeholder,) = telegram.from_bot(community.chat)
+        assert placeholder.reply_to is None
+        assert job.destination.platform == "telegram"
+        assert job.destination.message_id == placeholder.id
+
     def test_words_below_a_picture_that_are_no_command(self, community: Community) -> None:
         asked = community.telegram.send_photo(
             community.mika, community.chat, picture(), "who is she?"

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from telegram import Animation, Bot, Chat, Document, Message, PhotoSize
+from telegram import Animation, Bot, Chat, Document, Message, PhotoSize, Sticker
 
 from bot.telegram import patience
 from bot.telegram.pictures import Downloads, PictureNotFetched, picture_of
@@ -27,6 +27,7 @@ NOW = datetime.datetime.now(datetime.UTC)
 CHAT = Chat(1, "private")
 MIKA = User(11, "Mika", "de")
 LIMIT_MIB = 1
+FRAME = PhotoSize("frame", "unique-frame", 320, 180)
 
 
 def document(name: str | None, kind: str | None) -> Document:
@@ -62,10 +63,33 @@ class TestWhichPicture:
     def test_no_other_file(self, name: str | None, kind: str | None) -> None:
         assert picture_of(Message(1, NOW, CHAT, document=document(name, kind))) is None
 
-    def test_no_animation_though_it_comes_with_a_file(self) -> None:
-        moving = Animation("id", "unique", 10, 10, 1)
+    def test_of_an_animation_its_first_frame(self) -> None:
+        # Telegram describes an animation twice, the second time as the video that it became.
+        moving = Animation("id", "unique", 10, 10, 1, thumbnail=FRAME, mime_type="video/mp4")
+        sent = document("a.gif", "video/mp4")
+        assert picture_of(Message(1, NOW, CHAT, document=sent, animation=moving)) is FRAME
+
+    def test_of_an_animation_that_is_still_a_gif_the_file(self) -> None:
+        moving = Animation("id", "unique", 10, 10, 1, thumbnail=FRAME, mime_type="image/gif")
         sent = document("a.gif", "image/gif")
+        assert picture_of(Message(1, NOW, CHAT, document=sent, animation=moving)) is sent
+
+    def test_of_an_animation_without_a_first_frame_nothing(self) -> None:
+        moving = Animation("id", "unique", 10, 10, 1, mime_type="video/mp4")
+        sent = document("a.gif", "video/mp4")
         assert picture_of(Message(1, NOW, CHAT, document=sent, animation=moving)) is None
+
+    def test_a_sticker_and_of_a_moving_one_its_first_frame(self) -> None:
+        def sticker(*, animated: bool, video: bool) -> Sticker:
+            return Sticker(
+                "id", "unique", 512, 512, animated, video, Sticker.REGULAR, thumbnail=FRAME
+            )
+
+        still = sticker(animated=False, video=False)
+        assert picture_of(Message(1, NOW, CHAT, sticker=still)) is still
+        for animated, video in ((True, False), (False, True)):
+            moving = sticker(animated=animated, video=video)
+            assert picture_of(Message(1, NOW, CHAT, sticker=moving)) is FRAME
 
     def test_no_text(self) -> None:
         assert picture_of(Message(1, NOW, CHAT, text="a.png")) is None
