@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
@@ -18,50 +17,51 @@ from core.job import Look
 from core.models import load_detector, load_extractor
 from core.picture import read
 from core.search import Searcher
+from tests import shared_data
 
-TEST_DATA = Path(os.environ.get("FAMILIAR_TEST_DATA") or Path(__file__).parents[3] / "shared/data")
 CHARACTERS = 5
 EACH = 5
-
-if not (TEST_DATA / "gallery").is_dir():
-    pytest.skip("needs FAMILIAR_TEST_DATA with a gallery", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some characters of the gallery, with some pictures each."""
     root = tmp_path_factory.mktemp("gallery")
-    for character in sorted((TEST_DATA / "gallery").iterdir())[:CHARACTERS]:
+    for character in sorted((shared_data.ROOT / "gallery").iterdir())[:CHARACTERS]:
         (root / character.name).mkdir()
         for picture in sorted(character.iterdir())[:EACH]:
             (root / character.name / picture.name).write_bytes(picture.read_bytes())
     return root
 
 
-def test_a_gallery_of_drawings_is_indexed_searched_and_drawn(gallery: Path, tmp_path: Path) -> None:
-    detector, extractor = load_detector(), load_extractor()
-    report = build_index(gallery, tmp_path, detector, extractor)
-    assert report.pictures == CHARACTERS * EACH
-    assert report.unreadable == ()
-    assert report.without_face < report.pictures / 2
-    index = Index.open_current(tmp_path, detector, extractor)
-    searcher = Searcher(detector, extractor, index)
-    right = 0
-    for path in sorted(gallery.rglob("*.jpg")):
-        answer = searcher.search(read(path), Look.BOTH, 4)
-        nearest = answer.rows[0].matches
-        assert len(nearest) == 4
-        assert path.relative_to(gallery).as_posix() not in {match.path for match in nearest}
-        right += nearest[0].character == path.parent.name
-    assert right / report.pictures > 0.5  # 0.2 by chance
-    figures = evaluate_folder(gallery, detector, extractor)
-    assert figures.without_face == report.without_face / report.pictures
-    assert figures.looks[Look.BOTH].precision_at_1 > 0.5
+if shared_data.present("gallery"):
 
-    asked = read(next(gallery.rglob("*.jpg")))
-    answer = searcher.search(asked, Look.BOTH, 4)
-    image = np.asarray(Image.open(io.BytesIO(draw(answer, gallery))).convert("RGB"), np.int16)
-    x0, y0, x1, y1 = layout(answer).rows[0].seed
-    expected = Image.fromarray(asked.pixels).resize((x1 - x0, y1 - y0))
-    difference = np.abs(image[y0:y1, x0:x1] - np.asarray(expected, np.int16))
-    assert np.median(difference) < 8
+    def test_a_gallery_of_drawings_is_indexed_searched_and_drawn(
+        gallery: Path, tmp_path: Path
+    ) -> None:
+        detector, extractor = load_detector(), load_extractor()
+        report = build_index(gallery, tmp_path, detector, extractor)
+        assert report.pictures == CHARACTERS * EACH
+        assert report.unreadable == ()
+        assert report.without_face < report.pictures / 2
+        index = Index.open_current(tmp_path, detector, extractor)
+        searcher = Searcher(detector, extractor, index)
+        right = 0
+        for path in sorted(gallery.rglob("*.jpg")):
+            answer = searcher.search(read(path), Look.BOTH, 4)
+            nearest = answer.rows[0].matches
+            assert len(nearest) == 4
+            assert path.relative_to(gallery).as_posix() not in {match.path for match in nearest}
+            right += nearest[0].character == path.parent.name
+        assert right / report.pictures > 0.5  # 0.2 by chance
+        figures = evaluate_folder(gallery, detector, extractor)
+        assert figures.without_face == report.without_face / report.pictures
+        assert figures.looks[Look.BOTH].precision_at_1 > 0.5
+
+        asked = read(next(gallery.rglob("*.jpg")))
+        answer = searcher.search(asked, Look.BOTH, 4)
+        image = np.asarray(Image.open(io.BytesIO(draw(answer, gallery))).convert("RGB"), np.int16)
+        x0, y0, x1, y1 = layout(answer).rows[0].seed
+        expected = Image.fromarray(asked.pixels).resize((x1 - x0, y1 - y0))
+        difference = np.abs(image[y0:y1, x0:x1] - np.asarray(expected, np.int16))
+        assert np.median(difference) < 8
