@@ -42,7 +42,7 @@ def check_requests_during_a_reindex(place: Workplace) -> None:
     before = current_version(place.data)
     known = as_jpeg(place.gallery / "blue" / "1.png")
 
-    drawn_gallery(place.gallery, each=20)
+    drawn_gallery(place.gallery, each=10)
     head = drawn_scene([("coral", 200, 90, 30), ("dark", 80, 130, 40)], background=991)
     newcomer = as_jpeg(save(head, place.gallery / "newcomer" / "1.png"))
     reindex = place.ask_reindex()
@@ -58,7 +58,7 @@ def check_requests_during_a_reindex(place: Workplace) -> None:
     assert len(waits) >= 3
     assert max(waits) < SOON_SECONDS
 
-    assert "101 pictures" in place.said(reindex)
+    assert "51 pictures" in place.said(reindex)
     assert current_version(place.data) != before
     answer = place.answer(place.ask(newcomer, count=1))
     assert answer.caption is not None

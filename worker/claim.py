@@ -93,7 +93,8 @@ class Claims:
         self._redis_was_there = True
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Beat once, and go on from a thread."""
+        self.beat()
         self._thread.start()
 
     def stop(self) -> None:
@@ -172,10 +173,8 @@ class Claims:
             log.warning("%s: its claim runs out by itself: %s", job_id, error)
 
     def _run(self) -> None:
-        while True:
+        while not self._stopping.wait(self._beat_seconds):
             self.beat()
-            if self._stopping.wait(self._beat_seconds):
-                return
 
     def beat(self) -> None:
         """Show once that this worker lives and what it is at work on. Never raises."""

@@ -34,6 +34,17 @@ they compute goes through one batcher, and a reindex takes one place at most."""
 _TALKATIVE: Final = ("httpx", "httpcore", "celery.worker.strategy", "celery.app.trace")
 
 
+class FirstLine(logging.Filter):
+    """Cuts what Celery says of messages that are none of our tasks: the further lines repeat the
+    message, which may hold an interaction's token."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record, shortened."""
+        record.msg, record.args = record.getMessage().partition("\n")[0], None
+        record.exc_info = record.exc_text = None
+        return True
+
+
 def connect(settings: Settings) -> Redis:
     """A client of the Redis server of the settings. Nothing is sent to it yet.
 
@@ -74,6 +85,7 @@ def run(settings: Settings) -> None:
     hide_secrets(settings)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("celery.worker.consumer.consumer").addFilter(FirstLine())
     redis = connect(settings)
     stopping = threading.Event()
     resident = _resident(settings)
@@ -137,6 +149,7 @@ def _resident(settings: Settings) -> Resident | None:
         return None
     log.info("loaded detector %s and extractor %s", detector.name, extractor.name)
     resident = Resident(detector, extractor, settings.gallery.data)
+    resident.warm_up()
     try:
         resident.searcher()
     except Problem as problem:

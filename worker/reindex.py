@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,7 +145,7 @@ def _telling(
 
 
 def summary(report: BuildReport, language: str, room: int) -> str:
-    """What a build did, in at most `room` characters; long lists are cut and counted."""
+    """What a build did, in at most `room` UTF-16 code units; long lists are cut and counted."""
     lists = (
         ("reindex_added", list(report.added)),
         ("reindex_removed", list(report.removed)),
@@ -157,22 +158,30 @@ def summary(report: BuildReport, language: str, room: int) -> str:
     if not said:
         lines.append(say("reindex_nothing", language))
     # What could not be read asks for something to be done, so it is served first.
-    room -= sum(len(line) + 1 for line in lines)
+    room -= sum(_length(line) + 1 for line in lines)
     cut: dict[str, str] = {}
     for number, (key, names) in enumerate(reversed(said)):
         share = room // (len(said) - number)
         cut[key] = _list(key, names, language, share)
-        room -= len(cut[key]) + 1
+        room -= _length(cut[key]) + 1
     return "\n".join([*lines, *(cut[key] for key, _ in said)])
 
 
 def _list(key: str, names: Sequence[str], language: str, room: int) -> str:
-    """As many of `names` as fit into `room` characters, at least their number."""
-    for shown in range(len(names), -1, -1):
+    """As many of `names` as fit into `room`, at least their number."""
+
+    def line(shown: int) -> str:
         joined = ", ".join(names[:shown])
         if shown < len(names):
             joined = say("and_more", language, names=joined, count=len(names) - shown)
-        line = say(key, language, names=joined)
-        if len(line) <= room:
-            break
-    return line
+        return say(key, language, names=joined)
+
+    # Each name takes a character and a separator at least, so there is no need to try them all.
+    most = min(len(names), max(0, room) // 3 + 1)
+    shown = bisect_right(range(1, most + 1), room, key=lambda count: _length(line(count)))
+    return line(shown)
+
+
+def _length(text: str) -> int:
+    """In UTF-16 code units, which is what Telegram counts and never less than Discord does."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -6,6 +6,8 @@ import logging
 import threading
 from pathlib import Path
 
+import numpy as np
+
 from core.index import Index, current_version
 from core.models import Detector, Extractor, load_detector, load_extractor
 from core.problem import Problem
@@ -63,6 +65,13 @@ class Resident:
         self._opening = threading.Lock()
         self._version: str | None = None
         self._searcher: Searcher | None = None
+
+    def warm_up(self) -> None:
+        """Let each model see one picture: a first one costs seconds, and no person should pay."""
+        picture = np.full((480, 640, 3), 128, dtype=np.uint8)
+        self.detector.detect([picture])
+        self.extractor.embed_faces(self.extractor.prepare_face(picture, None)[None])
+        self.extractor.embed_pictures(self.extractor.prepare_picture(picture)[None])
 
     def searcher(self) -> Searcher:
         """A searcher over the current index. One taken before keeps its own version.

@@ -102,10 +102,11 @@ def test_a_job_of_an_unknown_form_is_dropped_and_the_next_is_answered(
     worker = workplace.start_worker(fakes=True)
     workplace.queue.send_task(SIMILAR_TASK, kwargs={"job": {"id": "x", "token": "secret-token"}})
     workplace.queue.send_task(SIMILAR_TASK, args=["neither", "nor"])
-    workplace.queue.send_task("familiar.unknown", queue="look")
+    workplace.queue.send_task("familiar.unknown", queue="look", kwargs={"token": "secret-token"})
     assert workplace.answer(workplace.ask(head("blue"))).state is FileState.ANSWERED
     wait_for(lambda: not workplace.in_hand(), "nothing waits to come back")
     assert worker.output().count("dropped a job of an unknown form") == 1
+    assert "Received unregistered task of type 'familiar.unknown'." in worker.output()
     assert "secret-token" not in worker.output()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from PIL import Image
@@ -64,6 +65,21 @@ def test_a_long_summary_is_cut_to_the_room_and_counts_the_rest(room: int) -> Non
         shown = line.count(".jpg")
         assert shown > 0
         assert line.endswith(f"and {len(names) - shown} more.")
+
+
+def test_a_gallery_of_a_hundred_thousand_is_summed_up_at_once() -> None:
+    added = tuple(f"葵/{number}.jpg" for number in range(100_000))
+    started = time.monotonic()
+    said = summary(report(added=added), "en", 4096)
+    assert time.monotonic() - started < 1
+    assert 4000 < len(said) <= 4096
+    assert said.endswith(" more.")
+
+
+def test_characters_beyond_the_first_plane_count_twice() -> None:
+    added = tuple(f"🦊/{number}.jpg" for number in range(500))
+    said = summary(report(added=added), "en", 1024)
+    assert 950 < len(said.encode("utf-16-le")) / 2 <= 1024
 
 
 def test_one_long_list_takes_the_room_of_the_others() -> None:
