@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Face, Pixels, Vectors
-from core.folder import PictureFile, in_batches, read_ahead, scan
+from core.folder import PictureFile, in_batches, read_ahead, reason, scan
 from core.models import Detector, Extractor
 from core.picture import DEFAULT_LIMITS, Limits, Picture, UnreadablePicture, read
 from core.problem import Problem
@@ -147,7 +147,7 @@ class FolderVectors:
     face_count: NDArray[np.int64]
     character: Vectors
     feel: Vectors
-    unreadable: tuple[tuple[str, Problem], ...]
+    unreadable: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class FolderDetections:
     """
 
     faces: dict[str, tuple[Face, ...]]
-    unreadable: tuple[tuple[str, Problem], ...]
+    unreadable: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ class FolderReader:
         self._folder = scan(folder)
         self._progress = progress or (lambda *_: None)
         self._limits = limits
-        self.unreadable = list(self._folder.unreadable)
+        self.unreadable = [(path, reason(problem)) for path, problem in self._folder.unreadable]
 
     def batches(self) -> Iterator[tuple[list[str], list[Pixels]]]:
         """Paths and decoded pictures, sorted by path.
@@ -205,7 +205,7 @@ class FolderReader:
         empty = True
         for batch in in_batches(readings, BATCH):
             good = [(it.path, it.picture.pixels) for it in batch if it.picture is not None]
-            self.unreadable += [(it.path, it.problem) for it in batch if it.problem is not None]
+            self.unreadable += [(it.path, reason(it.problem)) for it in batch if it.problem]
             if good:
                 empty = False
                 yield [path for path, _ in good], [pixels for _, pixels in good]

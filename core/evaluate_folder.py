@@ -65,7 +65,7 @@ class FolderFigures:
     asked: int
     characters: int
     without_face: float
-    unreadable: tuple[tuple[str, Problem], ...]
+    unreadable: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Final, Protocol, TypeVar
 
 from core.picture import DEFAULT_LIMITS, SUFFIXES, UnreadablePicture
 from core.problem import Problem
+from core.texts import FALLBACK, say
 
 READERS: Final = max(2, min(4, os.cpu_count() or 2))
 """Threads that read and decode. Decoding is a small part of the work, so few keep up."""
@@ -99,6 +100,11 @@ def scan(root: Path) -> Folder:
         tuple(sorted(pictures, key=lambda file: file.path)),
         tuple(sorted(unreadable, key=lambda item: item[0])),
     )
+
+
+def reason(problem: Problem, language: str = FALLBACK) -> str:
+    """Why a file cannot be used, in the few words that fit beside its name in a list."""
+    return say(f"gallery_{problem.key}", language, **problem.values)
 
 
 def _add_file(

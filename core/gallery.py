@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from core.embed import BATCH, Embedded, Progress, above_threshold, embed_detected
 from core.face import Face, Pixels, Vectors
-from core.folder import Folder, PictureFile, in_batches, read_ahead, scan
+from core.folder import Folder, PictureFile, in_batches, read_ahead, reason, scan
 from core.index import EXACT_BELOW, build_lock, pictures_in_use, publish
 from core.models import Detector, Extractor
 from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, decode, read_bytes
 from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture
-from core.texts import FALLBACK, say
+from core.texts import FALLBACK
 
 _SCHEMA_VERSION: Final = 1
 _SCHEMA: Final = """
@@ -151,8 +151,8 @@ def build_index(
         unreadable = _reasons(folder, build.problems, language)
         contents = catalogue.contents(folder.pictures, detector, extractor)
         if not contents.pictures:
-            path, reason = unreadable[0]
-            raise Problem("gallery_unreadable", count=len(unreadable), path=path, reason=reason)
+            path, why = unreadable[0]
+            raise Problem("gallery_unreadable", count=len(unreadable), path=path, reason=why)
         before = pictures_in_use(data)
         version = publish(data, gallery, contents, detector, extractor, exact_below=exact_below)
         catalogue.forget_all_but(folder.pictures)
@@ -185,7 +185,7 @@ def _reasons(
 ) -> tuple[tuple[str, str], ...]:
     everything = [*folder.unreadable, *problems.items()]
     return tuple(
-        (path, say(f"gallery_{problem.key}", language, **problem.values))
+        (path, reason(problem, language))
         for path, problem in sorted(everything, key=lambda item: item[0])
     )
 

@@ -43,7 +43,9 @@ SORTED = ("a/small.png", "b/deep/two.png", "b/one.png", "none.png")
 
 def test_the_arrays_of_a_folder(folder: Path, tmp_path: Path) -> None:
     vectors = embed_folder(folder, DETECTOR, EXTRACTOR)
-    assert [path for path, _ in vectors.unreadable] == ["b/broken.png"]
+    [(path, reason)] = vectors.unreadable
+    assert path == "b/broken.png"
+    assert reason.startswith("not a picture")
     save_vectors(vectors, tmp_path / "out.npz")
     with np.load(tmp_path / "out.npz", allow_pickle=False) as file:
         arrays = dict(file)
