@@ -12,7 +12,7 @@ from PIL import Image
 from core.collage import TILE, Layout, _view, draw, layout
 from core.face import Face, Pixels
 from core.job import Look
-from core.picture import Picture
+from core.picture import Picture, read_reduced
 from core.search import Answer, Match, Row
 from tests.core.fakes import HAIR, SKIN, drawn_scene, save
 
@@ -162,6 +162,18 @@ def test_the_matching_face_is_in_view(tmp_path: Path) -> None:
         for colour, least in ((SKIN, 3000), (HAIR[hair], 1500)):
             assert (np.abs(shown - colour).max(2) < 25).sum() > least
         assert (np.abs(shown - HAIR[other]).max(2) < 25).sum() < 200
+
+
+def test_the_face_is_in_view_though_the_picture_is_decoded_smaller(tmp_path: Path) -> None:
+    """JPEG is read at a fraction of its size, and the box was found in all of it."""
+    heads = [("blue", 2400, 300, 150), ("amber", 400, 1300, 150)]
+    Image.fromarray(drawn_scene(heads, (2800, 1700))).save(tmp_path / "large.jpg", quality=92)
+    assert read_reduced(tmp_path / "large.jpg", 2 * TILE).scale == 0.5
+    it = answer(Row(None, (Match("large.jpg", None, 0.9, (2250.0, 150.0, 2550.0, 450.0)),)))
+    shown = inside(opened(draw(it, tmp_path)), layout(it).rows[0].tiles[0], 0).astype(int)
+    assert (np.abs(shown - SKIN).max(2) < 25).sum() > 3000
+    assert (np.abs(shown - HAIR["blue"]).max(2) < 30).sum() > 1500
+    assert (np.abs(shown - HAIR["amber"]).max(2) < 30).sum() < 200
 
 
 @pytest.mark.parametrize("size", [(640, 480), (480, 640), (100, 900), (33, 33)])
