@@ -261,6 +261,25 @@ class TestTroubles:
             collage, caption = answered(community, asked)
             check_collage(collage, caption, head("blue"))
 
+    def test_a_worker_killed_while_it_delivers_leaves_exactly_one_answer(
+        self, tmp_path: Path
+    ) -> None:
+        with community_in(tmp_path) as community:
+            index(community.place)
+            telegram = community.telegram
+            worker = community.start_worker()
+            # The worker is told to wait, and does not live so long.
+            telegram.limit("editMessageMedia", 30)
+            asked = telegram.send_photo(*community.person(), file_of(head("blue")))
+            telegram.wait_for(lambda: telegram.calls_of("editMessageMedia"), what="the delivery")
+            worker.kill()
+            community.start_worker()
+            telegram.wait_for_picture(asked, 60)
+            collage, caption = answered(community, asked)
+            check_collage(collage, caption, head("blue"))
+            wait_for(lambda: community.place.in_hand() == 0, "no job left")
+            assert len(telegram.calls_of("editMessageMedia")) == 2
+
 
 class TestReindex:
     def test_from_nothing_indexed_to_an_answer(self, tmp_path: Path) -> None:
@@ -329,7 +348,7 @@ class TestShippedModels:
                     worker = place.start_worker(**settings)
                     chat = telegram.private_chat(ADMIN)
                     command = telegram.send_text(ADMIN, chat, "/reindex")
-                    done = telegram.wait_for_sentence(command, "is up to date:", 120)
+                    done = telegram.wait_for_sentence(command, "is up to date:", 240)
                     assert "24 pictures" in done.words
                     right = [
                         self.is_right(telegram, chat, name, data) for name, data in pictures.items()

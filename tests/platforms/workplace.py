@@ -62,7 +62,7 @@ class Workplace:
             "worker",
         )
         self._workers.append(worker)
-        worker.wait_for_output("at work")
+        worker.wait_for_output("at work", timeout=180)
         return worker
 
     def close(self) -> None:
