@@ -82,4 +82,4 @@ class Stages:
         finally:
             stage.seconds = time.monotonic() - begun
         if not self._console.is_terminal:
-            self._console.print(f"[{process}] {stage.what} ({stage.seconds:.1f} s)")
+            self._console.print(Text(f"[{process}] {stage.what} ({stage.seconds:.1f} s)"))

@@ -41,7 +41,7 @@ def test_demo_ends_with_the_path_of_the_collage(tmp_path: Path) -> None:
     process = familiar(
         tmp_path, "demo", "--once", REDIS_URL="redis://localhost:2/0", FAMILIAR_DATA="/nowhere"
     )
-    wait_for(lambda: process.popen.poll() is not None, "the demo ends", timeout=240)
+    wait_for(lambda: process.popen.poll() is not None, "the demo ends", timeout=480)
     shown = process.output()
     assert process.popen.returncode == 0, shown
     *_, last = shown.strip().splitlines()
