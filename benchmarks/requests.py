@@ -74,7 +74,7 @@ def measure_requests(
         command = [sys.executable, "-m", "benchmarks.worker", str(times_file)]
         worker = RealProcess(command, settings, folder, "worker")
         try:
-            worker.wait_for_output("at work")
+            worker.wait_for_output("at work", timeout=180)
             with running("telegram", settings, folder) as bot:
                 telegram.wait_until_polled()
                 asked = _ask_all(telegram, pictures, progress)

@@ -176,6 +176,8 @@ def _list(key: str, names: Sequence[str], language: str, room: int) -> str:
             joined = say("and_more", language, names=joined, count=len(names) - shown)
         return say(key, language, names=joined)
 
+    if len(names) <= room and _length(line(len(names))) <= room:
+        return line(len(names))
     # Each name takes a character and a separator at least, so there is no need to try them all.
     most = min(len(names), max(0, room) // 3 + 1)
     shown = bisect_right(range(1, most + 1), room, key=lambda count: _length(line(count)))
