@@ -1,0 +1,98 @@
+"""IR-SE50, the network that ArcFace's public PyTorch weights are for.
+
+A residual network of 50 layers whose blocks begin with a normalisation and end in a gate on the
+channels (Deng et al. 2018, arXiv:1801.07698, section 3.2; Hu et al. 2017, arXiv:1709.01507). Its
+parts are named as in the published checkpoints, ``input_layer``, ``body`` and ``output_layer``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SIDE: Final = 112
+"""Pixels a side of the aligned faces that the network takes."""
+DIMENSIONS: Final = 512
+"""Length of its vectors."""
+
+_STAGES: Final = ((64, 3), (128, 4), (256, 14), (512, 3))
+"""Channels of each stage and its number of blocks; the first block halves the resolution."""
+_GATE_REDUCTION: Final = 16
+_DROPOUT: Final = 0.5
+
+
+class ChannelGate(nn.Module):
+    """Scales every channel by what the means of all channels say (squeeze and excitation)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, channels // _GATE_REDUCTION, 1, bias=False)
+        self.fc2 = nn.Conv2d(channels // _GATE_REDUCTION, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, channels, h, w)`` -> the same shape."""
+        means = x.mean((2, 3), keepdim=True)
+        gated: Tensor = x * torch.sigmoid(self.fc2(functional.relu(self.fc1(means))))
+        return gated
+
+
+class ImprovedBlock(nn.Module):
+    """Normalisation, convolution, PReLU, convolution, normalisation, gate; beside a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.shortcut_layer: nn.Module = (
+            nn.MaxPool2d(1, stride)  # takes every stride-th pixel
+            if inputs == outputs
+            else nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+        )
+        self.res_layer = nn.Sequential(
+            nn.BatchNorm2d(inputs),
+            nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False),
+            nn.PReLU(outputs),
+            nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            ChannelGate(outputs),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, inputs, h, w)`` -> ``(n, outputs, h / stride, w / stride)``."""
+        sum_of_both: Tensor = self.res_layer(x) + self.shortcut_layer(x)
+        return sum_of_both
+
+
+class IrSe50Network(nn.Module):
+    """The network; 43.8 million parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels = _STAGES[0][0]
+        self.input_layer = nn.Sequential(
+            nn.Conv2d(3, channels, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.PReLU(channels),
+        )
+        blocks: list[nn.Module] = []
+        for outputs, count in _STAGES:
+            for number in range(count):
+                blocks.append(ImprovedBlock(channels, outputs, 2 if number == 0 else 1))
+                channels = outputs
+        self.body = nn.Sequential(*blocks)
+        cells = (SIDE // 2 ** len(_STAGES)) ** 2
+        self.output_layer = nn.Sequential(
+            nn.BatchNorm2d(channels),
+            nn.Dropout(_DROPOUT),
+            nn.Flatten(),
+            nn.Linear(channels * cells, DIMENSIONS),
+            nn.BatchNorm1d(DIMENSIONS),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, 3, 112, 112)`` RGB in -1..1 -> ``(n, 512)`` float32 of unit length."""
+        features = self.output_layer(self.body(self.input_layer(x)))
+        return functional.normalize(features.float(), dim=1)

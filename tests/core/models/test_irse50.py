@@ -1,0 +1,56 @@
+"""IR-SE50: the network and its published layout."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+
+from core.models.irse50 import DIMENSIONS, SIDE, IrSe50Network
+
+
+def published_shapes() -> dict[str, tuple[int, ...]]:
+    """Every tensor of a published checkpoint, written down block by block."""
+    shapes: dict[str, tuple[int, ...]] = {"input_layer.0.weight": (64, 3, 3, 3)}
+
+    def norm(name: str, channels: int) -> None:
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}.{part}"] = (channels,)
+        shapes[f"{name}.num_batches_tracked"] = ()
+
+    norm("input_layer.1", 64)
+    shapes["input_layer.2.weight"] = (64,)
+    channels = [64] * 4 + [128] * 4 + [256] * 14 + [512] * 3
+    for number, (inputs, outputs) in enumerate(pairwise(channels)):
+        block = f"body.{number}"
+        norm(f"{block}.res_layer.0", inputs)
+        shapes[f"{block}.res_layer.1.weight"] = (outputs, inputs, 3, 3)
+        shapes[f"{block}.res_layer.2.weight"] = (outputs,)
+        shapes[f"{block}.res_layer.3.weight"] = (outputs, outputs, 3, 3)
+        norm(f"{block}.res_layer.4", outputs)
+        shapes[f"{block}.res_layer.5.fc1.weight"] = (outputs // 16, outputs, 1, 1)
+        shapes[f"{block}.res_layer.5.fc2.weight"] = (outputs, outputs // 16, 1, 1)
+        if inputs != outputs:
+            shapes[f"{block}.shortcut_layer.0.weight"] = (outputs, inputs, 1, 1)
+            norm(f"{block}.shortcut_layer.1", outputs)
+    norm("output_layer.0", 512)
+    shapes["output_layer.3.weight"] = (512, 512 * 7 * 7)
+    shapes["output_layer.3.bias"] = (512,)
+    norm("output_layer.4", 512)
+    return shapes
+
+
+def test_its_tensors_are_those_of_the_published_checkpoints() -> None:
+    with torch.device("meta"):
+        network = IrSe50Network()
+    own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    assert own == published_shapes()
+
+
+def test_its_vectors_are_of_unit_length() -> None:
+    torch.manual_seed(0)
+    network = IrSe50Network().eval()
+    with torch.inference_mode():
+        vectors = network(torch.randn(2, 3, SIDE, SIDE))
+    assert vectors.shape == (2, DIMENSIONS)
+    assert torch.allclose(vectors.norm(dim=1), torch.ones(2), atol=1e-5)
