@@ -35,6 +35,7 @@ _BAR = 5
 _CORNER = 10
 _NARROWEST, _WIDEST = 0.62, 1.6
 _FACES_A_TILE = 3.6
+_WHOLE_FROM = 1.4
 
 _GROUND: Colour = (24, 25, 30)
 _TRACK: Colour = (46, 48, 57)
@@ -176,16 +177,31 @@ def _tile(path: Path, box: tuple[float, float, float, float] | None) -> Image.Im
     scaled = None
     if box is not None:
         scaled = tuple(value * reduced.scale for value in box)
+    if scaled is None and max(image.size) > _WHOLE_FROM * min(image.size):
+        return _whole(image)
     x0, y0, x1, _ = _view(image.size, scaled)
     left, top, side = int(x0), int(y0), max(1, int(x1 - x0))
     return _resized(np.asarray(image)[top : top + side, left : left + side], TILE, TILE)
 
 
+def _whole(image: Image.Image) -> Image.Image:
+    """All of a wide or high picture, where nobody knows which part of it counts, on a ground of
+    its own colours."""
+    pixels = np.asarray(image)
+    scale = TILE / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    coarse = Image.blend(_resized(pixels, 6, 6), Image.new("RGB", (6, 6), _GROUND), 0.78)
+    tile = _resized(np.asarray(coarse), TILE, TILE)
+    place = (TILE - width) // 2, (TILE - height) // 2
+    tile.paste(_resized(pixels, width, height), place)
+    return tile
+
+
 def _view(size: tuple[int, int], box: Sequence[float] | None) -> tuple[float, float, float, float]:
     """The square of a picture that its tile shows: the face with the figure around it.
 
-    The face stands above the middle, as in a portrait. Without a face a wide picture shows its
-    middle and a high one what is just above, where heads are.
+    The face stands above the middle, as in a portrait. Without a face a picture that is a little
+    wide shows its middle, and one that is a little high what is just above, where heads are.
     """
     width, height = size
     side = float(min(size))

@@ -248,8 +248,22 @@ def test_what_goes_out_has_no_metadata(gallery: Path, tmp_path: Path) -> None:
 def test_the_smallest_gallery_pictures_are_shown(tmp_path: Path, size: tuple[int, int]) -> None:
     save(np.full((size[1], size[0], 3), (200, 30, 30), np.uint8), tmp_path / "tiny.png")
     it = answer(Row(None, (Match("tiny.png", None, 0.9, None),)))
-    shown = inside(opened(draw(it, tmp_path)), layout(it).rows[0].tiles[0], 60)
-    assert shown.reshape(-1, 3).mean(0) == pytest.approx((200, 30, 30), abs=6)
+    shown = inside(opened(draw(it, tmp_path)), layout(it).rows[0].tiles[0], TILE // 2 - 1)
+    assert shown.reshape(-1, 3).mean(0) == pytest.approx((200, 30, 30), abs=12)
+
+
+@pytest.mark.parametrize("size", [(900, 300), (300, 900)])
+def test_of_a_wide_or_high_picture_without_a_face_all_is_shown(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    pixels = np.full((size[1], size[0], 3), 128, np.uint8)
+    pixels[:100, :100] = (200, 30, 30)
+    pixels[-100:, -100:] = (30, 30, 200)
+    save(pixels, tmp_path / "long.png")
+    it = answer(Row(None, (Match("long.png", None, 0.9, None),)))
+    shown = inside(opened(draw(it, tmp_path)), layout(it).rows[0].tiles[0], 0).astype(int)
+    for colour in ((200, 30, 30), (30, 30, 200)):
+        assert (np.abs(shown - colour).max(2) < 30).sum() > 700
 
 
 def test_a_gallery_picture_is_shown_as_it_is_turned(tmp_path: Path) -> None:
