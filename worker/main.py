@@ -81,6 +81,7 @@ def run(settings: Settings) -> None:
 
     Raises:
         Problem: No Redis server is set, or its address cannot be read.
+        KeyboardInterrupt: It was Ctrl+C that ended it, in the same orderly way.
     """
     hide_secrets(settings)
     for name in _TALKATIVE:
@@ -114,7 +115,10 @@ def run(settings: Settings) -> None:
         claims.start()
         log.info("at work")
 
-    def end(**_: Any) -> None:
+    ended_by: list[str] = []
+
+    def end(sig: str = "", **_: Any) -> None:
+        ended_by.append(sig)
         stopping.set()
 
     signals.worker_ready.connect(begin)
@@ -137,6 +141,8 @@ def run(settings: Settings) -> None:
         if resident is not None:
             resident.close()
         redis.close()
+    if "SIGINT" in ended_by:
+        raise KeyboardInterrupt
     if worker.exitcode:
         sys.exit(worker.exitcode)
 
