@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -300,6 +301,21 @@ def test_running_queries_finish_on_a_version_that_is_gone(tmp_path: Path) -> Non
     gc.collect()
     assert old.nearest(query, 5) == before
     assert current_version(tmp_path) != old.version
+
+
+def test_many_threads_ask_while_versions_come_and_go(tmp_path: Path) -> None:
+    published(tmp_path, some_contents(300), exact_below=1)
+    read = opened(tmp_path)
+    asked = read._rows.sample_queries(Look.BOTH, (0.5, 0.5), 40, seed=0)
+    alone = [read.nearest(query, 5, without) for query, without in asked]
+    with ThreadPoolExecutor(8) as pool:
+        rounds = [
+            pool.submit(lambda: [read.nearest(query, 5, without) for query, without in asked])
+            for _ in range(16)
+        ]
+        for seed in range(1, 4):
+            published(tmp_path, some_contents(seed=seed))
+        assert all(it.result() == alone for it in rounds)
 
 
 def test_a_reader_between_two_versions_opens_the_newer(
