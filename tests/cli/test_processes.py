@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -60,6 +61,21 @@ def test_demo_ends_with_the_path_of_the_collage(tmp_path: Path) -> None:
         for other in psutil.process_iter(["cmdline"])
         if str(tmp_path) in " ".join(other.info["cmdline"] or [])
     ]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_demo_leaves_no_process_behind(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    process = familiar(tmp_path, "demo")
+    process.wait_for_output("[worker] starts", 60)
+    children = children_of(process)
+    assert len(children) == 2
+    os.kill(process.pid, number)
+    assert process.popen.wait(60) == code, process.output()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
+    assert "Traceback" not in process.output()
 
 
 def test_demo_takes_no_setting_from_anywhere(
