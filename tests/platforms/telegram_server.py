@@ -559,6 +559,15 @@ class TelegramServer:
         with self._changed:
             return [call for call in self.calls if call.method == method.lower()]
 
+    def wait_until_taken(self, message: Message, timeout: float = 20.0) -> None:
+        """Wait until the bot has polled on from a message, which confirms that it has it."""
+        number = self._update_of[(message.chat.id, message.id)]["update_id"]
+        self.wait_for(
+            lambda: all(update["update_id"] != number for update in self._updates),
+            timeout,
+            what="the bot to take a message",
+        )
+
     def wait_until_polled(self, timeout: float = 20.0) -> None:
         """Wait until a bot polls, which is when it is ready."""
         self.wait_for(lambda: self.calls_of("getUpdates"), timeout, what="a poll")

@@ -69,7 +69,7 @@ class Community:
     def jobs(self, count: int = 1) -> list[SimilarJob]:
         """So many jobs, and no more."""
         wait_for(
-            lambda: len(waiting_similar_jobs(self.redis)) >= count, f"{count} jobs in the queue", 10
+            lambda: len(waiting_similar_jobs(self.redis)) >= count, f"{count} jobs in the queue"
         )
         self.wait_until_idle()
         jobs = waiting_similar_jobs(self.redis)
@@ -462,7 +462,7 @@ class TestReindex:
         chat = community.telegram.private_chat(ADMIN)
         asked = community.telegram.send_text(ADMIN, chat, "/reindex")
         community.telegram.wait_for_sentence(asked, say("telegram_reindexing"))
-        wait_for(lambda: waiting_reindex_jobs(community.redis), "the job", 10)
+        wait_for(lambda: waiting_reindex_jobs(community.redis), "the job")
         (job,) = waiting_reindex_jobs(community.redis)
         (placeholder,) = community.telegram.replies(asked)
         assert job.destination.platform == "telegram"
@@ -473,7 +473,7 @@ class TestReindex:
         chat = community.telegram.private_chat(ADMIN)
         asked = community.telegram.send_text(ADMIN, chat, "/reindex")
         community.telegram.wait_for_sentence(asked, say("worker_away_reindex"))
-        wait_for(lambda: waiting_reindex_jobs(community.redis), "the job", 10)
+        wait_for(lambda: waiting_reindex_jobs(community.redis), "the job")
 
     def test_nobody_else_may_not_even_a_groups_owner(self, community: Community) -> None:
         group = community.telegram.group(
