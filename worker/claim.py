@@ -142,9 +142,20 @@ class Claims:
         return Standing.OURS
 
     def holds(self, job_id: str) -> bool:
-        """Whether the claim is still this worker's, as far as the last beat could tell."""
-        with self._lock:
-            return job_id in self._held
+        """Whether the claim is still this worker's: asked before anything is delivered.
+
+        Where Redis cannot be reached, as far as the last beat could tell.
+        """
+        with self._beating:
+            with self._lock:
+                held = job_id in self._held
+            try:
+                lost = self._show([job_id], []) if held else []
+            except RedisError as error:
+                log.warning("%s: its claim could not be looked at: %s", job_id, error)
+                return held
+        self._lose(lost)
+        return held and not lost
 
     def answered(self, job_id: str) -> None:
         """Write down that the job needs no answer any more, and let go of it.
@@ -192,9 +203,12 @@ class Claims:
         if not self._redis_was_there:
             log.info("Redis is back")
         self._redis_was_there = True
+        self._lose(lost)
+
+    def _lose(self, jobs: list[str]) -> None:
         with self._lock:
-            self._held.difference_update(lost)
-        for job_id in lost:
+            self._held.difference_update(jobs)
+        for job_id in jobs:
             log.warning("%s: another worker has taken over", job_id)
 
     def _show(self, held: list[str], messages: list[str]) -> list[str]:
