@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Face, Vectors
+from core.likeness import COSINE, Likeness
 
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """Leave-one-out figures of a labelled set: each picture asks, all others answer, by cosine.
+    """Leave-one-out figures of a labelled set: each picture asks, all others answer.
 
     Attributes:
         precision_at_1: Share of pictures whose nearest other shows the same label, 0..1.
@@ -21,7 +22,7 @@ class Retrieval:
         mean_average_precision: Over the whole ranking; pictures alone with their label do not ask.
         equal_error_rate: Over all pairs: the rate at which as many different pairs pass a
             threshold as same pairs fail it.
-        threshold: The cosine where those two rates meet.
+        threshold: The likeness where those two rates meet.
         pictures: How many asked.
     """
 
@@ -33,10 +34,12 @@ class Retrieval:
     pictures: int
 
 
-def retrieval(vectors: Vectors, labels: NDArray[np.int64]) -> Retrieval:
-    """Measure vectors of unit length ``(n, d)`` with labels ``(n,)``.
+def retrieval(
+    vectors: Vectors, labels: NDArray[np.int64], likeness: Likeness = COSINE
+) -> Retrieval:
+    """Measure vectors ``(n, d)``, of unit length where cosines compare them, with labels ``(n,)``.
 
-    Equal cosines keep the order of the rows. Average precision as in Manning et al.,
+    Equally like ones keep the order of the rows. Average precision as in Manning et al.,
     *Introduction to Information Retrieval*, 8.4.
 
     Raises:
@@ -52,15 +55,15 @@ def retrieval(vectors: Vectors, labels: NDArray[np.int64]) -> Retrieval:
     first, five, averages = [], [], []
     for start in range(0, len(asking), 512):
         rows = asking[start : start + 512]
-        cosines = vectors[rows] @ vectors.T
-        cosines[np.arange(len(rows)), rows] = -np.inf
-        order = np.argsort(-cosines, axis=1, kind="stable")[:, :-1]
+        alike = likeness.between(vectors[rows], vectors)
+        alike[np.arange(len(rows)), rows] = -np.inf
+        order = np.argsort(-alike, axis=1, kind="stable")[:, :-1]
         hits = number[order] == number[rows][:, None]
         first.append(hits[:, 0])
         five.append(hits[:, :5].mean(1))
         precision = hits.cumsum(1) / np.arange(1, hits.shape[1] + 1)
         averages.append((precision * hits).sum(1) / hits.sum(1))
-    rate, threshold = equal_error_rate(vectors, labels)
+    rate, threshold = equal_error_rate(vectors, labels, likeness)
     return Retrieval(
         float(np.concatenate(first).mean()),
         float(np.concatenate(five).mean()),
@@ -71,32 +74,48 @@ def retrieval(vectors: Vectors, labels: NDArray[np.int64]) -> Retrieval:
     )
 
 
-def pair_cosines(
-    vectors: Vectors, labels: NDArray[np.int64]
+def pair_likenesses(
+    vectors: Vectors, labels: NDArray[np.int64], likeness: Likeness = COSINE
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Sorted cosines of all pairs of one label, and of all pairs of two labels."""
+    """Sorted likenesses of all pairs of one label, and of all pairs of two labels."""
     same, different = [], []
     for start in range(0, len(vectors), 512):
-        cosines = vectors[start : start + 512] @ vectors.T
-        rows = np.arange(start, start + len(cosines))
+        alike = likeness.between(vectors[start : start + 512], vectors)
+        rows = np.arange(start, start + len(alike))
         after = np.arange(len(vectors))[None, :] > rows[:, None]
-        alike = labels[rows][:, None] == labels[None, :]
-        same.append(cosines[after & alike])
-        different.append(cosines[after & ~alike])
+        one_label = labels[rows][:, None] == labels[None, :]
+        same.append(alike[after & one_label])
+        different.append(alike[after & ~one_label])
     return np.sort(np.concatenate(same)), np.sort(np.concatenate(different))
 
 
-def equal_error_rate(vectors: Vectors, labels: NDArray[np.int64]) -> tuple[float, float]:
-    """The equal error rate over all pairs, and the cosine where it lies.
+def equal_error_rate(
+    vectors: Vectors, labels: NDArray[np.int64], likeness: Likeness = COSINE
+) -> tuple[float, float]:
+    """The equal error rate over all pairs, and the likeness where it lies.
 
-    A pair counts as the same label where its cosine reaches the threshold. Of all thresholds
-    that a pair's cosine gives, the one where the rates of false accepts and of false rejects lie
-    closest is taken, and the mean of the two is the rate.
+    A pair counts as the same label where its likeness reaches the threshold. Of all thresholds
+    that a pair's likeness gives, the one where the rates of false accepts and of false rejects
+    lie closest is taken, and the mean of the two is the rate.
 
     Raises:
         ValueError: There is no pair of one label, or none of two.
     """
-    same, different = pair_cosines(vectors, labels)
+    return equal_error_of(*pair_likenesses(vectors, labels, likeness))
+
+
+def equal_error_of(
+    same: NDArray[np.float32], different: NDArray[np.float32]
+) -> tuple[float, float]:
+    """`equal_error_rate` of pairs whose likeness is known already.
+
+    Args:
+        same: Of all pairs of one label, sorted; larger is more alike.
+        different: Of all pairs of two labels, sorted.
+
+    Raises:
+        ValueError: One of the two is empty.
+    """
     if not len(same) or not len(different):
         raise ValueError("An equal error rate needs pairs of one label and pairs of two.")
     thresholds = np.unique(same)
@@ -119,7 +138,7 @@ def threshold_at(
     Returns:
         The threshold, and the share of pairs of one label at or above it.
     """
-    same, different = pair_cosines(vectors, labels)
+    same, different = pair_likenesses(vectors, labels)
     allowed = int(len(different) * false_accepts)
     threshold = float(np.nextafter(different[len(different) - 1 - allowed], np.float32(2)))
     return threshold, float(1 - np.searchsorted(same, threshold, side="left") / len(same))

@@ -23,8 +23,10 @@ from core.embed import (
     embed_batch,
     embed_crops,
 )
+from core.evaluate import equal_error_of
 from core.face import Vectors
 from core.job import Look
+from core.likeness import COSINE, Likeness
 from core.models import Detector, Extractor
 from core.picture import DEFAULT_LIMITS, Limits
 from core.problem import Problem
@@ -143,18 +145,24 @@ def evaluate_folder(
     )
 
 
-def measure(vectors: LabelledVectors, look: Look, weights: tuple[float, float]) -> LookFigures:
+def measure(
+    vectors: LabelledVectors,
+    look: Look,
+    weights: tuple[float, float],
+    likeness: Likeness = COSINE,
+) -> LookFigures:
     """Rank everything for every picture that is not alone with its character.
 
     Average precision as in Manning et al., *Introduction to Information Retrieval*, 8.4; equal
     pictures keep their order.
     """
-    _, labels = np.unique(np.array(vectors.characters), return_inverse=True)
+    labels = _labels(vectors)
     asking = _asking(vectors)
     first, five, averages = [], [], []
     for start in range(0, len(asking), _ASKING_TOGETHER):
         rows = asking[start : start + _ASKING_TOGETHER]
-        hits = labels[_ranking(vectors, rows, look, weights)] == labels[rows][:, None]
+        order = _ranking(vectors, rows, look, weights, likeness)
+        hits = labels[order] == labels[rows][:, None]
         first.append(hits[:, 0])
         five.append(hits[:, :5].mean(1))
         precision = hits.cumsum(1) / np.arange(1, hits.shape[1] + 1)
@@ -164,40 +172,99 @@ def measure(vectors: LabelledVectors, look: Look, weights: tuple[float, float]) 
     )
 
 
+def measure_pairs(
+    vectors: LabelledVectors,
+    look: Look,
+    weights: tuple[float, float],
+    likeness: Likeness = COSINE,
+) -> tuple[float, float]:
+    """The equal error rate over all ordered pairs of pictures, and the likeness where it lies.
+
+    One of each pair asks with its most confident face and the other answers with its best, as in
+    `measure`. Under `character` a picture without a face is like nothing.
+
+    Raises:
+        ValueError: There is no pair of one character, or none of two.
+    """
+    labels = _labels(vectors)
+    same, different = [], []
+    for start in range(0, len(labels), _ASKING_TOGETHER):
+        rows = np.arange(start, min(start + _ASKING_TOGETHER, len(labels)))
+        alike, _ = similarities(vectors, rows, look, weights, likeness)
+        other = np.arange(len(labels))[None, :] != rows[:, None]
+        one_character = labels[rows][:, None] == labels[None, :]
+        same.append(alike[other & one_character])
+        different.append(alike[other & ~one_character])
+    return equal_error_of(np.sort(np.concatenate(same)), np.sort(np.concatenate(different)))
+
+
+def similarities(
+    vectors: LabelledVectors,
+    rows: NDArray[np.int64],
+    look: Look,
+    weights: tuple[float, float],
+    likeness: Likeness = COSINE,
+) -> tuple[Vectors, Vectors]:
+    """How like every picture is to each asking one, as a search sees it.
+
+    Args:
+        vectors: Of all pictures.
+        rows: Which of them ask.
+        look: With what.
+        weights: Of face and picture under the look `both`.
+        likeness: How vectors are compared.
+
+    Returns:
+        ``(len(rows), n)`` for the look, -inf for pictures that cannot answer, and the same for
+        whole pictures, which decides between equals.
+    """
+    feel = likeness.between(vectors.picture_vectors[rows], vectors.picture_vectors)
+    primary = feel.copy()
+    asks_with_face = vectors.faces[rows] > 0
+    if look is Look.FEEL or not asks_with_face.any():
+        return primary, feel
+    face = _face_similarities(vectors, rows[asks_with_face], likeness)
+    if look is Look.BOTH:
+        a, b = weights
+        has_face = vectors.faces > 0
+        face[:, ~has_face] = likeness.without_face(face[:, has_face])[:, None]
+        primary[asks_with_face] = a * face + b * feel[asks_with_face]
+    else:
+        primary[asks_with_face] = face
+    return primary, feel
+
+
+def _labels(vectors: LabelledVectors) -> NDArray[np.int64]:
+    return np.unique(np.array(vectors.characters), return_inverse=True)[1]
+
+
 def _asking(vectors: LabelledVectors) -> NDArray[np.int64]:
-    _, labels, counts = np.unique(
-        np.array(vectors.characters), return_inverse=True, return_counts=True
-    )
-    return np.flatnonzero(counts[labels] > 1)
+    labels = _labels(vectors)
+    return np.flatnonzero(np.bincount(labels)[labels] > 1)
 
 
 def _ranking(
-    vectors: LabelledVectors, rows: NDArray[np.int64], look: Look, weights: tuple[float, float]
+    vectors: LabelledVectors,
+    rows: NDArray[np.int64],
+    look: Look,
+    weights: tuple[float, float],
+    likeness: Likeness,
 ) -> NDArray[np.int64]:
     """The other pictures for each asking one, nearest first, ``(len(rows), n - 1)``."""
-    feel = vectors.picture_vectors[rows] @ vectors.picture_vectors.T
-    primary = feel.copy()
-    if look is not Look.FEEL:
-        asks_with_face = vectors.faces[rows] > 0
-        face = _face_cosines(vectors, rows[asks_with_face])
-        if look is Look.BOTH:
-            a, b = weights
-            face[:, vectors.faces == 0] = 0
-            primary[asks_with_face] = a * face + b * feel[asks_with_face]
-        else:
-            primary[asks_with_face] = face  # -inf without a face: after all others
+    primary, feel = similarities(vectors, rows, look, weights, likeness)
     primary[np.arange(len(rows)), rows] = -np.inf
     feel[np.arange(len(rows)), rows] = -np.inf  # the asking picture itself is last of all
     order: NDArray[np.int64] = np.lexsort((-feel, -primary), axis=1)[:, :-1]
     return order
 
 
-def _face_cosines(vectors: LabelledVectors, rows: NDArray[np.int64]) -> Vectors:
+def _face_similarities(
+    vectors: LabelledVectors, rows: NDArray[np.int64], likeness: Likeness
+) -> Vectors:
     """Of each asking picture's first face and the best face of every picture; -inf: no face."""
     starts = np.cumsum(vectors.faces) - vectors.faces
     has_face = vectors.faces > 0
     best = np.full((len(rows), len(vectors.faces)), -np.inf, np.float32)
-    if len(rows):
-        cosines = vectors.face_vectors[starts[rows]] @ vectors.face_vectors.T
-        best[:, has_face] = np.maximum.reduceat(cosines, starts[has_face], axis=1)
+    alike = likeness.between(vectors.face_vectors[starts[rows]], vectors.face_vectors)
+    best[:, has_face] = np.maximum.reduceat(alike, starts[has_face], axis=1)
     return best

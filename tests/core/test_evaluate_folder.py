@@ -7,9 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.evaluate_folder import LabelledVectors, LookFigures, evaluate_folder, measure
+from core.evaluate import equal_error_rate
+from core.evaluate_folder import (
+    LabelledVectors,
+    LookFigures,
+    evaluate_folder,
+    measure,
+    measure_pairs,
+    similarities,
+)
 from core.face import Vectors
 from core.job import Look
+from core.likeness import MANHATTAN
 from core.problem import Problem
 from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save
 
@@ -89,6 +98,32 @@ def test_perfect_and_hopeless_vectors(look: Look) -> None:
     strangers = eye[np.tile(np.arange(4), 2)]
     hopeless = measure(LabelledVectors(names, strangers, strangers, one_face), look, WEIGHTS)
     assert hopeless.precision_at_1 == 0.0
+
+
+def test_pairs_of_one_face_each_have_the_equal_error_rate_of_their_vectors() -> None:
+    generator = np.random.default_rng(3)
+    labels = np.arange(40) % 5
+    vectors = unit(generator, 5, 6)[labels] + 0.8 * unit(generator, 40, 6)
+    vectors = np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+    names = tuple(f"c{label}" for label in labels)
+    folder = LabelledVectors(names, vectors, vectors, np.ones(40, np.int64))
+    rate, threshold = measure_pairs(folder, Look.CHARACTER, WEIGHTS)
+    expected, at = equal_error_rate(vectors, labels)
+    assert 0.0 < rate < 0.5
+    assert rate == pytest.approx(expected, abs=1e-3)
+    assert threshold == pytest.approx(at, abs=1e-3)
+
+
+def test_distances_rank_the_nearest_first_and_pictures_without_a_face_in_between() -> None:
+    points = np.array([[0.0, 0.0], [1.0, 0.0], [9.0, 0.0], [4.0, 0.0]], np.float32)
+    faces = np.array([1, 1, 1, 0])
+    folder = LabelledVectors(("a", "a", "b", "b"), points, points[:3], faces)
+    alike, feel = similarities(folder, np.array([0]), Look.BOTH, (1.0, 1.0), MANHATTAN)
+    average = (0 + 1 + 9) / 3
+    assert alike[0] == pytest.approx([0, -2, -18, -4 - average])
+    assert feel[0] == pytest.approx([0, -1, -9, -4])
+    alike, _ = similarities(folder, np.array([0]), Look.CHARACTER, (1.0, 1.0), MANHATTAN)
+    assert alike[0].tolist() == [0, -1, -9, -np.inf]
 
 
 def test_more_askers_than_are_ranked_together() -> None:
