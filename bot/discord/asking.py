@@ -90,7 +90,7 @@ class Asking:
         except Exception:
             # Whatever it was, nobody is left waiting before a placeholder.
             log.exception("Not taken: %s", event)
-            await self._tell(edit, say("discord_command_failed", wish.language))
+            await self._tell(edit, say("command_failed", wish.language))
 
     @staticmethod
     async def _tell(edit: Edit, sentence: str) -> None:

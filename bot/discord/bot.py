@@ -67,7 +67,7 @@ class CommandTree(app_commands.CommandTree["FamiliarBot"]):
             log.warning("A command could not be acknowledged: %s", cause)
             return
         log.error("A command failed", exc_info=error)
-        sentence = say("discord_command_failed", str(interaction.locale))
+        sentence = say("command_failed", str(interaction.locale))
         try:
             if interaction.response.is_done():
                 await interaction.edit_original_response(content=sentence)

@@ -78,7 +78,7 @@ class Mention(commands.Cog):
         if not await self._asking.first_sight(event, wish.language, message.reply):
             return
         for number, picture in enumerate(pictures, start=1):
-            placeholder = await message.reply(say("discord_looking", wish.language))
+            placeholder = await message.reply(say("looking", wish.language))
             await self._asking.ask(
                 event if number == 1 else f"{event}-{number}",
                 wish,

@@ -82,12 +82,12 @@ class Similar(commands.Cog):
             return
         if len(pictures) > 1:
             # Discord takes the first follow-up for the response itself while that is "thinking".
-            await edit(say("discord_looking", wish.language))
+            await edit(say("looking", wish.language))
         destination = _destination(interaction, reply_to=message.id)
         await self._asking.ask(event, wish, pictures[0], destination, edit)
         for number, picture in enumerate(pictures[1:], start=2):
             placeholder = await interaction.followup.send(
-                say("discord_looking", wish.language), wait=True
+                say("looking", wish.language), wait=True
             )
             destination = _destination(interaction, reply_to=message.id, message_id=placeholder.id)
             await self._asking.ask(

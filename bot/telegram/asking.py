@@ -62,7 +62,7 @@ class Asking:
             await tell(message, problem.sentence(language))
             return
         try:
-            placeholder = await Placeholder.post(message, "telegram_looking")
+            placeholder = await Placeholder.post(message, "looking")
         except TelegramError as error:
             log.info("No answer possible in chat %d: %s", message.chat_id, error)
             return

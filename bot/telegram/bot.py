@@ -157,4 +157,4 @@ async def _on_error(update: object, context: ContextTypes.DEFAULT_TYPE) -> None:
     log.error("An update failed", exc_info=context.error)
     message = update.message if isinstance(update, Update) else None
     if isinstance(message, Message):
-        await tell(message, say("unexpected", language_of(message)))
+        await tell(message, say("command_failed", language_of(message)))

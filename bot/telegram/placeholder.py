@@ -91,4 +91,4 @@ class Placeholder:
             await self.say(problem.sentence(language))
         except Exception:
             log.exception("Not taken: %s", event)
-            await self.say(say("unexpected", language))
+            await self.say(say("command_failed", language))

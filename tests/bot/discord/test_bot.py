@@ -175,7 +175,7 @@ class TestMention:
         (job,) = waiting_similar_jobs(community.redis)
         (placeholder,) = discord.bot_messages()
         assert community.stored(job.upload) == picture()
-        assert placeholder.content == say("discord_looking")
+        assert placeholder.content == say("looking")
         assert placeholder.reply_to == asking
         assert job.destination.platform == "discord"
         assert job.destination.message_id == placeholder.id

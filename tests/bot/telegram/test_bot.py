@@ -32,7 +32,7 @@ from worker.store import UploadStore
 
 ADMIN = User(9001, "Ada", "en")
 LIMITS = {"FAMILIAR_LIMIT_UPLOAD_MIB": "1", "FAMILIAR_LIMIT_REQUESTS_PER_MINUTE": "5"}
-LOOKING = say("telegram_looking")
+LOOKING = say("looking")
 NO_PICTURE = say("telegram_no_picture", command="/similar")
 COLOURS = ["red", "green", "blue", "white", "black", "gold"]
 
