@@ -86,9 +86,7 @@ class Similar(commands.Cog):
         destination = _destination(interaction, reply_to=message.id)
         await self._asking.ask(event, wish, pictures[0], destination, edit)
         for number, picture in enumerate(pictures[1:], start=2):
-            placeholder = await interaction.followup.send(
-                say("looking", wish.language), wait=True
-            )
+            placeholder = await interaction.followup.send(say("looking", wish.language), wait=True)
             destination = _destination(interaction, reply_to=message.id, message_id=placeholder.id)
             await self._asking.ask(
                 f"{event}-{number}", wish, picture, destination, _followup(placeholder)
