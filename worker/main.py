@@ -29,9 +29,15 @@ JOBS_AT_ONCE: Final = 8
 """Jobs that one worker has in hand. Most of their time passes with the platforms' servers; what
 they compute goes through one batcher, and a reindex takes one place at most."""
 
-# At INFO the first two write a line for each request to a platform, the others two for each job,
-# beside ours.
-_TALKATIVE: Final = ("httpx", "httpcore", "celery.worker.strategy", "celery.app.trace")
+_QUIET: Final = {
+    # A line for each request to a platform, and for each job beside ours.
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "celery.worker.strategy": logging.WARNING,
+    # A traceback for each job that is put back, which we say in one line.
+    "celery.app.trace": logging.ERROR,
+}
+"""Loggers of libraries, and from which level on they are heard."""
 
 
 class FirstLine(logging.Filter):
@@ -84,8 +90,8 @@ def run(settings: Settings) -> None:
         KeyboardInterrupt: It was Ctrl+C that ended it, in the same orderly way.
     """
     hide_secrets(settings)
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in _QUIET.items():
+        logging.getLogger(name).setLevel(level)
     logging.getLogger("celery.worker.consumer.consumer").addFilter(FirstLine())
     redis = connect(settings)
     stopping = threading.Event()
