@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,14 @@ def member(name: str, script: str, *, needed: bool = False, grace: float = 5) ->
     """A member that runs a piece of Python."""
     command = [sys.executable, "-c", script]
     return Member(name, command, dict(os.environ), needed=needed, grace_seconds=grace)
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process is gone, or waits only for its parent to notice."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 class Watched:
@@ -52,6 +61,14 @@ class Watched:
             asking.join()
 
 
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """Afterwards, this process has no child that it did not have before."""
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    assert not set(psutil.Process().children(recursive=True)) - before
+
+
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start again at once, so that no test waits."""
@@ -60,29 +77,30 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("nothing_left")
 def test_a_signal_stops_all_in_the_opposite_order(number: signal.Signals) -> None:
     watched = Watched(member("first", SLEEPS), member("second", SLEEPS))
     assert watched.run(("second", "here"), number) == 0
     ends = [name for name, line in watched.lines if line == "stopped"]
     assert ends == ["second", "first"]
-    assert not psutil.Process().children(recursive=True)
 
 
+@pytest.mark.usefixtures("nothing_left")
 def test_one_that_does_not_listen_is_ended_by_force() -> None:
     watched = Watched(member("stubborn", STUBBORN, grace=0.3))
     assert watched.run(("stubborn", "here")) == 0
-    assert not psutil.Process().children(recursive=True)
 
 
 def test_what_a_member_started_itself_ends_too() -> None:
     script = (
         "import subprocess, sys, time;"
-        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
-        "print('here', flush=True); time.sleep(60)"
+        "own = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        "print('its own:', own.pid, flush=True); print('here', flush=True); time.sleep(60)"
     )
     watched = Watched(member("parent", script))
     watched.run(("parent", "here"))
-    assert not psutil.Process().children(recursive=True)
+    own = next(int(line.split()[-1]) for _, line in watched.lines if line.startswith("its own"))
+    wait_for(lambda: has_ended(own), "it ends", 10)
 
 
 def test_one_that_crashed_is_started_again(tmp_path: Path) -> None:
