@@ -61,7 +61,7 @@ def embed_faces(
 ) -> list[Vectors]:
     """Vectors of the faces of each picture, ``(len(faces[i]), face_dimensions)``, in one batch."""
     crops = [
-        extractor.prepare_face(picture, face.box)
+        extractor.prepare_face(picture, face.box, face.points)
         for picture, its_faces in zip(pixels, faces, strict=True)
         for face in its_faces
     ]

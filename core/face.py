@@ -15,6 +15,13 @@ Pixels: TypeAlias = NDArray[np.uint8]
 Vectors: TypeAlias = NDArray[np.float32]
 """One vector a row, ``(n, dimensions)``."""
 
+Point: TypeAlias = tuple[float, float]
+"""``(x, y)`` in pixels."""
+
+Landmarks: TypeAlias = tuple[Point, Point, Point, Point, Point]
+"""Left eye, right eye, tip of the nose, left and right corner of the mouth, as a viewer sees them:
+the left ones have the smaller ``x`` in an upright face."""
+
 
 @dataclass(frozen=True, slots=True)
 class Face:
@@ -23,10 +30,12 @@ class Face:
     Attributes:
         box: ``(x0, y0, x1, y1)`` in pixels of its picture; ``x1`` and ``y1`` lie just outside.
         score: The detector's confidence, 0..1.
+        points: In pixels of its picture; None where the detector gives none.
     """
 
     box: tuple[float, float, float, float]
     score: float
+    points: Landmarks | None = None
 
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.box

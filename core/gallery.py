@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.embed import BATCH, Embedded, Progress, above_threshold, embed_detected
-from core.face import Face, Pixels, Vectors
+from core.face import Face, Landmarks, Pixels, Vectors
 from core.folder import Folder, PictureFile, in_batches, read_ahead, reason, scan
 from core.index import EXACT_BELOW, build_lock, pictures_in_use, publish
 from core.models import Detector, Extractor
@@ -31,7 +31,7 @@ from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture
 from core.texts import FALLBACK
 
-_SCHEMA_VERSION: Final = 1
+_SCHEMA_VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE files (
     path TEXT PRIMARY KEY,
@@ -60,6 +60,7 @@ CREATE TABLE faces (
     x1 REAL NOT NULL,
     y1 REAL NOT NULL,
     score REAL NOT NULL,
+    points BLOB,
     PRIMARY KEY (sha256, detector, number),
     FOREIGN KEY (sha256, detector) REFERENCES detections ON DELETE CASCADE
 ) WITHOUT ROWID;
@@ -396,11 +397,14 @@ class Catalogue:
         ).fetchone():
             return None
         lines = self._database.execute(
-            "SELECT x0, y0, x1, y1, score FROM faces WHERE sha256 = ? AND detector = ? "
+            "SELECT x0, y0, x1, y1, score, points FROM faces WHERE sha256 = ? AND detector = ? "
             "ORDER BY number",
             arguments,
         )
-        return tuple(Face((x0, y0, x1, y1), score) for x0, y0, x1, y1, score in lines)
+        return tuple(
+            Face((x0, y0, x1, y1), score, _landmarks(points))
+            for x0, y0, x1, y1, score, points in lines
+        )
 
     def put_faces(
         self, sha256: str, pixels: Pixels, faces: Sequence[Face], detector: Detector
@@ -411,9 +415,16 @@ class Catalogue:
         execute("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?)", (sha256, width, height))
         execute("INSERT OR IGNORE INTO detections VALUES (?, ?)", (sha256, detector.sha256))
         self._database.executemany(
-            "INSERT OR IGNORE INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                (sha256, detector.sha256, number, *map(float, face.box), float(face.score))
+                (
+                    sha256,
+                    detector.sha256,
+                    number,
+                    *map(float, face.box),
+                    float(face.score),
+                    None if face.points is None else np.array(face.points, "<f8").tobytes(),
+                )
                 for number, face in enumerate(faces)
             ),
         )
@@ -546,6 +557,14 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _blob(vector: NDArray[np.float32]) -> bytes:
     return np.asarray(vector, "<f4").tobytes()
+
+
+def _landmarks(points: bytes | None) -> Landmarks | None:
+    if points is None:
+        return None
+    return cast(
+        Landmarks, tuple((x, y) for x, y in np.frombuffer(points, "<f8").reshape(-1, 2).tolist())
+    )
 
 
 def _stack(vectors: Sequence[NDArray[np.float32]], dimensions: int) -> Vectors:

@@ -77,6 +77,7 @@ class CourteousExtractor:
         self.face_dimensions = extractor.face_dimensions
         self.picture_dimensions = extractor.picture_dimensions
         self.weights_of_both = extractor.weights_of_both
+        self.same_threshold = extractor.same_threshold
         self.prepare_face = extractor.prepare_face
         self.prepare_picture = extractor.prepare_picture
 

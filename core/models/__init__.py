@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
-from core.face import Face, Pixels, Vectors
+from core.face import Face, Landmarks, Pixels, Vectors
 
 SHIPPED = Path(__file__).parent
 DEFAULT_DETECTOR = "familiar-face"
@@ -53,6 +53,8 @@ class Extractor(Protocol):
         picture_dimensions: Length of a whole-picture vector.
         weights_of_both: ``(a, b)``: the look `both` ranks by ``a * cos_face + b * cos_picture``;
             ``a + b = 1``.
+        same_threshold: Face cosine from which two faces count as the same character; None: it was
+            never chosen for these weights, and nothing is said to be the same.
     """
 
     name: str
@@ -60,13 +62,21 @@ class Extractor(Protocol):
     face_dimensions: int
     picture_dimensions: int
     weights_of_both: tuple[float, float]
+    same_threshold: float | None
 
-    def prepare_face(self, pixels: Pixels, box: tuple[float, float, float, float] | None) -> Pixels:
+    def prepare_face(
+        self,
+        pixels: Pixels,
+        box: tuple[float, float, float, float] | None,
+        points: Landmarks | None = None,
+    ) -> Pixels:
         """The square ``(s, s, 3)`` that the face network sees, widened by its own margin.
 
         Args:
             pixels: ``(height, width, 3)``.
             box: The face in pixels of the picture; None where the picture is a face crop already.
+            points: The face's landmarks in pixels of the picture, where the detector gives them.
+                An extractor of aligned faces goes by them alone; others go by the box.
         """
         ...
 
@@ -83,11 +93,30 @@ class Extractor(Protocol):
         ...
 
 
+DETECTOR_FORMS = (
+    DEFAULT_DETECTOR,
+    "saved-model:FOLDER",
+    "cascade:FILE.xml",
+)
+"""How a detector may be named, for people."""
+
+EXTRACTOR_FORMS = (
+    DEFAULT_EXTRACTOR,
+    "trained:FOLDER",
+    "resnet101",
+    "resnet101:FILE.pth",
+    "ir-se50:FILE.pth",
+    "onnx:FILE.onnx",
+)
+"""How an extractor may be named, for people."""
+
+
 def load_detector(name: str = DEFAULT_DETECTOR) -> Detector:
     """Load a detector by name, or from files of one's own.
 
     Args:
-        name: ``familiar-face``, a folder that training wrote, or an OpenCV cascade's XML file.
+        name: One of `DETECTOR_FORMS`. Without the word before the colon, a folder is a
+            SavedModel and an ``.xml`` file a cascade.
 
     Raises:
         ModelError: There is no such detector, or its files are missing or damaged.
@@ -96,35 +125,89 @@ def load_detector(name: str = DEFAULT_DETECTOR) -> Detector:
         from core.models.detector import SavedModelDetector
 
         return SavedModelDetector.load(SHIPPED / name)
-    path = Path(name)
-    if path.suffix == ".xml":
+    kind, path = _named(name)
+    if kind in {"cascade", "lbpcascade"} or (kind is None and path.suffix == ".xml"):
         from core.models.cascade import CascadeDetector
 
         return CascadeDetector.load(path)
-    if path.is_dir():
+    if kind == "saved-model" or (kind is None and path.is_dir()):
         from core.models.detector import SavedModelDetector
 
-        return SavedModelDetector.load(path)
-    raise ModelError(
-        f"There is no detector named {name!r}; known: {DEFAULT_DETECTOR}, a folder that training "
-        "wrote, or a cascade's XML file."
-    )
+        return SavedModelDetector.load(path, described=False)
+    raise ModelError(f"There is no detector named {name!r}; known: {', '.join(DETECTOR_FORMS)}.")
 
 
 def load_extractor(name: str = DEFAULT_EXTRACTOR, device: str = "cpu") -> Extractor:
-    """Load an extractor by name onto a torch device (``cpu``, ``cuda``, ``cuda:1``).
+    """Load an extractor by name, or from files of one's own.
+
+    Args:
+        name: One of `EXTRACTOR_FORMS`. Without the word before the colon, a folder is one that
+            training wrote and an ``.onnx`` file a face network.
+        device: A torch device (``cpu``, ``cuda``, ``cuda:1``).
 
     Raises:
         ModelError: There is no such extractor, or its files are missing or damaged.
     """
-    if name == DEFAULT_EXTRACTOR:
-        from core.models.extractor import FamiliarExtractor
+    from core.models.extractor import FamiliarExtractor
 
-        return FamiliarExtractor.load(SHIPPED / name, device=device)
-    if name == "resnet101":
+    shipped = SHIPPED / DEFAULT_EXTRACTOR
+    if name == DEFAULT_EXTRACTOR:
+        return FamiliarExtractor.load(shipped, device=device)
+    kind, path = _named(name)
+    if name == "resnet101" or kind == "resnet101":
         from core.models.resnet101 import ResNet101
 
-        return ResNet101.load(device=device)
-    raise ModelError(
-        f"There is no extractor named {name!r}; known: {DEFAULT_EXTRACTOR}, resnet101."
-    )
+        return ResNet101.load(path if kind else None, device=device)
+    if kind == "ir-se50":
+        from core.models import irse50
+
+        return irse50.load(path, FamiliarExtractor.load(shipped, device=device), device)
+    if kind == "onnx" or (kind is None and path.suffix == ".onnx"):
+        from core.models import onnx
+
+        return onnx.load(path, FamiliarExtractor.load(shipped, device=device), device)
+    if kind == "trained" or (kind is None and path.is_dir()):
+        return FamiliarExtractor.load(path, device=device)
+    raise ModelError(f"There is no extractor named {name!r}; known: {', '.join(EXTRACTOR_FORMS)}.")
+
+
+def role_of(name: str) -> Literal["detector", "extractor"]:
+    """Whether `load_detector` or `load_extractor` knows a name.
+
+    Raises:
+        ModelError: Neither does.
+    """
+    kind, path = _named(name)
+    if kind is None and path.suffix == ".xml":
+        return "detector"
+    if kind is None and path.suffix == ".onnx":
+        return "extractor"
+    if kind is None and path.is_dir():
+        return "extractor" if (path / "extractor.json").is_file() else "detector"
+    word = kind or name
+    if word in _DETECTORS:
+        return "detector"
+    if word in _EXTRACTORS and (kind is not None or name in EXTRACTOR_FORMS):
+        return "extractor"
+    known = ", ".join((*DETECTOR_FORMS, *EXTRACTOR_FORMS))
+    raise ModelError(f"There is no model named {name!r}; known: {known}.")
+
+
+def with_whole_path(name: str) -> str:
+    """The same model's name, its file named from the root, whatever the working directory."""
+    if name in {DEFAULT_DETECTOR, DEFAULT_EXTRACTOR, "resnet101"}:
+        return name
+    kind, path = _named(name)
+    return f"{kind}:{path.resolve()}" if kind else str(path.resolve())
+
+
+_DETECTORS = {form.partition(":")[0] for form in DETECTOR_FORMS} | {"lbpcascade"}
+_EXTRACTORS = {form.partition(":")[0] for form in EXTRACTOR_FORMS}
+
+
+def _named(name: str) -> tuple[str | None, Path]:
+    """The kind of a model and its file; None where no known word stands before a colon."""
+    kind, colon, rest = name.partition(":")
+    if colon and rest and kind in _DETECTORS | _EXTRACTORS:
+        return kind, Path(rest)
+    return None, Path(name)

@@ -4,23 +4,24 @@ The folder of a detector holds ``detector.json`` and ``saved_model/``. The signa
 ``serving_default`` takes ``input_tensor``, uint8 ``(n, height, width, 3)``, and gives
 ``detection_boxes`` (``[ymin, xmin, ymax, xmax]``, 0..1 of the picture), ``detection_scores``,
 ``detection_classes`` and ``num_detections``; so any detector exported by that API can take
-the place of the shipped one.
+the place of the shipped one, without ``detector.json`` too. Where it gives
+``detection_keypoints`` (``[y, x]``, five a face), they become the faces' landmarks.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core.face import Face, Pixels
+from core.face import Face, Landmarks, Pixels
 from core.models import ModelError
 
 LEAST_SCORE = 0.01
@@ -29,6 +30,12 @@ LEAST_SCORE = 0.01
 _MULTIPLE = 32
 _GREY = (114, 114, 114)
 _MOST_AT_ONCE = 16
+_POINTS = 5
+_NEEDED = ("detection_boxes", "detection_scores", "num_detections")
+_REACHING_OUT = frozenset(
+    {"PyFunc", "PyFuncStateless", "EagerPyFunc", "ReadFile", "WriteFile", "MatchingFiles"}
+)
+"""Operations by which a graph would run Python, or read or write files that are not its own."""
 
 
 class Description(BaseModel):
@@ -36,67 +43,87 @@ class Description(BaseModel):
 
     Attributes:
         threshold: Score from which a box counts as a face, 0..1.
-        longest: The picture's longest side as the network wants to see it, in pixels.
-        files: SHA-256 of each file of the SavedModel, by its path from the folder.
+        longest: The picture's longest side as the network wants to see it, in pixels. A network
+            that takes one size alone says so itself.
+        classes: Of the detector's classes, those that are faces; None: all of them.
+        files: SHA-256 of each file of the SavedModel, by its path from the folder; where none is
+            given, the files are taken as they are.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     threshold: float = Field(ge=0, le=1)
     longest: int = Field(ge=_MULTIPLE, multiple_of=_MULTIPLE)
-    files: dict[str, str] = Field(min_length=1)
+    classes: tuple[int, ...] | None = None
+    files: dict[str, str] | None = Field(default=None, min_length=1)
+
+
+UNDESCRIBED = Description(threshold=0.5, longest=640)
+"""Of a detector that comes without ``detector.json``."""
 
 
 class SavedModelDetector:
     """Finds faces with a SavedModel. See `core.models.Detector`."""
 
-    def __init__(self, name: str, description: Description, model: Any) -> None:
+    def __init__(self, name: str, sha256: str, description: Description, model: Any) -> None:
+        """
+        Args:
+            name: For people.
+            sha256: Of all of the model's files.
+            description: What the model does not say of itself.
+            model: As `tf.saved_model.load` gives it.
+
+        Raises:
+            ModelError: The model's signature is not that of the Object Detection API.
+        """
         self.name = name
         self.threshold = description.threshold
-        self.sha256 = identity(description.files)
-        self._longest = description.longest
+        self.sha256 = sha256
+        self._classes = description.classes
         # The signature alone does not keep the model's variables alive.
         self._model = model
-        self._signature = model.signatures["serving_default"]
+        try:
+            self._signature = model.signatures["serving_default"]
+        except (AttributeError, KeyError) as error:
+            raise ModelError(f"The detector {name} has no signature serving_default.") from error
+        missing = [key for key in _NEEDED if key not in self._signature.structured_outputs]
+        if missing:
+            raise ModelError(
+                f"The detector {name} does not give {', '.join(missing)}, as a detector exported"
+                " by the Object Detection API does."
+            )
+        self._input, self._at_once, self._frame = _entrance(name, self._signature)
+        self._longest = description.longest if self._frame is None else max(self._frame)
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> SavedModelDetector:
+    def load(
+        cls, folder: Path, device: str = "cpu", *, described: bool = True
+    ) -> SavedModelDetector:
         """Read a detector's folder.
 
         Args:
-            folder: Holds ``detector.json`` and the files that it lists.
+            folder: Holds ``saved_model/`` or is one itself, and ``detector.json``.
             device: ``cpu`` keeps TensorFlow off every GPU of this process; ``gpu`` does not.
+            described: Whether ``detector.json`` has to be there; `UNDESCRIBED` holds otherwise.
 
         Raises:
-            ModelError: A file is missing or is not the one that ``detector.json`` was made for.
+            ModelError: A file is missing or is not the one that ``detector.json`` was made for,
+                or the model is not a detector.
         """
-        try:
-            text = (folder / "detector.json").read_text(encoding="utf-8")
-            description = Description.model_validate_json(text)
-        except OSError as error:
-            raise ModelError(f"The detector in {folder} has no readable detector.json.") from error
-        except ValidationError as error:
-            raise ModelError(f"{folder / 'detector.json'} does not describe a detector.") from error
-        for path, expected in description.files.items():
-            try:
-                found = hashlib.sha256((folder / path).read_bytes()).hexdigest()
-            except OSError as error:
-                raise ModelError(f"The detector's file {folder / path} is missing.") from error
-            if found != expected:
-                raise ModelError(
-                    f"The detector's file {folder / path} is damaged or was replaced; "
-                    "fetch it again, or train and export the detector anew."
-                )
+        description = _description(folder, described)
+        saved = folder if (folder / "saved_model.pb").is_file() else folder / "saved_model"
+        found = _hashes(folder, saved, description)
+        _refuse_reaching_out(saved / "saved_model.pb")
 
         from core.models.tensorflow_runtime import keep_off_gpu, tf
 
         if device == "cpu":
             keep_off_gpu()
         try:
-            model = tf.saved_model.load(str(folder / "saved_model"))
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{folder / 'saved_model'} is no SavedModel.") from error
-        return cls(folder.name, description, model)
+            model = tf.saved_model.load(str(saved))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise ModelError(f"{saved} is no SavedModel.") from error
+        return cls(folder.resolve().name, identity(found), description, model)
 
     def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
         """Every face with a score of 0.01 or more, most confident first, for each picture.
@@ -108,68 +135,181 @@ class SavedModelDetector:
             For each picture its faces; boxes in its own pixels, within it.
         """
         alike: dict[tuple[int, int], list[int]] = defaultdict(list)
-        scaled = [letterboxed(image, self._longest) for image in images]
+        scaled = [letterboxed(image, self._longest, self._frame) for image in images]
         for index, (pixels, _) in enumerate(scaled):
             alike[pixels.shape[:2]].append(index)
         found: list[tuple[Face, ...]] = [()] * len(images)
         for indices in alike.values():
-            for start in range(0, len(indices), _MOST_AT_ONCE):
-                chosen = indices[start : start + _MOST_AT_ONCE]
-                boxes, scores = self._look(np.stack([scaled[i][0] for i in chosen]))
+            for start in range(0, len(indices), self._at_once):
+                chosen = indices[start : start + self._at_once]
+                boxes, scores, points = self._look(np.stack([scaled[i][0] for i in chosen]))
                 for row, index in enumerate(chosen):
                     height, width = images[index].shape[:2]
+                    scale = scaled[index][1]
                     found[index] = faces_of(
-                        boxes[row] / scaled[index][1], scores[row], height, width
+                        boxes[row] / scale,
+                        scores[row],
+                        height,
+                        width,
+                        None if points is None else points[row] / scale[:2],
                     )
         return found
 
-    def _look(self, batch: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Boxes ``(n, m, 4)`` ``[x0, y0, x1, y1]`` in pixels of the batch, scores ``(n, m)``."""
+    def _look(
+        self, batch: Pixels
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
+        """Boxes ``(n, m, 4)`` ``[x0, y0, x1, y1]`` in pixels of the batch, scores ``(n, m)``, and
+        five points ``(n, m, 5, 2)`` ``[x, y]`` where the model gives them."""
         from core.models.tensorflow_runtime import tf
 
-        result = self._signature(input_tensor=tf.constant(batch))
+        result = self._signature(**{self._input: tf.constant(batch)})
         relative = np.asarray(result["detection_boxes"].numpy(), np.float32)
         scores = np.asarray(result["detection_scores"].numpy(), np.float32).copy()
         counts = np.asarray(result["num_detections"].numpy()).astype(int)
         scores[np.arange(scores.shape[1])[None] >= counts[:, None]] = 0.0
+        if self._classes is not None and "detection_classes" in result:
+            classes = np.asarray(result["detection_classes"].numpy()).astype(int)
+            scores[~np.isin(classes, self._classes)] = 0.0
         height, width = batch.shape[1:3]
         # The API's boxes begin with y: here, once, they are turned to the project's order.
         boxes = relative[..., [1, 0, 3, 2]] * np.array([width, height, width, height], np.float32)
-        return boxes, scores
+        points = None
+        if "detection_keypoints" in result:
+            places = np.asarray(result["detection_keypoints"].numpy(), np.float32)
+            if places.shape[2:] == (_POINTS, 2):
+                points = places[..., ::-1] * np.array([width, height], np.float32)
+        return boxes, scores, points
 
 
-def letterboxed(pixels: Pixels, longest: int) -> tuple[Pixels, NDArray[np.float32]]:
+def _entrance(name: str, signature: Any) -> tuple[str, int, tuple[int, int] | None]:
+    """Name of the signature's input, pictures it takes at once, and its one size if it has one."""
+    from core.models.tensorflow_runtime import tf
+
+    entering = signature.structured_input_signature[1]
+    if len(entering) != 1:
+        raise ModelError(f"The detector {name} takes {len(entering)} inputs instead of pictures.")
+    ((key, spec),) = entering.items()
+    if spec.dtype != tf.uint8 or spec.shape.rank != 4 or spec.shape[3] not in {3, None}:
+        raise ModelError(
+            f"The detector {name} takes {spec.dtype.name} {spec.shape} instead of pictures, uint8"
+            " (n, height, width, 3): export it with the input type image_tensor."
+        )
+    batch, height, width = spec.shape[0], spec.shape[1], spec.shape[2]
+    if batch not in {None, 1}:
+        raise ModelError(f"The detector {name} takes {batch} pictures at a time, no more, no less.")
+    frame = (int(height), int(width)) if height is not None and width is not None else None
+    return key, batch or _MOST_AT_ONCE, frame
+
+
+def _description(folder: Path, described: bool) -> Description:
+    path = folder / "detector.json"
+    if not described and not path.exists():
+        return UNDESCRIBED
+    try:
+        return Description.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"The detector in {folder} has no readable detector.json.") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} does not describe a detector.") from error
+
+
+def _hashes(folder: Path, saved: Path, description: Description) -> dict[str, str]:
+    """SHA-256 of every file of a SavedModel; held against the description where it has them."""
+    expected = description.files
+    if expected is None:
+        if not (saved / "saved_model.pb").is_file():
+            raise ModelError(
+                f"There is no detector in {folder}: neither it nor its folder saved_model holds"
+                " a file saved_model.pb."
+            )
+        return {path.relative_to(saved).as_posix(): _hash(path) for path in _files(saved)}
+    for name, value in expected.items():
+        if _hash(folder / name) != value:
+            raise ModelError(
+                f"The detector's file {folder / name} is damaged or was replaced; "
+                "fetch it again, or train and export the detector anew."
+            )
+    return expected
+
+
+def _files(saved: Path) -> Iterator[Path]:
+    """What TensorFlow reads of a SavedModel."""
+    yield saved / "saved_model.pb"
+    for name in ("variables", "assets"):
+        yield from sorted(path for path in (saved / name).rglob("*") if path.is_file())
+
+
+def _hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"The detector's file {path} is missing.") from error
+
+
+def _refuse_reaching_out(path: Path) -> None:
+    """Refuse a graph that would do more than compute.
+
+    Raises:
+        ModelError: It would, or the file is no SavedModel.
+    """
+    from google.protobuf.message import DecodeError
+
+    from core.models.tensorflow_runtime import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"The detector's file {path} is missing.") from error
+    except DecodeError as error:
+        raise ModelError(f"{path} is no SavedModel.") from error
+    used: set[str] = set()
+    for graph in (form.graph_def for form in saved.meta_graphs):
+        used.update(node.op for node in graph.node)
+        used.update(node.op for function in graph.library.function for node in function.node_def)
+    if found := sorted(used & _REACHING_OUT):
+        raise ModelError(
+            f"{path} is not loaded: it would run code or touch files ({', '.join(found)})."
+        )
+
+
+def letterboxed(
+    pixels: Pixels, longest: int, frame: tuple[int, int] | None = None
+) -> tuple[Pixels, NDArray[np.float32]]:
     """Scale a picture, and fill it up at the right and at the bottom.
 
     Args:
         pixels: ``(height, width, 3)``.
         longest: The longer side afterwards, a multiple of 32.
+        frame: ``(height, width)`` of the result in place of that; the picture fits into it.
 
     Returns:
-        The picture with both sides a multiple of 32, and by how much its content was scaled,
-        ``[x, y, x, y]``.
+        The picture, with both sides a multiple of 32 where no frame is given, and by how much its
+        content was scaled, ``[x, y, x, y]``.
     """
     height, width = pixels.shape[:2]
     scale = longest / max(height, width)
+    if frame is not None:
+        scale = min(frame[0] / height, frame[1] / width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if size != (width, height):
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
-    filled = cv2.copyMakeBorder(
-        pixels,
-        0,
-        -size[1] % _MULTIPLE,
-        0,
-        -size[0] % _MULTIPLE,
-        cv2.BORDER_CONSTANT,
-        value=_GREY,
-    )
+    below, beside = -size[1] % _MULTIPLE, -size[0] % _MULTIPLE
+    if frame is not None:
+        below, beside = frame[0] - size[1], frame[1] - size[0]
+    filled = cv2.copyMakeBorder(pixels, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=_GREY)
     across, down = size[0] / width, size[1] / height
     return np.asarray(filled, np.uint8), np.array([across, down, across, down], np.float32)
 
 
 def faces_of(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], height: int, width: int
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    height: int,
+    width: int,
+    points: NDArray[np.float32] | None = None,
 ) -> tuple[Face, ...]:
     """Faces of one picture, most confident first, cut at its edges.
 
@@ -178,6 +318,7 @@ def faces_of(
         scores: ``(n,)``.
         height: Of the picture, in pixels.
         width: Of the picture, in pixels.
+        points: Landmarks, ``(n, 5, 2)`` ``[x, y]`` in pixels of the picture.
     """
     cut = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
     order = np.argsort(-scores, kind="stable")
@@ -185,10 +326,18 @@ def faces_of(
         Face(
             (float(cut[i, 0]), float(cut[i, 1]), float(cut[i, 2]), float(cut[i, 3])),
             float(min(scores[i], 1.0)),
+            None if points is None else _landmarks(points[i]),
         )
         for i in order
         if scores[i] >= LEAST_SCORE and cut[i, 0] < cut[i, 2] and cut[i, 1] < cut[i, 3]
     )
+
+
+def _landmarks(points: NDArray[np.float32]) -> Landmarks | None:
+    """None where a point is missing, which some detectors write as not a number."""
+    if not np.isfinite(points).all():
+        return None
+    return cast(Landmarks, tuple((float(x), float(y)) for x, y in points))
 
 
 def identity(files: dict[str, str]) -> str:

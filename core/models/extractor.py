@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from core.face import Pixels, Vectors, crop, widened_square
+from core.face import Landmarks, Pixels, Vectors, crop, widened_square
 from core.models import ModelError
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 
@@ -75,7 +75,6 @@ class FamiliarExtractor:
     Attributes:
         margin: A face's box is widened by this share of its longer side on every side.
         lift: And moved up by this share: a box holds brow to chin, the hair is above it.
-        same_character_threshold: Face cosine from which two faces count as one character.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class FamiliarExtractor:
         self.weights_of_both = configuration.weights_of_both
         self.margin = configuration.margin
         self.lift = configuration.lift
-        self.same_character_threshold = configuration.same_character_threshold
+        self.same_threshold: float | None = configuration.same_character_threshold
         self.face_side = configuration.face.side
         self.picture_side = configuration.picture.side
         self._mirrored = (configuration.face.mirrored, configuration.picture.mirrored)
@@ -137,13 +136,19 @@ class FamiliarExtractor:
             device=device,
         )
 
-    def prepare_face(self, pixels: Pixels, box: tuple[float, float, float, float] | None) -> Pixels:
+    def prepare_face(
+        self,
+        pixels: Pixels,
+        box: tuple[float, float, float, float] | None,
+        points: Landmarks | None = None,
+    ) -> Pixels:
         """The square that the face network sees, ``(face_side, face_side, 3)``.
 
         Args:
             pixels: ``(height, width, 3)``.
             box: The face in pixels of the picture; None where the picture is a face crop
                 already: then the whole of it is seen, made square by repeating its edges.
+            points: Not looked at: these networks learnt from boxes, hair and all.
         """
         if box is None:
             return resized(crop(pixels, whole_square(pixels)), self.face_side)

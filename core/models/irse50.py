@@ -7,11 +7,20 @@ parts are named as in the published checkpoints, ``input_layer``, ``body`` and `
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from core.face import Pixels, Vectors
+from core.models.aligned import AlignedExtractor
+from core.models.extractor import FamiliarExtractor
+from core.models.weights import fill, identity_of, read_tensors
+
+NAME: Final = "ir-se50"
 
 SIDE: Final = 112
 """Pixels a side of the aligned faces that the network takes."""
@@ -96,3 +105,40 @@ class IrSe50Network(nn.Module):
         """``(n, 3, 112, 112)`` RGB in -1..1 -> ``(n, 512)`` float32 of unit length."""
         features = self.output_layer(self.body(self.input_layer(x)))
         return functional.normalize(features.float(), dim=1)
+
+
+class IrSe50Faces:
+    """The network with its preprocessing. See `core.models.aligned.FaceNetwork`."""
+
+    side = SIDE
+    dimensions = DIMENSIONS
+
+    def __init__(self, network: IrSe50Network, device: str = "cpu") -> None:
+        self._device = torch.device(device)
+        self._network = network.eval().to(self._device)
+
+    def embed(self, faces: Pixels) -> Vectors:
+        """``(n, 112, 112, 3)`` RGB -> ``(n, 512)``."""
+        with torch.inference_mode():
+            values = torch.from_numpy(np.ascontiguousarray(faces)).to(self._device)
+            values = values.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+            return np.asarray(self._network(values).cpu().numpy(), np.float32)
+
+
+def load(weights: Path, pictures: FamiliarExtractor, device: str = "cpu") -> AlignedExtractor:
+    """An extractor of public weights.
+
+    Args:
+        weights: A ``.pth`` or ``.safetensors`` file with the published names.
+        pictures: Sees the whole pictures.
+        device: Torch device.
+
+    Raises:
+        ModelError: The file is missing or damaged, or its tensors are not all that is needed and
+            nothing else.
+    """
+    with torch.device("meta"):  # numbers drawn by chance would only be replaced
+        network = IrSe50Network()
+    network = network.to_empty(device="cpu")
+    fill(network, read_tensors(weights), "IR-SE50", str(weights))
+    return AlignedExtractor(NAME, identity_of(network), IrSe50Faces(network, device), pictures)

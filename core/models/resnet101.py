@@ -7,19 +7,18 @@ and weights: a ``.pth`` file, or torchvision's own download.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
-from pickle import UnpicklingError  # what torch raises for a file that is none of its own
 from urllib.error import URLError
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from core.face import Pixels, Vectors, crop, widened_square
+from core.face import Landmarks, Pixels, Vectors, crop, widened_square
 from core.models import ModelError
 from core.models.extractor import resized, whole_square
+from core.models.weights import fill, identity_of, read_tensors
 
 WEIGHTS_VARIABLE = "FAMILIAR_RESNET101_WEIGHTS"
 SIDE = 224
@@ -36,6 +35,7 @@ class ResNet101:
     face_dimensions = DIMENSIONS
     picture_dimensions = DIMENSIONS
     weights_of_both = (0.5, 0.5)
+    same_threshold: float | None = None
 
     def __init__(self, network: nn.Module, device: str = "cpu") -> None:
         """
@@ -43,11 +43,7 @@ class ResNet101:
             network: torchvision's ``resnet101``, its last layer replaced by the identity.
             device: Torch device.
         """
-        digest = hashlib.sha256()
-        for key, value in sorted(network.state_dict().items()):
-            digest.update(key.encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-        self.sha256 = digest.hexdigest()
+        self.sha256 = identity_of(network)
         self._device = torch.device(device)
         self._network = network.eval().to(self._device).to(memory_format=torch.channels_last)
         self._mean = torch.tensor(_MEAN, device=self._device)[:, None, None]
@@ -84,18 +80,18 @@ class ResNet101:
                     f" resnet101 .pth file yourself and name it in {WEIGHTS_VARIABLE}."
                 ) from error
         else:
-            state = _read(source)
-        try:
-            network.load_state_dict(state)
-        except (RuntimeError, TypeError, AttributeError) as error:
-            raise ModelError(
-                f"{source or 'The download'} does not hold the weights of torchvision's resnet101."
-            ) from error
+            state = read_tensors(source)
+        fill(network, dict(state), "torchvision's resnet101", str(source or "The download"))
         network.fc = nn.Identity()
         return cls(network, device)
 
-    def prepare_face(self, pixels: Pixels, box: tuple[float, float, float, float] | None) -> Pixels:
-        """The square around a face, ``(224, 224, 3)``."""
+    def prepare_face(
+        self,
+        pixels: Pixels,
+        box: tuple[float, float, float, float] | None,
+        points: Landmarks | None = None,
+    ) -> Pixels:
+        """The square around a face, ``(224, 224, 3)``; it never saw aligned ones."""
         square = whole_square(pixels) if box is None else widened_square(box, MARGIN)
         return resized(crop(pixels, square), SIDE)
 
@@ -121,17 +117,3 @@ class ResNet101:
             vectors = self._network(values.contiguous(memory_format=torch.channels_last))
             vectors = nn.functional.normalize(vectors.float(), dim=1)
             return np.asarray(vectors.cpu().numpy(), np.float32)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read ({error.strerror}).") from error
-    except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(
-            f"{path} is not a file of weights; save torchvision's resnet101 .pth file there."
-        ) from error
-    if not isinstance(state, dict):
-        raise ModelError(f"{path} does not hold the weights of torchvision's resnet101.")
-    return state

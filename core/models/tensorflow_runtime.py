@@ -56,10 +56,11 @@ def keep_off_gpu() -> None:
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with _without_greetings():
     import tensorflow as tf
+    from tensorflow.core.protobuf import saved_model_pb2
 
 
 class Module(tf.Module):  # type: ignore[misc]  # TensorFlow carries no types
     """What holds variables, and other modules."""
 
 
-__all__ = ["Module", "keep_off_gpu", "tf"]
+__all__ = ["Module", "keep_off_gpu", "saved_model_pb2", "tf"]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.face import Face, Pixels, Vectors, crop, widened_square
+from core.face import Face, Landmarks, Pixels, Vectors, crop, widened_square
 
 SKIN = (255, 214, 170)
 HAIR = {
@@ -107,11 +107,17 @@ class FakeExtractor:
         self.face_dimensions = 12
         self.picture_dimensions = 27
         self.weights_of_both = (0.6, 0.4)
+        self.same_threshold: float | None = None
         self.embedded_faces = 0
         self.embedded_pictures = 0
 
-    def prepare_face(self, pixels: Pixels, box: tuple[float, float, float, float] | None) -> Pixels:
-        """32 pixels square, with half a face of margin."""
+    def prepare_face(
+        self,
+        pixels: Pixels,
+        box: tuple[float, float, float, float] | None,
+        points: Landmarks | None = None,
+    ) -> Pixels:
+        """32 pixels square, with half a face of margin; the points are not looked at."""
         if box is not None:
             pixels = crop(pixels, widened_square(box, 0.5))
         return np.asarray(cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA), np.uint8)

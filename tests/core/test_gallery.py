@@ -7,12 +7,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core.face import Pixels, Vectors
+from core.face import Face, Landmarks, Pixels, Vectors
 from core.gallery import BuildReport, build_index
 from core.index import Index, build_lock, current_version
 from core.job import Look
@@ -402,3 +404,46 @@ def test_the_index_answers_what_was_built(world: World) -> None:
     assert nearest.picture == contents.pictures[0]
     assert nearest.similarity == pytest.approx(1.0, abs=1e-5)
     assert np.isfinite(contents.face_vectors).all()
+
+
+class PointingDetector(FakeDetector):
+    """Says five points as well, of the first picture's face alone."""
+
+    def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
+        found = super().detect(images)
+        first = next((number for number, faces in enumerate(found) if faces), None)
+        if first is not None and not self.points:
+            x0, y0, x1, y1 = found[first][0].box
+            self.points = ((x0, y0), (x1, y0), (x0 + 0.1, y1), (x0, y1), (x1, y1))
+            found[first] = (replace(found[first][0], points=self.points), *found[first][1:])
+        return found
+
+    points: Landmarks | None = None
+
+
+class PointNotingExtractor(FakeExtractor):
+    """Notes by which points it was shown faces."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(revision)
+        self.points: list[Landmarks | None] = []
+
+    def prepare_face(
+        self,
+        pixels: Pixels,
+        box: tuple[float, float, float, float] | None,
+        points: Landmarks | None = None,
+    ) -> Pixels:
+        self.points.append(points)
+        return super().prepare_face(pixels, box, points)
+
+
+def test_landmarks_are_kept_for_an_extractor_that_comes_later(tmp_path: Path) -> None:
+    drawn_gallery(tmp_path / "gallery")
+    detector = PointingDetector()
+    for revision in (1, 2):
+        extractor = PointNotingExtractor(revision)
+        build_index(tmp_path / "gallery", tmp_path / "data", detector, extractor)
+        assert len(extractor.points) == 15
+        assert [points for points in extractor.points if points] == [detector.points]
+    assert detector.seen == 15

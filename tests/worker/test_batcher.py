@@ -21,6 +21,7 @@ class CountingExtractor:
     face_dimensions = 1
     picture_dimensions = 1
     weights_of_both = (0.5, 0.5)
+    same_threshold = None
 
     def __init__(self) -> None:
         self.passes: list[tuple[str, int]] = []
@@ -28,7 +29,7 @@ class CountingExtractor:
         self.entered = threading.Semaphore(0)
         self.threads: set[int] = set()
 
-    def prepare_face(self, pixels: Pixels, box: object) -> Pixels:
+    def prepare_face(self, pixels: Pixels, box: object, points: object = None) -> Pixels:
         return pixels
 
     def prepare_picture(self, pixels: Pixels) -> Pixels:

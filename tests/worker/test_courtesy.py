@@ -26,6 +26,7 @@ class Recorder:
     face_dimensions = 2
     picture_dimensions = 3
     weights_of_both = (0.5, 0.5)
+    same_threshold = None
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -34,7 +35,7 @@ class Recorder:
         self.sizes.append(len(images))
         return [(Face((0, 0, 1, float(image[0, 0, 0])), 0.9),) for image in images]
 
-    def prepare_face(self, pixels: Pixels, box: object) -> Pixels:
+    def prepare_face(self, pixels: Pixels, box: object, points: object = None) -> Pixels:
         return pixels
 
     def prepare_picture(self, pixels: Pixels) -> Pixels:

@@ -214,6 +214,113 @@ class TestDamage:
         assert other.sha256 != red_finder.sha256
 
 
+def save_exported(folder: Path, frame: list[int | None], **further: object) -> None:
+    """A SavedModel as the Object Detection API exports it: no description, one picture at a time.
+
+    It boxes the upper left quarter as class 3 and the lower right one as class 1, whatever it
+    sees, with five points each in the middle of its box and a step from it.
+    """
+
+    def look(pixels):
+        count = tf.shape(pixels)[0]
+        boxes = tf.constant([[[0.0, 0.0, 0.5, 0.5], [0.5, 0.5, 1.0, 1.0]]])
+        middles = tf.constant([[[0.25, 0.25], [0.75, 0.75]]])
+        steps = tf.constant([[0.0, 0.0], [0.0, 0.1], [0.1, 0.0], [0.1, 0.1], [0.2, 0.0]])
+        found = {
+            "detection_boxes": tf.repeat(boxes, count, 0),
+            "detection_scores": tf.repeat(tf.constant([[0.9, 0.6]]), count, 0),
+            "detection_classes": tf.repeat(tf.constant([[3.0, 1.0]]), count, 0),
+            "num_detections": tf.fill([count], 2.0),
+            "detection_keypoints": tf.repeat(middles[:, :, None] + steps, count, 0),
+        }
+        return {key: value for key, value in found.items() if key not in further.get("without", ())}
+
+    kind = further.get("kind", tf.uint8)
+    entering = tf.TensorSpec([1, *frame, 3], kind, name="inputs")
+    signature = tf.function(look, input_signature=[entering])
+    tf.saved_model.save(
+        Module(), str(folder / "saved_model"), signatures={"serving_default": signature}
+    )
+
+
+class TestExported:
+    """Detectors of other people, as the Object Detection API exports them."""
+
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = tmp_path_factory.mktemp("exported")
+        save_exported(folder, [None, None])
+        return folder
+
+    @pytest.mark.parametrize("where", ["", "saved_model"])
+    @pytest.mark.parametrize("kind", ["", "saved-model:"])
+    def test_the_folder_is_all_that_is_needed(self, folder: Path, where: str, kind: str) -> None:
+        detector = load_detector(f"{kind}{folder / where}")
+        assert detector.threshold == 0.5
+        found = detector.detect([np.zeros((100, 200, 3), np.uint8)] * 3)
+        assert len(found) == 3
+        first, second = found[0]
+        np.testing.assert_allclose(first.box, (0, 0, 100, 50), atol=1)
+        np.testing.assert_allclose(second.box, (100, 50, 200, 100), atol=1)
+
+    def test_five_keypoints_are_landmarks_x_before_y(self, folder: Path) -> None:
+        (faces,) = load_detector(str(folder)).detect([np.zeros((100, 200, 3), np.uint8)])
+        assert faces[0].points is not None
+        expected = [(50, 25), (70, 25), (50, 35), (70, 35), (50, 45)]
+        np.testing.assert_allclose(faces[0].points, expected, atol=1)
+
+    def test_one_size_alone_is_given_that_size(self, tmp_path: Path) -> None:
+        save_exported(tmp_path, [96, 160])
+        (faces,) = load_detector(str(tmp_path)).detect([np.zeros((300, 200, 3), np.uint8)])
+        # 300 pixels of height become 96: the frame of 160 reaches 300 pixels beyond the right.
+        np.testing.assert_allclose(faces[0].box, (0, 0, 200, 150), atol=1)
+        assert len(faces) == 1
+
+    def test_what_it_does_not_say_stands_beside_it(self, folder: Path, tmp_path: Path) -> None:
+        copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+        described = {"threshold": 0.3, "longest": 320, "classes": [1]}
+        (copy / "detector.json").write_text(json.dumps(described))
+        detector = load_detector(str(copy))
+        (faces,) = detector.detect([np.zeros((100, 200, 3), np.uint8)])
+        assert detector.threshold == 0.3
+        assert [face.score for face in faces] == [pytest.approx(0.6)]
+
+    def test_its_identity_is_that_of_its_files(self, folder: Path, tmp_path: Path) -> None:
+        copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+        assert load_detector(str(copy)).sha256 == load_detector(str(folder)).sha256
+        (copy / "saved_model" / "assets").mkdir(exist_ok=True)
+        (copy / "saved_model" / "assets" / "labels.txt").write_text("face")
+        assert load_detector(str(copy)).sha256 != load_detector(str(folder)).sha256
+
+    def test_what_is_no_detector_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelError, match=r"holds a file saved_model\.pb"):
+            load_detector(str(tmp_path))
+        with pytest.raises(ModelError, match=r"holds a file saved_model\.pb"):
+            load_detector(f"saved-model:{tmp_path / 'nowhere'}")
+        save_exported(tmp_path / "lacking", [None, None], without=("detection_scores",))
+        with pytest.raises(ModelError, match="does not give detection_scores"):
+            load_detector(str(tmp_path / "lacking"))
+        save_exported(tmp_path / "floats", [None, None], kind=tf.float32)
+        with pytest.raises(ModelError, match="instead of pictures, uint8"):
+            load_detector(str(tmp_path / "floats"))
+
+    def test_a_graph_that_would_write_a_file_is_not_loaded(self, tmp_path: Path) -> None:
+        sprung = tmp_path / "sprung"
+
+        def look(pixels):
+            with tf.control_dependencies([tf.io.write_file(str(sprung), "")]):
+                return {"detection_boxes": tf.identity(tf.cast(pixels, tf.float32))}
+
+        entering = tf.TensorSpec([1, None, None, 3], tf.uint8)
+        signature = tf.function(look, input_signature=[entering])
+        tf.saved_model.save(
+            Module(), str(tmp_path / "saved_model"), signatures={"serving_default": signature}
+        )
+        with pytest.raises(ModelError, match=r"would run code or touch files \(WriteFile\)"):
+            load_detector(str(tmp_path))
+        assert not sprung.exists()
+
+
 class TestShipped:
     """The detector in the repository."""
 

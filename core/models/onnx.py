@@ -1,0 +1,179 @@
+"""Face networks in ONNX files, run by onnxruntime.
+
+What a file does not say of itself stands in a JSON file of the same name beside it,
+``network.json`` for ``network.onnx``; without it, `Description`'s values hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.face import Pixels, Vectors
+from core.models import ModelError
+from core.models.aligned import LIFT, MARGIN, AlignedExtractor
+from core.models.extractor import FamiliarExtractor
+
+NAME: Final = "onnx"
+_MOST_AT_ONCE: Final = 32
+
+
+class Description(BaseModel):
+    """What an ONNX file does not say of itself.
+
+    Attributes:
+        side: Of the faces that it takes, in pixels; to be given where the file leaves it open.
+        mean: Of the pixels 0..255, taken off, a channel each.
+        deviation: What is left is divided by this, a channel each.
+        channels: The order that the network knows.
+        margin: Without landmarks, a box is widened by this share of its longer side.
+        lift: And moved up by this share.
+        same_threshold: Face cosine from which two faces count as the same character.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    side: int | None = Field(default=None, ge=16, le=1024)
+    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    deviation: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    channels: Literal["rgb", "bgr"] = "rgb"
+    margin: float = Field(default=MARGIN, ge=0, le=2)
+    lift: float = Field(default=LIFT, ge=-1, le=1)
+    same_threshold: float | None = Field(default=None, ge=-1, le=1)
+
+
+class OnnxFaces:
+    """A session with its preprocessing. See `core.models.aligned.FaceNetwork`."""
+
+    def __init__(self, path: Path, session: Any, description: Description) -> None:
+        """
+        Args:
+            path: Of the file, for sentences.
+            session: ``onnxruntime.InferenceSession``.
+            description: How the network wants to be fed.
+
+        Raises:
+            ModelError: The network does not take one batch of square colour pictures, its side
+                is not known, or it does not give one vector a picture.
+        """
+        self._session = session
+        self._mean = np.array(description.mean, np.float32)
+        self._deviation = np.array(description.deviation, np.float32)
+        self._reversed = description.channels == "bgr"
+        entering, leaving = session.get_inputs(), session.get_outputs()
+        if len(entering) != 1 or entering[0].type != "tensor(float)" or len(entering[0].shape) != 4:
+            raise ModelError(f"{path} does not take one batch of pictures as 32-bit floats.")
+        self._input, self._output = entering[0].name, leaving[0].name
+        batch, *shape = entering[0].shape
+        if shape[0] == 3:
+            self._channels_first, sides = True, shape[1:]
+        elif shape[2] == 3:
+            self._channels_first, sides = False, shape[:2]
+        else:
+            raise ModelError(
+                f"{path} does not take pictures of three colours, but {entering[0].shape}."
+            )
+        self.side = _side(path, sides, description.side)
+        self._at_once = batch if isinstance(batch, int) else _MOST_AT_ONCE
+        self._fixed = isinstance(batch, int)
+        try:
+            vector = self._run(np.zeros((1, self.side, self.side, 3), np.uint8))
+        except Exception as error:  # onnxruntime's errors share no other class
+            raise ModelError(f"{path} cannot be run: {str(error).splitlines()[0]}") from error
+        if vector.ndim != 2 or len(vector) != 1 or vector.shape[1] < 2:
+            raise ModelError(f"{path} does not give one vector a picture, but {vector.shape}.")
+        self.dimensions = int(vector.shape[1])
+
+    def embed(self, faces: Pixels) -> Vectors:
+        """``(n, side, side, 3)`` RGB -> ``(n, dimensions)``."""
+        found = [
+            self._run(faces[start : start + self._at_once])
+            for start in range(0, len(faces), self._at_once)
+        ]
+        return np.concatenate(found)
+
+    def _run(self, faces: Pixels) -> NDArray[np.float32]:
+        ordered = faces[..., ::-1] if self._reversed else faces
+        values = (ordered.astype(np.float32) - self._mean) / self._deviation
+        if self._fixed and len(values) < self._at_once:
+            filling = np.zeros((self._at_once - len(values), *values.shape[1:]), np.float32)
+            values = np.concatenate([values, filling])
+        if self._channels_first:
+            values = values.transpose(0, 3, 1, 2)
+        (vectors,) = self._session.run([self._output], {self._input: np.ascontiguousarray(values)})
+        return np.asarray(vectors, np.float32)[: len(faces)]
+
+
+def _side(path: Path, sides: list[int | str | None], described: int | None) -> int:
+    stated = {side for side in sides if isinstance(side, int)}
+    if described is not None:
+        stated.add(described)
+    if not stated:
+        raise ModelError(
+            f"{path} leaves the size of its pictures open; write {path.with_suffix('.json').name}"
+            ' beside it, such as {"side": 112}.'
+        )
+    if len(stated) > 1:
+        sizes = " and ".join(str(side) for side in sorted(stated))
+        raise ModelError(f"{path} should take square pictures of one size, not {sizes} pixels.")
+    return stated.pop()
+
+
+def load(path: Path, pictures: FamiliarExtractor, device: str = "cpu") -> AlignedExtractor:
+    """An extractor of an ONNX file.
+
+    Args:
+        path: The file, with all of its weights in it.
+        pictures: Sees the whole pictures.
+        device: A torch device's name; ``cuda`` is used where onnxruntime has it.
+
+    Raises:
+        ModelError: onnxruntime is not installed, or the file is missing, damaged or not a face
+            network.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ModelError(
+            "ONNX files need onnxruntime: `pip install 'familiar-faces[onnx]'`."
+        ) from error
+    beside = path.with_suffix(".json")
+    try:
+        data = path.read_bytes()
+        text = beside.read_bytes() if beside.is_file() else b"{}"
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}).") from error
+    try:
+        description = Description.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "it"
+        raise ModelError(f"{beside} cannot be used: {where}: {first['msg']}.") from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    wanted = ["CPUExecutionProvider"]
+    if device.startswith("cuda"):
+        wanted.insert(0, "CUDAExecutionProvider")
+    available = onnxruntime.get_available_providers()
+    try:
+        # From its bytes: such a file cannot lead to further files, and its hash is all of it.
+        session = onnxruntime.InferenceSession(
+            data, options, providers=[name for name in wanted if name in available]
+        )
+    except Exception as error:  # onnxruntime's errors share no other class
+        raise ModelError(f"{path} is not an ONNX file that can be run.") from error
+    identity = hashlib.sha256(data + description.model_dump_json().encode()).hexdigest()
+    return AlignedExtractor(
+        NAME,
+        identity,
+        OnnxFaces(path, session, description),
+        pictures,
+        same_threshold=description.same_threshold,
+        margin=description.margin,
+        lift=description.lift,
+    )

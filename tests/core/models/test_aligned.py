@@ -1,0 +1,151 @@
+"""Extractors of other people's face networks, with the shipped network for whole pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from core.align import REFERENCE
+from core.face import Pixels, Vectors
+from core.models import SHIPPED, ModelError, load_extractor
+from core.models.aligned import LIFT, MARGIN, AlignedExtractor
+from core.models.extractor import FamiliarExtractor
+from core.models.irse50 import IrSe50Network
+
+
+class CornerNetwork:
+    """Says the colour of the upper left and of the middle pixel."""
+
+    side = 112
+    dimensions = 6
+
+    def embed(self, faces: Pixels) -> Vectors:
+        return np.concatenate([faces[:, 0, 0], faces[:, 56, 56]], axis=1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> FamiliarExtractor:
+    return FamiliarExtractor.load(SHIPPED / "familiar-character")
+
+
+def extractor(pictures: FamiliarExtractor, identity: str = "a") -> AlignedExtractor:
+    return AlignedExtractor("corner", identity, CornerNetwork(), pictures, same_threshold=0.4)
+
+
+def test_a_face_with_landmarks_is_aligned_whatever_its_box(pictures: FamiliarExtractor) -> None:
+    pixels = np.zeros((300, 300, 3), np.uint8)
+    points = [(100 + 0.9 * (56 - y), 60 + 0.9 * x) for x, y in REFERENCE]  # turned a quarter
+    for x, y in points[:2]:
+        cv2.circle(pixels, (round(x), round(y)), 5, (255, 255, 255), -1)
+    face = extractor(pictures).prepare_face(pixels, (0.0, 0.0, 9.0, 9.0), tuple(points))
+    assert face.shape == (112, 112, 3)
+    for x, y in REFERENCE[:2]:
+        assert face[round(y), round(x)].min() > 200
+    for x, y in REFERENCE[2:]:
+        assert face[round(y), round(x)].max() < 50
+
+
+def test_a_face_without_landmarks_is_seen_by_its_box(pictures: FamiliarExtractor) -> None:
+    pixels = np.zeros((300, 300, 3), np.uint8)
+    pixels[100:180, 100:180] = 255
+    face = extractor(pictures).prepare_face(pixels, (100.0, 100.0, 180.0, 180.0))
+    assert face.shape == (112, 112, 3)
+    rows, columns = np.nonzero(face[..., 0] > 127)
+    assert np.ptp(columns) + 1 == pytest.approx(112 / (1 + 2 * MARGIN), abs=1)
+    assert columns.mean() == pytest.approx(55.5, abs=1)
+    # Square around a box of 80, moved up: less of it is above the face than beside.
+    assert rows.min() == pytest.approx(columns.min() + 80 * LIFT, abs=1)
+
+
+def test_a_crop_is_seen_whole(pictures: FamiliarExtractor) -> None:
+    pixels = np.full((40, 80, 3), 77, np.uint8)
+    assert (extractor(pictures).prepare_face(pixels, None) == 77).all()
+
+
+def test_vectors_are_of_unit_length_and_pictures_those_of_the_shipped(
+    pictures: FamiliarExtractor,
+) -> None:
+    made = extractor(pictures)
+    faces = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3)).astype(np.uint8)
+    vectors = made.embed_faces(faces)
+    assert vectors.shape == (3, made.face_dimensions)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert made.embed_faces(faces[:0]).shape == (0, 6)
+    prepared = made.prepare_picture(faces[0])[None]
+    assert np.array_equal(made.embed_pictures(prepared), pictures.embed_pictures(prepared))
+    assert (made.same_threshold, made.weights_of_both) == (0.4, pictures.weights_of_both)
+
+
+def test_the_identity_is_that_of_both_networks(pictures: FamiliarExtractor) -> None:
+    assert extractor(pictures, "a").sha256 == extractor(pictures, "a").sha256
+    assert extractor(pictures, "a").sha256 != extractor(pictures, "b").sha256
+    assert extractor(pictures, "a").sha256 != pictures.sha256
+
+
+class TestIrSe50:
+    """A file of the published layout, its numbers drawn by chance."""
+
+    @pytest.fixture(scope="class")
+    def published(self) -> dict[str, torch.Tensor]:
+        with torch.device("meta"):
+            shapes = IrSe50Network().state_dict()
+        generator = torch.Generator().manual_seed(0)
+        tensors = {}
+        for name, value in shapes.items():
+            if name.endswith("num_batches_tracked"):
+                tensors[name] = torch.tensor(7)
+            elif name.endswith("running_var"):
+                tensors[name] = torch.ones(value.shape)
+            elif value.dim() == 1 and name.endswith("weight"):
+                tensors[name] = 0.5 + torch.rand(value.shape, generator=generator)
+            else:
+                spread = (2 / value[0].numel()) ** 0.5
+                tensors[name] = spread * torch.randn(value.shape, generator=generator)
+        return tensors
+
+    def test_it_is_loaded_and_makes_vectors(
+        self, published: dict[str, torch.Tensor], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "model_ir_se50.pth"
+        torch.save(published, path)
+        loaded = load_extractor(f"ir-se50:{path}")
+        assert (loaded.name, loaded.face_dimensions) == ("ir-se50", 512)
+        assert loaded.same_threshold is None
+        faces = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3)).astype(np.uint8)
+        vectors = loaded.embed_faces(faces)
+        assert vectors.shape == (2, 512)
+        assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+        assert not np.allclose(vectors[0], vectors[1])
+
+    def test_a_checkpoint_of_another_network_is_refused_by_the_names_of_its_tensors(
+        self, published: dict[str, torch.Tensor], tmp_path: Path
+    ) -> None:
+        tensors = dict(published)
+        del tensors["body.3.shortcut_layer.0.weight"]
+        tensors["classes.weight"] = torch.zeros(2)
+        tensors["output_layer.3.weight"] = torch.zeros(512, 8)
+        path = tmp_path / "other.pth"
+        torch.save(tensors, path)
+        with pytest.raises(ModelError) as refused:
+            load_extractor(f"ir-se50:{path}")
+        for part in (
+            "missing: body.3.shortcut_layer.0.weight",
+            "unknown: classes.weight",
+            "of another shape: output_layer.3.weight (512, 8) for (512, 25088)",
+        ):
+            assert part in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["nobody", "ir-se50", "onnx", "ir-se50:", "what:file.pth"])
+def test_a_name_that_there_is_not_is_answered_with_those_that_there_are(name: str) -> None:
+    with pytest.raises(ModelError, match=r"known: familiar-character, .*ir-se50:FILE\.pth"):
+        load_extractor(name)
+
+
+def test_a_folder_that_training_wrote_is_loaded_by_its_path() -> None:
+    shipped = load_extractor()
+    assert load_extractor(str(SHIPPED / "familiar-character")).sha256 == shipped.sha256

@@ -1,0 +1,115 @@
+"""Face networks in ONNX files, each drawn up here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from core.face import Pixels
+from core.models import ModelError, load_extractor
+
+
+def write(
+    path: Path,
+    shape: list[int | str],
+    operations: list[onnx.NodeProto] | None = None,
+    kind: int = TensorProto.FLOAT,
+) -> Path:
+    """A network that says the mean of each channel of each picture."""
+    axes = [2, 3] if shape[1] == 3 else [1, 2]
+    graph = helper.make_graph(
+        operations
+        or [helper.make_node("ReduceMean", ["data", "axes"], ["vectors"], keepdims=0, name="mean")],
+        "means",
+        [helper.make_tensor_value_info("data", kind, shape)],
+        [helper.make_tensor_value_info("vectors", kind, None)],
+        [helper.make_tensor("axes", TensorProto.INT64, [2], axes)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 10
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def red(side: int, count: int = 1) -> Pixels:
+    faces = np.zeros((count, side, side, 3), np.uint8)
+    faces[..., 0] = 255
+    return faces
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [[1, 3, 32, 32], ["n", 3, 32, 32], ["n", 32, 32, 3], [4, 3, 32, 32]],
+    ids=["one at a time", "any number", "channels last", "always four"],
+)
+def test_a_network_says_itself_how_it_wants_to_be_fed(tmp_path: Path, shape: list) -> None:
+    extractor = load_extractor(f"onnx:{write(tmp_path / 'net.onnx', shape)}")
+    assert (extractor.name, extractor.face_dimensions) == ("onnx", 3)
+    assert extractor.prepare_face(red(50)[0], None).shape == (32, 32, 3)
+    assert extractor.same_threshold is None
+    vectors = extractor.embed_faces(np.concatenate([red(32, 5), 255 - red(32)]))
+    expected = np.array([[1, -1, -1]] * 5 + [[-1, 1, 1]]) / np.sqrt(3)
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+
+
+def test_what_it_does_not_say_stands_beside_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "net.onnx", ["n", 3, "height", "width"])
+    with pytest.raises(ModelError, match=r"leaves the size .* open; write net\.json beside it"):
+        load_extractor(str(path))
+    described = {
+        "side": 48,
+        "mean": [0, 0, 0],
+        "deviation": [255, 255, 255],
+        "channels": "bgr",
+        "same_threshold": 0.4,
+    }
+    (tmp_path / "net.json").write_text(json.dumps(described))
+    extractor = load_extractor(str(path))
+    assert extractor.prepare_face(red(50)[0], None).shape == (48, 48, 3)
+    assert extractor.same_threshold == 0.4
+    np.testing.assert_allclose(extractor.embed_faces(red(48)), [[0, 0, 1]], atol=1e-6)
+
+    (tmp_path / "net.json").write_text(json.dumps(described | {"channels": "rgb"}))
+    assert load_extractor(str(path)).sha256 != extractor.sha256
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "told"),
+    [
+        (["n", 3], TensorProto.FLOAT, "does not take one batch of pictures"),
+        (["n", 3, 32, 32], TensorProto.DOUBLE, "does not take one batch of pictures"),
+        (["n", 1, 32, 32], TensorProto.FLOAT, "does not take pictures of three colours"),
+        (["n", 3, 32, 64], TensorProto.FLOAT, "not 32 and 64 pixels"),
+    ],
+)
+def test_another_network_is_refused(tmp_path: Path, shape: list, kind: int, told: str) -> None:
+    same = [helper.make_node("Identity", ["data"], ["vectors"])]
+    path = write(tmp_path / "net.onnx", shape, same, kind)
+    with pytest.raises(ModelError, match=told):
+        load_extractor(str(path))
+
+
+def test_a_network_that_gives_no_vectors_is_refused(tmp_path: Path) -> None:
+    same = [helper.make_node("Identity", ["data"], ["vectors"])]
+    path = write(tmp_path / "net.onnx", [1, 3, 32, 32], same)
+    with pytest.raises(ModelError, match="does not give one vector a picture"):
+        load_extractor(str(path))
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_extractor(str(path))
+    path.write_text("no network")
+    with pytest.raises(ModelError, match="not an ONNX file"):
+        load_extractor(str(path))
+    write(path, [1, 3, 32, 32])
+    for text in ("", "{}}", '{"side": 4}', '{"sides": 112}'):
+        (tmp_path / "net.json").write_text(text)
+        with pytest.raises(ModelError, match=r"net\.json cannot be used"):
+            load_extractor(str(path))

@@ -1,0 +1,114 @@
+"""Published weights: all tensors of a network, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from core.models import ModelError
+from core.models.weights import fill, identity_of, read_tensors
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
+
+
+def state() -> dict[str, torch.Tensor]:
+    torch.manual_seed(2)
+    return {
+        name: torch.randn_like(value) if value.is_floating_point() else value
+        for name, value in network().state_dict().items()
+    }
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_was_saved_is_read(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"weights{suffix}"
+    save_file(state(), path) if suffix == ".safetensors" else torch.save(state(), path)
+    filled = network()
+    fill(filled, read_tensors(path), "the network", str(path))
+    for name, value in state().items():
+        assert torch.equal(filled.state_dict()[name], value)
+
+
+def test_counts_of_batches_may_be_missing() -> None:
+    fill(
+        network(),
+        {name: value for name, value in state().items() if value.is_floating_point()},
+        "the network",
+        "a file",
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda it: it.pop("1.weight"), "missing: 1.weight."),
+        (lambda it: it.update(extra=torch.zeros(1)), "unknown: extra."),
+        (
+            lambda it: it.update({"2.weight": torch.zeros(2, 5)}),
+            r"of another shape: 2.weight \(2, 5\) for \(2, 4\).",
+        ),
+        (
+            lambda it: it.update({"0.bias": torch.full((4,), torch.nan)}),
+            "not of finite numbers: 0.bias.",
+        ),
+        (
+            lambda it: it.update({"0.bias": torch.zeros(4, dtype=torch.int8)}),
+            "not of finite numbers: 0.bias.",
+        ),
+        (lambda it: it.clear(), "missing: 0.bias, 0.weight, 1.bias and 5 more."),
+        (
+            lambda it: (it.pop("0.bias"), it.update(extra=torch.zeros(1))),
+            "missing: 0.bias; unknown: extra.",
+        ),
+    ],
+    ids=["missing", "surplus", "shape", "nan", "integers", "empty", "both"],
+)
+def test_what_does_not_fit_is_named(change, told: str) -> None:
+    tensors = state()
+    change(tensors)
+    filled = network()
+    before = {name: value.clone() for name, value in filled.state_dict().items()}
+    with pytest.raises(ModelError, match=f"a file does not hold the weights of X; {told}"):
+        fill(filled, tensors, "X", "a file")
+    assert all(torch.equal(filled.state_dict()[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ([torch.zeros(2)], "does not hold weights by name"),
+        ({"state": {"inner": torch.zeros(2)}}, "does not hold weights by name"),
+        (Path("a"), "not a file of weights"),
+    ],
+    ids=["list", "nested", "code"],
+)
+def test_anything_but_named_tensors_is_refused(tmp_path: Path, content: object, told: str) -> None:
+    torch.save(content, tmp_path / "file.pth")
+    with pytest.raises(ModelError, match=told):
+        read_tensors(tmp_path / "file.pth")
+
+
+@pytest.mark.parametrize("name", ["text.pth", "text.safetensors"])
+def test_other_files_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_tensors(tmp_path / name)
+    (tmp_path / name).write_text("no weights")
+    with pytest.raises(ModelError, match="not a file of weights"):
+        read_tensors(tmp_path / name)
+
+
+def test_the_identity_follows_the_numbers_alone() -> None:
+    one, other = network(), network()
+    other[1].num_batches_tracked += 1
+    assert identity_of(one) == identity_of(other)
+    assert len(identity_of(one)) == 64
+    with torch.no_grad():
+        other[2].bias[0] += 1
+    assert identity_of(one) != identity_of(other)
