@@ -76,6 +76,7 @@ def _as_json(answer: Answer, collage: Path | None) -> dict[str, object]:
                         "character": match.character,
                         "similarity": match.similarity,
                         "box": None if match.box is None else list(match.box),
+                        "same": match.same,
                     }
                     for match in row.matches
                 ],

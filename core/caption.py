@@ -21,7 +21,8 @@ def caption(answer: Answer, language: str = FALLBACK, limit: int = DISCORD_LIMIT
     """The numbered names with their similarity in per cent, one line each.
 
     Numbers run on over the rows, as in the collage. Whatever does not fit is left out at the end,
-    and the last line says how many those are.
+    and the last line says how many those are. Above matches of which none reaches the extractor's
+    threshold stands that nobody is surely the same.
 
     Args:
         answer: What is told.
@@ -35,11 +36,16 @@ def caption(answer: Answer, language: str = FALLBACK, limit: int = DISCORD_LIMIT
     if answer.face_count > len(answer.rows) > 0 and not answer.fell_back:
         shown = len(answer.rows)
         head.append(say("caption_more_faces", language, count=answer.face_count, shown=shown))
+    all_unknown = bool(answer.rows) and all(row.unknown for row in answer.rows)
+    if all_unknown:
+        head.append(say("caption_unknown", language))
     lines: list[tuple[str, bool]] = [(line, False) for line in head]
     number = 0
     for place, row in enumerate(answer.rows, start=1):
         if len(answer.rows) > 1 and row.matches:
             lines.append((say("caption_face", language, number=place), False))
+        if row.unknown and not all_unknown:
+            lines.append((say("caption_unknown", language), False))
         for match in row.matches:
             number += 1
             lines.append((_line(match, number, language), True))

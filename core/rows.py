@@ -95,11 +95,19 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A found picture. `face` is the one that matched; None where the whole picture did."""
+    """A found picture.
+
+    Attributes:
+        picture: Which.
+        face: The one that matched; None where the whole picture did.
+        similarity: Under the query's look, -1..1.
+        face_similarity: Cosine of the faces alone; None where `face` is.
+    """
 
     picture: IndexedPicture
     face: Face | None
     similarity: float
+    face_similarity: float | None = None
 
 
 class Rows:
@@ -248,11 +256,13 @@ class Rows:
                 continue
             passed.add(picture.sha256)
             row = rows[place]
-            face = None
-            if query.face is not None and row < len(self._faces):
-                face = self.contents.faces[row].face
             similarity = float(np.clip(similarities[place], -1.0, 1.0))
-            found.append(Neighbour(picture, face, similarity))
+            if query.face is not None and row < len(self._faces):
+                alike = float(np.clip(self._faces[row] @ query.face, -1.0, 1.0))
+                face = self.contents.faces[row].face
+                found.append(Neighbour(picture, face, similarity, alike))
+            else:
+                found.append(Neighbour(picture, None, similarity))
             if len(found) == count:
                 break
         return tuple(found)

@@ -14,7 +14,7 @@ from core.index import Index
 from core.job import DEFAULT_COUNT, Look
 from core.models import Detector, Extractor
 from core.picture import Picture
-from core.rows import Query
+from core.rows import Neighbour, Query
 from core.steps import Steps
 
 MAX_ROWS: Final = 3
@@ -31,12 +31,15 @@ class Match:
         similarity: Weighted cosine under the look that was asked for, -1..1.
         box: The gallery picture's face that matched, in pixels of that picture; None where the
             whole picture matched.
+        same: Whether the two faces are alike enough to be one character, by the extractor's
+            threshold; None where no face is asked about, or the extractor has no threshold.
     """
 
     path: str
     character: str | None
     similarity: float
     box: tuple[float, float, float, float] | None
+    same: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,11 @@ class Row:
 
     face: Face | None
     matches: tuple[Match, ...]
+
+    @property
+    def unknown(self) -> bool:
+        """Every match was held against a threshold, and none reached it: a stranger, perhaps."""
+        return bool(self.matches) and all(match.same is False for match in self.matches)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +175,13 @@ class Searcher:
                 neighbour.picture.character,
                 neighbour.similarity,
                 neighbour.face.box if neighbour.face else None,
+                None if query.face is None else self._is_same(neighbour),
             )
             for neighbour in found
         )
+
+    def _is_same(self, neighbour: Neighbour) -> bool | None:
+        threshold = self._extractor.same_threshold
+        if threshold is None:
+            return None
+        return neighbour.face_similarity is not None and neighbour.face_similarity >= threshold

@@ -56,6 +56,43 @@ def test_no_face_is_said_where_faces_were_asked_for() -> None:
     assert caption(answer(row, face_count=0, look=Look.FEEL)) == "1. Rem · 90%"
 
 
+def judged(*same: bool | None) -> tuple[Match, ...]:
+    return tuple(
+        Match(f"Rem/{place}.png", "Rem", 0.9, None, verdict) for place, verdict in enumerate(same)
+    )
+
+
+UNKNOWN = "Nobody here is surely the same character:"
+
+
+def test_a_stranger_is_not_named_with_confidence() -> None:
+    told = caption(answer(Row(FACE, judged(False, False))))
+    assert told == f"{UNKNOWN}\n1. Rem · 90%\n2. Rem · 90%"
+
+
+@pytest.mark.parametrize("same", [(True, False), (False, True), (None, None)])
+def test_who_is_surely_the_same_or_never_judged_is_named_as_ever(
+    same: tuple[bool | None, ...],
+) -> None:
+    assert UNKNOWN not in caption(answer(Row(FACE, judged(*same))))
+
+
+def test_a_stranger_among_several_faces_is_told_beside_its_number() -> None:
+    rows = (Row(FACE, judged(True)), Row(FACE, judged(False)))
+    assert caption(answer(*rows, face_count=2)).split("\n") == [
+        "Face 1",
+        "1. Rem · 90%",
+        "Face 2",
+        UNKNOWN,
+        "2. Rem · 90%",
+    ]
+
+
+def test_several_strangers_are_told_once() -> None:
+    rows = (Row(FACE, judged(False)), Row(FACE, judged(False)))
+    assert caption(answer(*rows, face_count=2)).split("\n")[:2] == [UNKNOWN, "Face 1"]
+
+
 def test_an_answer_without_matches_says_so() -> None:
     assert "nothing in the gallery" in caption(answer(Row(FACE, ())))
 

@@ -157,3 +157,49 @@ def test_embedding_and_searching_can_be_done_apart(searcher: Searcher, tmp_path:
     asked = picture_of(tmp_path, ("amber", 110, 110, 34), ("blue", 250, 110, 30))
     seen = searcher.see(asked, Look.BOTH)
     assert searcher.find(seen, 4) == searcher.search(asked, Look.BOTH, 4)
+
+
+class TestStrangers:
+    """Where the extractor has a threshold, faces are held against it, whatever the look."""
+
+    @staticmethod
+    def judging(searcher: Searcher, threshold: float) -> Searcher:
+        extractor = FakeExtractor()
+        extractor.same_threshold = threshold
+        return Searcher(FakeDetector(), extractor, searcher.index)
+
+    @pytest.mark.parametrize("look", [Look.CHARACTER, Look.BOTH])
+    def test_matches_are_judged_by_their_faces_alone(
+        self, searcher: Searcher, tmp_path: Path, look: Look
+    ) -> None:
+        asked = picture_of(tmp_path, ("emerald", 150, 110, 40), background=999)
+        [row] = self.judging(searcher, 0.75).search(asked, look, 100).rows
+        assert not row.unknown
+        for match in row.matches:
+            assert match.same == (match.character == "emerald"), match
+
+    @pytest.mark.parametrize("look", [Look.CHARACTER, Look.BOTH])
+    def test_a_face_that_is_like_nobody_is_unknown(
+        self, searcher: Searcher, tmp_path: Path, look: Look
+    ) -> None:
+        pixels = drawn_scene([("blue", 150, 110, 40)], background=5)
+        blue = (pixels == HAIR["blue"]).all(2)
+        pixels[blue] = (255, 0, 255)
+        asked = read(save(pixels, tmp_path / "stranger.png"))
+        [row] = self.judging(searcher, 0.9).search(asked, look, 3).rows
+        assert row.unknown
+        assert [match.same for match in row.matches] == [False] * 3
+
+    def test_whole_pictures_are_never_called_the_same(
+        self, searcher: Searcher, tmp_path: Path
+    ) -> None:
+        asked = picture_of(tmp_path, background=1001)
+        for look in (Look.FEEL, Look.BOTH):
+            [row] = self.judging(searcher, 0.1).search(asked, look, 3).rows
+            assert [match.same for match in row.matches] == [None] * 3
+            assert not row.unknown
+
+    def test_without_a_threshold_nothing_is_said(self, searcher: Searcher, tmp_path: Path) -> None:
+        [row] = searcher.search(picture_of(tmp_path, ("dark", 150, 110, 40)), Look.BOTH, 2).rows
+        assert [match.same for match in row.matches] == [None, None]
+        assert not row.unknown
