@@ -13,7 +13,7 @@ from typing import IO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from core.face import Face, Pixels, Vectors
+from core.face import Face, Pixels, Vectors, distinct
 from core.folder import PictureFile, in_batches, read_ahead, reason, scan
 from core.models import Detector, Extractor
 from core.picture import DEFAULT_LIMITS, Limits, Picture, UnreadablePicture, read
@@ -47,8 +47,8 @@ class Embedded:
 
 
 def above_threshold(detector: Detector) -> Choose:
-    """Chooses every face that the detector itself calls one."""
-    return lambda faces: tuple(face for face in faces if face.score >= detector.threshold)
+    """Chooses every face that the detector itself calls one, each once."""
+    return lambda faces: distinct([face for face in faces if face.score >= detector.threshold])
 
 
 def most_confident(detector: Detector) -> Choose:

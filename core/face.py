@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,32 @@ class Face:
         """Area of the box in square pixels."""
         x0, y0, x1, y1 = self.box
         return (x1 - x0) * (y1 - y0)
+
+
+SAME_FACE_OVERLAP: Final = 0.7
+"""Boxes that share so much of the smaller one's area are taken to show one face."""
+
+
+def distinct(faces: Sequence[Face]) -> tuple[Face, ...]:
+    """The faces, most confident first, without further boxes around one of them.
+
+    A detector's own suppression compares boxes by intersection over union, under which a box
+    within a much larger one passes as another face; here the smaller area is the measure.
+    """
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        if all(
+            _shared_area(face, other) < SAME_FACE_OVERLAP * min(face.area, other.area)
+            for other in kept
+        ):
+            kept.append(face)
+    return tuple(kept)
+
+
+def _shared_area(first: Face, second: Face) -> float:
+    width = min(first.box[2], second.box[2]) - max(first.box[0], second.box[0])
+    height = min(first.box[3], second.box[3]) - max(first.box[1], second.box[1])
+    return max(0.0, width) * max(0.0, height)
 
 
 def largest(faces: Sequence[Face], count: int) -> tuple[Face, ...]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.face import Face, crop, largest, widened_square
+from core.face import Face, crop, distinct, largest, widened_square
 
 
 def test_a_crop_does_not_swap_its_axes():
@@ -52,6 +52,22 @@ def test_the_largest_faces_come_first_and_confidence_decides_between_equals():
     sure = Face((5, 5, 10, 10), 0.8)
     assert largest([small, unsure, sure], 2) == (sure, unsure)
     assert largest([], 3) == ()
+
+
+@pytest.mark.parametrize(
+    ("box", "kept"),
+    [
+        pytest.param((12, 12, 48, 48), 1, id="within the other: one face"),
+        pytest.param((15, 10, 55, 50), 1, id="shifted a little: one face"),
+        pytest.param((35, 10, 75, 50), 2, id="cheek to cheek: two faces"),
+        pytest.param((60, 10, 100, 50), 2, id="apart: two faces"),
+    ],
+)
+def test_several_boxes_around_one_face_are_one(box, kept):
+    sure, other = Face((10, 10, 50, 50), 0.9), Face(box, 0.6)
+    faces = distinct([other, sure])
+    assert len(faces) == kept
+    assert faces[0] is sure
 
 
 @pytest.mark.parametrize("box", [(5, 0, 5, 9), (0, 9, 5, 3)])
