@@ -15,7 +15,17 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from cli import evaluate, folders, gallery_index, processes, similar, train
+from cli import (
+    compare,
+    data,
+    evaluate,
+    folders,
+    gallery_index,
+    models,
+    processes,
+    similar,
+    train,
+)
 from cli.demo.command import demo
 from cli.terminal import Failure, messages, results
 
@@ -71,9 +81,12 @@ app.command("worker")(processes.worker)
 app.command("bot")(processes.bot)
 app.add_typer(gallery_index.app, name="index")
 app.command("similar")(similar.similar)
+app.command("compare")(compare.compare)
 app.command("embed")(folders.embed)
 app.command("detect")(folders.detect)
 app.command("evaluate")(evaluate.evaluate)
+app.add_typer(models.app, name="models")
+app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 
 

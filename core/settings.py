@@ -68,8 +68,10 @@ class ModelSettings(BaseSettings):
     """Which models are used, and how.
 
     Attributes:
-        detector: A name that `core.models.load_detector` knows.
-        extractor: A name that `core.models.load_extractor` knows.
+        detector: A name that `core.models.load_detector` knows, such as ``familiar-face`` or
+            ``saved-model:/path/to/folder``.
+        extractor: A name that `core.models.load_extractor` knows, such as ``familiar-character``
+            or ``ir-se50:/path/to/file.pth``.
         device: A torch device for the extractor: ``cpu``, ``cuda``; ``auto`` takes a GPU if any.
         threads: CPU threads for each model; 0 leaves the choice to the libraries.
     """

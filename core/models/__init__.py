@@ -184,10 +184,9 @@ def role_of(name: str) -> Literal["detector", "extractor"]:
         return "extractor"
     if kind is None and path.is_dir():
         return "extractor" if (path / "extractor.json").is_file() else "detector"
-    word = kind or name
-    if word in _DETECTORS:
+    if kind in _DETECTORS or name == DEFAULT_DETECTOR:
         return "detector"
-    if word in _EXTRACTORS and (kind is not None or name in EXTRACTOR_FORMS):
+    if kind in _EXTRACTORS or name in {DEFAULT_EXTRACTOR, "resnet101"}:
         return "extractor"
     known = ", ".join((*DETECTOR_FORMS, *EXTRACTOR_FORMS))
     raise ModelError(f"There is no model named {name!r}; known: {known}.")

@@ -1,0 +1,126 @@
+"""`familiar data`: crops of heads, splits without leaks, as many pictures for each character."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import terminal
+from cli.folders import tell_unreadable
+from cli.terminal import Failure, results
+from core.folder import reason
+from core.problem import Problem
+from core.settings import load_settings
+
+app = typer.Typer(help="Make folders of pictures ready for training.", no_args_is_help=True)
+
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+NewFolder = Annotated[Path, typer.Option(help="The folder to write, which is not there yet.")]
+
+
+@app.command("crop")
+def crop(
+    folder: Annotated[Path, typer.Argument(help="Searched for pictures at any depth.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; made if it is missing.")],
+    detector: Annotated[
+        str | None,
+        typer.Option(help="Another detector than the one in use, or lbpcascade with --cascade."),
+    ] = None,
+    cascade: Annotated[
+        Path | None, typer.Option(help="The XML file of an LBP or Haar cascade of OpenCV.")
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(min=0, max=2, help="Shown around a face, as a share of its longer side."),
+    ] = None,
+) -> None:
+    """Cut out every face: <name>_<n>.jpg, and crops.csv that maps each to its picture."""
+    if detector == "lbpcascade" and cascade is None:
+        raise Failure("The detector lbpcascade needs its file: --cascade FILE.xml.")
+    if cascade is not None and detector not in {None, "lbpcascade", "cascade"}:
+        raise Failure(f"--cascade does not go with the detector {detector}; leave one out.")
+    settings = load_settings()
+    with terminal.waiting("Loading the detector"):
+        from core.models import load_detector
+        from core.train.crops import HEAD_MARGIN, write_crops
+
+        name = detector or settings.model.detector
+        loaded = load_detector(name if cascade is None else f"cascade:{cascade}")
+    with terminal.progress("Cropping", "pictures") as advance:
+        written = write_crops(
+            folder,
+            out,
+            loaded,
+            margin=HEAD_MARGIN if margin is None else margin,
+            progress=advance,
+        )
+    _tell(written.unreadable)
+    results.print(f"Cut {written.crops:,} faces out of {written.pictures:,} pictures: {out}")
+
+
+@app.command("split")
+def split(
+    folder: Annotated[Path, typer.Argument(help="Folder of <character>/<picture>.")],
+    out: NewFolder,
+    by: Annotated[
+        str, typer.Option(help="What stays on one side as a whole: picture or character.")
+    ] = "character",
+    validation: Annotated[
+        float, typer.Option(min=0.01, max=0.99, help="Share to measure on.")
+    ] = 0.2,
+    near: Annotated[
+        int | None,
+        typer.Option(min=0, max=20, help="Bits of 64 by which near duplicates may differ."),
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Copy a folder into train and val; duplicates are never on both sides."""
+    from core.train.dataset import NEAR, DatasetError, Unit, split_folder
+
+    if by not in set(Unit):
+        raise Failure("--by is picture or character.")
+    with terminal.progress("Reading", "pictures") as advance:
+        try:
+            done = split_folder(
+                folder,
+                out,
+                Unit(by),
+                validation=validation,
+                near=NEAR if near is None else near,
+                seed=seed,
+                progress=advance,
+            )
+        except DatasetError as error:
+            raise Failure(str(error)) from error
+    _tell(done.unreadable)
+    results.print(
+        f"{len(done.train):,} pictures to train on, {len(done.validation):,} to measure on;"
+        f" {done.duplicates:,} have a duplicate on their own side: {out}"
+    )
+
+
+@app.command("balance")
+def balance(
+    folder: Annotated[Path, typer.Argument(help="Folder of <character>/<picture>, after a split.")],
+    out: NewFolder,
+    per_character: Annotated[int, typer.Option(min=1, help="Pictures of each character.")],
+    seed: Seed = 0,
+) -> None:
+    """Copy a folder so that each character has as many pictures; copies say so in their names."""
+    from core.train.dataset import DatasetError, balance_folder
+
+    with terminal.waiting("Balancing"):
+        try:
+            done = balance_folder(folder, out, per_character, seed=seed)
+        except DatasetError as error:
+            raise Failure(str(error)) from error
+    results.print(
+        f"{done.characters:,} characters with {per_character:,} pictures each, of which"
+        f" {done.copies:,} are copies; {done.left_out:,} pictures left out: {out}"
+    )
+
+
+def _tell(unreadable: tuple[tuple[str, Problem], ...]) -> None:
+    tell_unreadable([(path, reason(problem)) for path, problem in unreadable])

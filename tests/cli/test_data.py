@@ -1,0 +1,117 @@
+"""`familiar data`: crops, splits and balanced folders."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import core.models
+from cli.main import main
+from core.face import Face, Pixels
+
+Run = Callable[..., int]
+
+
+class RightEdge:
+    """Finds one face at the right edge of every picture, which swapped axes would miss."""
+
+    name = "right-edge"
+    sha256 = "0" * 64
+    threshold = 0.5
+
+    def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
+        """A square of 40 pixels, 10 from the top."""
+        return [
+            (Face((image.shape[1] - 40.0, 10.0, float(image.shape[1]), 50.0), 0.9),)
+            for image in images
+        ]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: object) -> int:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        return int(end.value.code or 0)
+
+    return command
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five characters with four wide pictures each; the right edge is red."""
+    for who in range(5):
+        (tmp_path / "pictures" / f"c{who}").mkdir(parents=True)
+        for number in range(4):
+            noise = np.random.default_rng(10 * who + number).integers(0, 200, (8, 24, 3), np.uint8)
+            picture = Image.fromarray(noise).resize((240, 80), Image.Resampling.BICUBIC)
+            picture.paste((255, 0, 0), (200, 10, 240, 50))
+            picture.save(tmp_path / "pictures" / f"c{who}" / f"{number}.png")
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    names: list[str] = []
+
+    def load(name: str) -> RightEdge:
+        names.append(name)
+        return RightEdge()
+
+    monkeypatch.setattr(core.models, "load_detector", load)
+    return names
+
+
+def test_crop_cuts_along_the_right_axes(
+    run: Run, folder: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "broken.png").write_text("no picture")
+    assert run("data", "crop", folder, "--out", "crops", "--margin", 0) == 0
+    assert asked == ["familiar-face"]
+    told = capsys.readouterr()
+    assert "Cut 20 faces out of 21 pictures: crops" in told.out
+    assert "broken.png: not a picture" in told.err
+    with Path("crops/crops.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 20
+    assert rows[0]["crop"] == "c0/0_0.jpg"
+    assert [float(rows[0][key]) for key in ("x0", "y0", "x1", "y1")] == [200, 10, 240, 50]
+    for row in rows:
+        crop = np.asarray(Image.open(Path("crops") / row["crop"])).astype(int)
+        assert crop.shape == (40, 40, 3)
+        assert np.abs(crop - (255, 0, 0)).mean() < 15
+
+
+def test_crop_by_a_cascade(
+    run: Run, folder: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ("--out", "crops", "--cascade", "faces.xml")
+    assert run("data", "crop", folder, "--detector", "lbpcascade", *place) == 0
+    assert run("data", "crop", folder, *place) == 0
+    assert asked == ["cascade:faces.xml"] * 2
+    assert run("data", "crop", folder, "--out", "crops", "--detector", "lbpcascade") == 1
+    assert "--cascade FILE.xml" in capsys.readouterr().err
+    assert run("data", "crop", folder, "--detector", "familiar-face", *place) == 1
+    assert "does not go with" in capsys.readouterr().err
+
+
+def test_split_and_balance(run: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("data", "split", folder, "--out", "parts", "--by", "character") == 0
+    assert "16 pictures to train on, 4 to measure on; 0 have a duplicate" in capsys.readouterr().out
+    assert run("data", "balance", "parts", "--out", "even", "--per-character", 6) == 1
+    assert "both sides of a split" in capsys.readouterr().err
+    assert run("data", "balance", "parts/train", "--out", "even", "--per-character", 6) == 0
+    told = "4 characters with 6 pictures each, of which 8 are copies; 0 pictures left out: even"
+    assert told in capsys.readouterr().out
+    assert len(list(Path("even").rglob("*_copy*.png"))) == 8
+    assert run("data", "split", folder, "--out", "parts") == 1
+    assert "there already" in capsys.readouterr().err
+    assert run("data", "split", folder, "--out", "other", "--by", "series") == 1
+    assert "picture or character" in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""`familiar models`: what is listed, shown, checked and written into .env."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+from cli.models import KNOWN, write_env
+from core.models import (
+    DETECTOR_FORMS,
+    EXTRACTOR_FORMS,
+    SHIPPED,
+    ModelError,
+    role_of,
+    with_whole_path,
+)
+from core.settings import load_settings
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command in this process, in an empty folder and with no setting."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("FAMILIAR_"):
+            monkeypatch.delenv(name)
+
+    def command(*arguments: object) -> int:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        return int(end.value.code or 0)
+
+    return command
+
+
+def test_every_form_of_a_name_is_listed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {name for role, name, _ in KNOWN if role == "detector"} == set(DETECTOR_FORMS)
+    assert {name for role, name, _ in KNOWN if role == "extractor"} == set(EXTRACTOR_FORMS)
+    assert run("models", "list") == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for _, name, _ in KNOWN)
+    assert "In use: familiar-face and familiar-character." in shown
+    assert run("models", "list", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["in_use"] == {"detector": "familiar-face", "extractor": "familiar-character"}
+
+
+def test_the_role_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "extractor.json").write_text("{}")
+    for name in ("familiar-character", "resnet101", "ir-se50:a.pth", "a.onnx", str(tmp_path)):
+        assert role_of(name) == "extractor", name
+    (tmp_path / "extractor.json").unlink()
+    for name in ("familiar-face", "cascade:a", "lbpcascade:a", "a.xml", str(tmp_path)):
+        assert role_of(name) == "detector", name
+    for name in ("nobody", "ir-se50", "saved-model", "a.pth"):
+        with pytest.raises(ModelError, match="There is no model named"):
+            role_of(name)
+
+
+def test_a_path_is_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert with_whole_path("familiar-face") == "familiar-face"
+    assert with_whole_path("ir-se50:a.pth") == f"ir-se50:{tmp_path / 'a.pth'}"
+    assert with_whole_path("faces.xml") == str(tmp_path / "faces.xml")
+
+
+def test_show_says_what_a_model_is(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("models", "show", "familiar-character", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["role"] == "extractor"
+    assert (told["face_dimensions"], len(told["sha256"])) == (128, 64)
+    assert -1 < told["same_threshold"] < 1
+    assert run("models", "show", "nobody") == 1
+    assert "known: familiar-face, saved-model:FOLDER" in capsys.readouterr().err
+
+
+def test_use_checks_models_and_writes_them(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(SHIPPED / "familiar-character", tmp_path / "my models")
+    (tmp_path / ".env").write_text("FAMILIAR_DISCORD_TOKEN=secret\n#FAMILIAR_MODEL_EXTRACTOR=x\n")
+    assert run("models", "use", "trained:my models") == 0
+    told = capsys.readouterr()
+    line = f'FAMILIAR_MODEL_EXTRACTOR="trained:{tmp_path / "my models"}"'
+    assert told.out.strip() == line
+    assert (tmp_path / ".env").read_text() == f"FAMILIAR_DISCORD_TOKEN=secret\n{line}\n"
+    assert load_settings().model.extractor == f"trained:{tmp_path / 'my models'}"
+
+
+def test_a_model_that_cannot_be_used_is_not_written(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "faces.xml").write_text("no cascade")
+    assert run("models", "use", "cascade:faces.xml") == 1
+    assert "is no cascade" in capsys.readouterr().err
+    assert run("models", "use", "familiar-character", "familiar-character") == 1
+    assert "only one extractor" in capsys.readouterr().err
+    assert not (tmp_path / ".env").exists()
+    assert run("models", "use", "familiar-character", "--print") == 0
+    assert capsys.readouterr().out.strip() == "FAMILIAR_MODEL_EXTRACTOR=familiar-character"
+    assert not (tmp_path / ".env").exists()
+
+
+class TestEnvFile:
+    def test_a_new_file_is_for_its_owner_alone(self, tmp_path: Path) -> None:
+        write_env(tmp_path / ".env", {"A": "1"})
+        assert (tmp_path / ".env").read_text() == "A=1\n"
+        assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+
+    def test_nothing_but_the_variable_changes(self, tmp_path: Path) -> None:
+        path = tmp_path / ".env"
+        path.write_text("# About A\n#A=0\nexport A=1\nAB=2\n\nB = 3")
+        path.chmod(0o640)
+        write_env(path, {"A": "9", "C": "8"})
+        assert path.read_text() == "# About A\n#A=0\nA=9\nAB=2\n\nB = 3\nC=8\n"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        assert os.listdir(tmp_path) == [".env"]
+
+    def test_a_link_stays_one(self, tmp_path: Path) -> None:
+        (tmp_path / "real").write_text("A=1\n")
+        (tmp_path / ".env").symlink_to("real")
+        write_env(tmp_path / ".env", {"A": "2"})
+        assert (tmp_path / ".env").is_symlink()
+        assert (tmp_path / "real").read_text() == "A=2\n"

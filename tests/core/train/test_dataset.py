@@ -1,0 +1,221 @@
+"""Splits that leak nothing, and balancing that names its copies."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from core.face import Pixels
+from core.problem import Problem
+from core.train.dataset import (
+    NEAR,
+    DatasetError,
+    Unit,
+    balance_folder,
+    difference_hash,
+    groups_of_duplicates,
+    split_folder,
+)
+
+
+def drawing(number: int, side: int = 60) -> Pixels:
+    """Smooth patches of grey, another pattern for another number."""
+    coarse = np.random.default_rng(number).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def save(pixels: Pixels, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), pixels[..., ::-1])
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six characters with ten pictures each; of each the first is there three times."""
+    root = tmp_path / "pictures"
+    for who in range(6):
+        for number in range(10):
+            save(drawing(100 * who + number), root / f"c{who}" / f"{number}.png")
+        again = cv2.resize(drawing(100 * who), (45, 45), interpolation=cv2.INTER_AREA)
+        save(np.asarray(again, np.uint8), root / f"c{who}" / "again.jpg")
+        save(drawing(100 * who), root / f"c{who}" / "copy.png")
+    return root
+
+
+def hashes(folder: Path) -> dict[str, int]:
+    return {
+        path.relative_to(folder).as_posix(): difference_hash(cv2.imread(str(path))[..., ::-1])
+        for path in sorted(folder.rglob("*.*"))
+    }
+
+
+def nearest(train: dict[str, int], validation: dict[str, int]) -> int:
+    return min((a ^ b).bit_count() for a in train.values() for b in validation.values())
+
+
+class TestDifferenceHash:
+    def test_a_bit_says_that_the_pixel_to_the_right_is_brighter(self) -> None:
+        rising = np.repeat(np.arange(0, 270, 30, dtype=np.uint8)[None, :, None], 8, 0)
+        rising = np.repeat(rising, 3, 2)
+        assert difference_hash(rising) == 2**64 - 1
+        assert difference_hash(rising[:, ::-1]) == 0
+        rising[0] = 0  # the first row holds the first eight bits
+        assert difference_hash(rising) == 2**56 - 1
+
+    def test_another_size_and_compression_hardly_change_it(self) -> None:
+        for number in range(20):
+            pixels = drawing(number)
+            _, data = cv2.imencode(".jpg", cv2.resize(pixels, (90, 130)), [1, 60])
+            again = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            near = difference_hash(pixels) ^ difference_hash(again)
+            assert near.bit_count() <= NEAR
+
+    def test_other_pictures_are_far(self) -> None:
+        known = [difference_hash(drawing(number)) for number in range(40)]
+        distances = [(a ^ b).bit_count() for i, a in enumerate(known) for b in known[:i]]
+        assert min(distances) > NEAR
+
+
+def test_duplicates_of_duplicates_are_one_group() -> None:
+    #         a       far   near a   near the one before, not near a
+    chain = [0b0000, 2**60 - 1, 0b0111, 0b111111]
+    assert groups_of_duplicates(chain, near=3).tolist() == [0, 1, 0, 0]
+    assert groups_of_duplicates(chain, near=2).tolist() == [0, 1, 2, 3]
+    assert groups_of_duplicates([]).tolist() == []
+
+
+class TestSplit:
+    @pytest.mark.parametrize("seed", range(4))
+    def test_by_picture_every_character_is_on_both_sides_and_no_duplicate(
+        self, folder: Path, tmp_path: Path, seed: int
+    ) -> None:
+        out = tmp_path / "out"
+        done = split_folder(folder, out, Unit.PICTURE, validation=0.25, seed=seed)
+        train, validation = hashes(out / "train"), hashes(out / "val")
+        assert (sorted(done.train), sorted(done.validation)) == (sorted(train), sorted(validation))
+        assert sorted([*train, *validation]) == sorted(hashes(folder))
+        assert nearest(train, validation) > NEAR
+        assert done.duplicates == 18
+        counts = Counter(path.split("/")[0] for path in validation)
+        assert counts == {f"c{who}": 3 for who in range(6)}
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_by_character_no_character_is_on_both_sides(
+        self, folder: Path, tmp_path: Path, seed: int
+    ) -> None:
+        out = tmp_path / "out"
+        split_folder(folder, out, Unit.CHARACTER, validation=0.34, seed=seed)
+        train = {path.name for path in (out / "train").iterdir()}
+        validation = {path.name for path in (out / "val").iterdir()}
+        assert not train & validation
+        assert (len(train), len(validation)) == (4, 2)
+
+    def test_characters_that_share_a_picture_stay_together(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        save(drawing(100), folder / "c2" / "both.png")  # c1's first
+        save(drawing(202), folder / "c5" / "both.png")  # c2's third
+        for seed in range(5):
+            out = tmp_path / f"out{seed}"
+            split_folder(folder, out, Unit.CHARACTER, validation=0.5, seed=seed)
+            assert nearest(hashes(out / "train"), hashes(out / "val")) > NEAR
+            train = {path.name for path in (out / "train").iterdir()}
+            assert len(train & {"c1", "c2", "c5"}) in {0, 3}
+
+    def test_copies_made_by_balancing_do_not_leak(self, folder: Path, tmp_path: Path) -> None:
+        """The known fault: balanced first and split afterwards, copies are on both sides."""
+        balance_folder(folder, tmp_path / "balanced", 30)
+        out = tmp_path / "out"
+        split_folder(tmp_path / "balanced", out, Unit.PICTURE)
+        assert nearest(hashes(out / "train"), hashes(out / "val")) > NEAR
+
+    def test_what_is_written_are_copies_and_no_links(self, folder: Path, tmp_path: Path) -> None:
+        split_folder(folder, tmp_path / "out", Unit.PICTURE)
+        for path in (tmp_path / "out").rglob("*.png"):
+            source = folder / path.relative_to(tmp_path / "out" / path.parts[-3])
+            assert not path.is_symlink()
+            assert path.stat().st_nlink == 1
+            assert path.read_bytes() == source.read_bytes()
+
+    def test_the_same_seed_gives_the_same_split(self, folder: Path, tmp_path: Path) -> None:
+        one = split_folder(folder, tmp_path / "one", Unit.PICTURE, seed=3)
+        assert split_folder(folder, tmp_path / "two", Unit.PICTURE, seed=3) == one
+        assert split_folder(folder, tmp_path / "three", Unit.PICTURE, seed=4) != one
+
+    def test_what_cannot_be_read_is_listed_and_left_out(self, folder: Path, tmp_path: Path) -> None:
+        (folder / "c0" / "text.png").write_text("no picture")
+        told: list[tuple[int, int]] = []
+        done = split_folder(
+            folder,
+            tmp_path / "out",
+            Unit.PICTURE,
+            progress=lambda done, total: told.append((done, total)),
+        )
+        assert [path for path, _ in done.unreadable] == ["c0/text.png"]
+        assert told[-1] == (73, 73)
+
+    def test_a_flat_folder_is_split_by_picture_alone(self, tmp_path: Path) -> None:
+        for number in range(10):
+            save(drawing(number), tmp_path / "flat" / f"{number}.png")
+        done = split_folder(tmp_path / "flat", tmp_path / "out", Unit.PICTURE)
+        assert (len(done.train), len(done.validation)) == (8, 2)
+        with pytest.raises(DatasetError, match="outside of any folder"):
+            split_folder(tmp_path / "flat", tmp_path / "other", Unit.CHARACTER)
+
+    def test_what_cannot_be_split_leaves_nothing_behind(self, folder: Path, tmp_path: Path) -> None:
+        before = sorted(os.listdir(tmp_path))
+        for number in range(3):
+            save(drawing(1), tmp_path / "same" / f"{number}.png")
+        with pytest.raises(DatasetError, match="too small"):
+            split_folder(tmp_path / "same", tmp_path / "out", Unit.PICTURE)
+        with pytest.raises(DatasetError, match="only read"):
+            split_folder(folder, folder / "out", Unit.PICTURE)
+        with pytest.raises(Problem, match="does not exist"):
+            split_folder(tmp_path / "nowhere", tmp_path / "out", Unit.PICTURE)
+        (tmp_path / "same" / "train").mkdir()
+        with pytest.raises(DatasetError, match="there already"):
+            split_folder(folder, tmp_path / "same", Unit.PICTURE)
+        assert sorted(os.listdir(tmp_path)) == sorted([*before, "same"])
+
+
+class TestBalance:
+    def test_every_character_has_as_many_and_copies_are_named(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        save(drawing(900), folder / "few" / "1.png")
+        save(drawing(901), folder / "few" / "1_copy1.png")  # a name that is taken
+        done = balance_folder(folder, tmp_path / "out", 5)
+        counts = Counter(path.parent.name for path in (tmp_path / "out").rglob("*.*"))
+        assert counts == dict.fromkeys(("few", *(f"c{who}" for who in range(6))), 5)
+        assert (done.characters, done.copies, done.left_out) == (7, 3, 6 * 7)
+        content = Counter(path.read_bytes() for path in (tmp_path / "out" / "few").iterdir())
+        assert sorted(content.values()) == [2, 3]
+        original = folder / "few" / "1_copy1.png"
+        assert (tmp_path / "out" / "few" / "1_copy1.png").read_bytes() == original.read_bytes()
+        names = {path.name for path in (tmp_path / "out" / "few").iterdir()}
+        assert {"1.png", "1_copy1.png"} < names
+        assert all("_copy" in name for name in names - {"1.png", "1_copy1.png"})
+        assert not any("copy" in path.name for path in (tmp_path / "out" / "c1").glob("*_copy*"))
+
+    def test_both_sides_of_a_split_are_refused(self, folder: Path, tmp_path: Path) -> None:
+        split_folder(folder, tmp_path / "split", Unit.CHARACTER)
+        with pytest.raises(DatasetError, match="both sides of a split"):
+            balance_folder(tmp_path / "split", tmp_path / "out", 5)
+        with pytest.raises(DatasetError, match="both sides of a split"):
+            split_folder(tmp_path / "split", tmp_path / "out", Unit.PICTURE)
+        assert not (tmp_path / "out").exists()
+        assert balance_folder(tmp_path / "split" / "train", tmp_path / "out", 5).characters == 5
+
+    def test_it_needs_characters(self, tmp_path: Path) -> None:
+        save(drawing(1), tmp_path / "flat" / "1.png")
+        with pytest.raises(DatasetError, match="outside of any folder"):
+            balance_folder(tmp_path / "flat", tmp_path / "out", 5)
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(Problem, match="no picture"):
+            balance_folder(tmp_path / "empty", tmp_path / "out", 5)
