@@ -21,7 +21,7 @@ from typing import Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from core.embed import BATCH, Embedded, Progress, above_threshold, embed_detected
+from core.embed import BATCH, Choose, Embedded, Progress, above_threshold, embed_detected
 from core.face import Face, Landmarks, Pixels, Vectors
 from core.folder import Folder, PictureFile, in_batches, read_ahead, reason, scan
 from core.index import EXACT_BELOW, build_lock, pictures_in_use, publish
@@ -307,6 +307,13 @@ class _Build:
         return {sha256: faces for sha256, faces in found.items() if faces is not None}
 
 
+def _only(
+    choose: Choose, faces: list[tuple[Face, NDArray[np.float32]]]
+) -> list[tuple[Face, NDArray[np.float32]]]:
+    chosen = {id(face) for face in choose(tuple(face for face, _ in faces))}
+    return [(face, vector) for face, vector in faces if id(face) in chosen]
+
+
 def _state(file: PictureFile) -> tuple[int, int, int]:
     return file.size, file.mtime_ns, file.ctime_ns
 
@@ -368,26 +375,26 @@ class Catalogue:
 
     def complete(self, detector: Detector, extractor: Extractor) -> set[str]:
         """The contents for which nothing is left to compute with these models."""
-        lines = self._database.execute(
-            """
-            SELECT sha256 FROM detections JOIN picture_vectors USING (sha256)
-            WHERE detector = :detector AND extractor = :extractor AND NOT EXISTS (
-                SELECT 1 FROM faces LEFT JOIN face_vectors
-                    ON face_vectors.sha256 = faces.sha256
-                    AND face_vectors.detector = faces.detector
-                    AND face_vectors.number = faces.number
-                    AND face_vectors.extractor = :extractor
-                WHERE faces.sha256 = detections.sha256 AND faces.detector = :detector
-                    AND faces.score >= :threshold AND face_vectors.vector IS NULL
+        arguments = (detector.sha256, extractor.sha256)
+        embedded = set(
+            self._database.execute(
+                "SELECT sha256, number FROM face_vectors WHERE detector = ? AND extractor = ?",
+                arguments,
             )
-            """,
-            {
-                "detector": detector.sha256,
-                "extractor": extractor.sha256,
-                "threshold": detector.threshold,
-            },
         )
-        return {sha256 for (sha256,) in lines}
+        seen = self._database.execute(
+            "SELECT sha256 FROM detections JOIN picture_vectors USING (sha256) "
+            "WHERE detector = ? AND extractor = ?",
+            arguments,
+        ).fetchall()
+        choose = above_threshold(detector)
+        done = set()
+        for (sha256,) in seen:
+            faces = self.faces(sha256, detector) or ()
+            numbers = {id(face): number for number, face in enumerate(faces)}
+            if all((sha256, numbers[id(face)]) in embedded for face in choose(faces)):
+                done.add(sha256)
+        return done
 
     def faces(self, sha256: str, detector: Detector) -> tuple[Face, ...] | None:
         """What the detector found in a content, most confident first; None: it was not asked."""
@@ -494,20 +501,21 @@ class Catalogue:
     def _faces(
         self, detector: Detector, extractor: Extractor
     ) -> dict[str, list[tuple[Face, NDArray[np.float32]]]]:
-        """By content, the faces at or above the detector's threshold, with their vectors."""
-        faces: dict[str, list[tuple[Face, NDArray[np.float32]]]] = {}
+        """By content, the faces that the detector itself calls one, with their vectors."""
+        found: dict[str, list[tuple[Face, NDArray[np.float32]]]] = {}
         for sha256, x0, y0, x1, y1, score, vector in self._database.execute(
             """
             SELECT sha256, x0, y0, x1, y1, score, vector
             FROM faces JOIN face_vectors USING (sha256, detector, number)
-            WHERE detector = ? AND extractor = ? AND score >= ?
+            WHERE detector = ? AND extractor = ?
             ORDER BY sha256, number
             """,
-            (detector.sha256, extractor.sha256, detector.threshold),
+            (detector.sha256, extractor.sha256),
         ):
             face = Face((x0, y0, x1, y1), score)
-            faces.setdefault(sha256, []).append((face, np.frombuffer(vector, "<f4")))
-        return faces
+            found.setdefault(sha256, []).append((face, np.frombuffer(vector, "<f4")))
+        choose = above_threshold(detector)
+        return {sha256: _only(choose, faces) for sha256, faces in found.items()}
 
     def forget_all_but(self, files: Sequence[PictureFile]) -> None:
         """Remove the files that are gone, and every content that no file has any more."""

@@ -113,6 +113,22 @@ def test_building_again_computes_nothing(world: World) -> None:
     assert world.progress == [(15, 15)]
 
 
+def test_a_second_box_around_a_face_is_neither_indexed_nor_computed_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detect = world.detector.detect
+
+    def twice(images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
+        return [
+            (*faces, *(Face(face.box, face.score - 0.01) for face in faces))
+            for faces in detect(images)
+        ]
+
+    monkeypatch.setattr(world.detector, "detect", twice)
+    assert world.build().faces == 15
+    assert world.build().embedded == 0
+
+
 def test_only_new_and_changed_pictures_are_embedded(world: World) -> None:
     world.build()
     before = world.open()
