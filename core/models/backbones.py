@@ -13,6 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+CELL_SIDE = 12
+"""Pixels of one side of a cell of the colour branch, to which any picture is reduced."""
+
+
+BINS = 8
+"""Levels of each colour channel in the colour histogram."""
+
+HISTOGRAM_SIDE = 40
+"""Side of the picture that the colour histogram counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkShape:
@@ -53,7 +63,7 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.second_norm.weight)  # a block starts as its shortcut
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            pool = nn.AvgPool2d(stride) if stride != 1 else nn.Identity()
+            pool = nn.AvgPool2d(stride, ceil_mode=True) if stride != 1 else nn.Identity()
             self.shortcut = nn.Sequential(
                 pool, _convolution(inputs, outputs, 1), nn.BatchNorm2d(outputs)
             )
@@ -71,6 +81,8 @@ class ColourBranch(nn.Module):
     Pixels go one by one through two 1x1 convolutions, whose outputs act as soft bins; a cell's
     mean of a bin is the share of its pixels that fall there. The colours of hair, eyes and
     clothes are most of who a drawn character is, and a mean of bins keeps them apart from shapes.
+    Shares enter as square roots: as in the Hellinger distance, a small area of a rare colour
+    then counts beside the large ones of the ground.
     """
 
     def __init__(self, channels: int, cells: int) -> None:
@@ -86,11 +98,9 @@ class ColourBranch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, 3, h, w)`` -> ``(n, channels * cells * cells)``."""
-        side = 12 * self.cells
-        bins = self.bins(functional.adaptive_avg_pool2d(x, side))
-        pooled: Tensor = self.norm(
-            functional.adaptive_avg_pool2d(bins, self.cells).flatten(1).float()
-        )
+        bins = self.bins(functional.adaptive_avg_pool2d(x, CELL_SIDE * self.cells))
+        shares = functional.avg_pool2d(bins.float(), CELL_SIDE).flatten(1)
+        pooled: Tensor = self.norm(torch.sqrt(shares + 1e-4))
         return pooled
 
 
@@ -131,6 +141,64 @@ class EmbeddingNetwork(nn.Module):
             parts.append(self.colour(x))
         vector: Tensor = self.embed_norm(self.embed(torch.cat(parts, 1)).float())
         return functional.normalize(vector, dim=1)
+
+
+class ColourHistogram(nn.Module):
+    """Principal components of the square roots of a colour histogram.
+
+    The picture is reduced to `HISTOGRAM_SIDE` pixels a side, each pixel counted in one of
+    ``BINS**3`` cells of RGB. Differences of square roots of shares are the Hellinger distance;
+    the components, and the scale of each, come from training pictures.
+    """
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.components: Tensor
+        self.register_buffer("mean", torch.zeros(BINS**3))
+        self.register_buffer("components", torch.zeros(BINS**3, dimensions))
+
+    def shares(self, x: Tensor) -> Tensor:
+        """``(n, 3, h, w)`` in -1..1 -> square roots of the shares, ``(n, BINS**3)``."""
+        small = functional.adaptive_avg_pool2d(x.float(), HISTOGRAM_SIDE).flatten(2)
+        level = ((small + 1) * (BINS / 2)).long().clamp_(0, BINS - 1)
+        cell = (level[:, 0] * BINS + level[:, 1]) * BINS + level[:, 2]
+        counts = torch.zeros(len(x), BINS**3, device=x.device)
+        counts.scatter_add_(1, cell, torch.ones_like(cell, dtype=torch.float32))
+        return torch.sqrt(counts / cell.shape[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, 3, h, w)`` in -1..1 -> ``(n, dimensions)`` of unit length."""
+        return functional.normalize((self.shares(x) - self.mean) @ self.components, dim=1)
+
+
+class PictureNetwork(nn.Module):
+    """A colour histogram beside a learned network, in one vector.
+
+    The cosine of two vectors is the weighted sum of the two parts' cosines.
+    """
+
+    def __init__(self, network: EmbeddingNetwork, histogram: ColourHistogram, share: float) -> None:
+        """
+        Args:
+            network: The learned part.
+            histogram: The colour part.
+            share: Of the colour part in the cosine, 0..1.
+        """
+        super().__init__()
+        self.network = network
+        self.histogram = histogram
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, 3, side, side)`` in -1..1 -> ``(n, dimensions of both)`` of unit length."""
+        return torch.cat(
+            [
+                self.share**0.5 * self.histogram(x),
+                (1 - self.share) ** 0.5 * self.network(x),
+            ],
+            1,
+        )
 
 
 def multiply_adds(network: nn.Module, side: int) -> int:

@@ -15,14 +15,29 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import nn
 
 from core.face import Landmarks, Pixels, Vectors, crop, widened_square
 from core.models import ModelError
-from core.models.backbones import EmbeddingNetwork, NetworkShape
+from core.models.backbones import (
+    ColourHistogram,
+    EmbeddingNetwork,
+    NetworkShape,
+    PictureNetwork,
+)
 
 CONFIGURATION = "extractor.json"
 FACE_WEIGHTS = "face.safetensors"
 PICTURE_WEIGHTS = "picture.safetensors"
+
+
+class HistogramConfiguration(BaseModel):
+    """The colour part of a picture network: components kept, and share in the cosine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dimensions: int = Field(gt=0)
+    share: float = Field(ge=0, le=1)
 
 
 class NetworkConfiguration(BaseModel):
@@ -37,6 +52,20 @@ class NetworkConfiguration(BaseModel):
     colour_cells: int = Field(gt=0)
     side: int = Field(ge=16, le=1024)
     mirrored: bool
+    histogram: HistogramConfiguration | None = None
+
+    @property
+    def vector_dimensions(self) -> int:
+        """Length of the vectors, the colour part included."""
+        return self.dimensions + (self.histogram.dimensions if self.histogram else 0)
+
+    def network(self) -> EmbeddingNetwork | PictureNetwork:
+        """The network, its weights still as drawn."""
+        network = EmbeddingNetwork(self.shape())
+        if self.histogram is None:
+            return network
+        colours = ColourHistogram(self.histogram.dimensions)
+        return PictureNetwork(network, colours, self.histogram.share)
 
     def shape(self) -> NetworkShape:
         """What `EmbeddingNetwork` is built from."""
@@ -82,15 +111,15 @@ class FamiliarExtractor:
         name: str,
         sha256: str,
         configuration: ExtractorConfiguration,
-        face: EmbeddingNetwork,
-        picture: EmbeddingNetwork,
+        face: nn.Module,
+        picture: nn.Module,
         *,
         device: str = "cpu",
     ) -> None:
         self.name = name
         self.sha256 = sha256
-        self.face_dimensions = configuration.face.dimensions
-        self.picture_dimensions = configuration.picture.dimensions
+        self.face_dimensions = configuration.face.vector_dimensions
+        self.picture_dimensions = configuration.picture.vector_dimensions
         self.weights_of_both = configuration.weights_of_both
         self.margin = configuration.margin
         self.lift = configuration.lift
@@ -170,7 +199,7 @@ class FamiliarExtractor:
         return self._embed(self._picture, pictures, self._mirrored[1], self.picture_dimensions)
 
     def _embed(
-        self, network: EmbeddingNetwork, pixels: Pixels, mirrored: bool, dimensions: int
+        self, network: nn.Module, pixels: Pixels, mirrored: bool, dimensions: int
     ) -> Vectors:
         if not len(pixels):
             return np.empty((0, dimensions), np.float32)
@@ -188,8 +217,8 @@ class FamiliarExtractor:
             return np.asarray(vectors.cpu().numpy(), np.float32)
 
 
-def _load_network(path: Path, configuration: NetworkConfiguration) -> EmbeddingNetwork:
-    network = EmbeddingNetwork(configuration.shape())
+def _load_network(path: Path, configuration: NetworkConfiguration) -> nn.Module:
+    network = configuration.network()
     try:
         weights = {name: value.float() for name, value in load_file(path).items()}
         counted = {

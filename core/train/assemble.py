@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save
 
+from core.models.backbones import ColourHistogram
 from core.models.extractor import (
     CONFIGURATION,
     FACE_WEIGHTS,
     PICTURE_WEIGHTS,
     ExtractorConfiguration,
+    HistogramConfiguration,
     NetworkConfiguration,
 )
 from core.train.extractor import METRICS, WEIGHTS
@@ -21,13 +23,19 @@ from core.train.extractor import METRICS, WEIGHTS
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What an extractor needs beside its networks; see `ExtractorConfiguration`."""
+    """What an extractor needs beside its networks; see `ExtractorConfiguration`.
+
+    Attributes:
+        colours: The colour part of the picture network and its share in the cosine; None: the
+            picture network has none.
+    """
 
     margin: float = 0.7
     lift: float = 0.5
-    weights_of_both: tuple[float, float] = (0.6, 0.4)
+    weights_of_both: tuple[float, float] = (0.75, 0.25)
     same_character_threshold: float = 0.5
     false_accepts: float = 0.01
+    colours: tuple[ColourHistogram, float] | None = None
 
 
 def _network(trained: Path, mirrored: bool) -> NetworkConfiguration:
@@ -35,11 +43,8 @@ def _network(trained: Path, mirrored: bool) -> NetworkConfiguration:
     return NetworkConfiguration(**options["shape"], side=options["sides"][-1][1], mirrored=mirrored)
 
 
-def _halved(trained: Path, to: Path) -> None:
-    weights = {
-        name: value.to(torch.float16) for name, value in load_file(trained / WEIGHTS).items()
-    }
-    to.write_bytes(save(weights))
+def _halved(trained: Path) -> dict[str, torch.Tensor]:
+    return {name: value.to(torch.float16) for name, value in load_file(trained / WEIGHTS).items()}
 
 
 def assemble(face: Path, picture: Path, to: Path, choices: Choices | None = None) -> Path:
@@ -57,7 +62,7 @@ def assemble(face: Path, picture: Path, to: Path, choices: Choices | None = None
     """
     choices = choices or Choices()
     to.mkdir(parents=True, exist_ok=True)
-    _halved(face, to / FACE_WEIGHTS)
+    (to / FACE_WEIGHTS).write_bytes(save(_halved(face)))
     if (picture / CONFIGURATION).exists():
         taken = ExtractorConfiguration.model_validate_json((picture / CONFIGURATION).read_bytes())
         picture_network = taken.picture
@@ -65,7 +70,18 @@ def assemble(face: Path, picture: Path, to: Path, choices: Choices | None = None
             (to / PICTURE_WEIGHTS).write_bytes((picture / PICTURE_WEIGHTS).read_bytes())
     else:
         picture_network = _network(picture, mirrored=False)
-        _halved(picture, to / PICTURE_WEIGHTS)
+        weights = _halved(picture)
+        if choices.colours is not None:
+            colours, share = choices.colours
+            weights = {f"network.{name}": value for name, value in weights.items()}
+            # In full precision: the components are scaled far apart.
+            weights |= {
+                f"histogram.{name}": value.contiguous()
+                for name, value in colours.state_dict().items()
+            }
+            described = HistogramConfiguration(dimensions=colours.components.shape[1], share=share)
+            picture_network = picture_network.model_copy(update={"histogram": described})
+        (to / PICTURE_WEIGHTS).write_bytes(save(weights))
     configuration = ExtractorConfiguration(
         format=1,
         face=_network(face, mirrored=True),

@@ -300,6 +300,12 @@ class _Run:
             "step": self.step,
         }
 
+    def begin_with(self, state: dict[str, Any]) -> None:
+        """Take what an earlier training had learned; steps and learning rate begin anew."""
+        self.network.load_state_dict(state["average"])
+        self.average.load_state_dict(state["average"])
+        self.margin.load_state_dict(state["margin"])
+
     def restore(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
@@ -319,12 +325,26 @@ def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     os.replace(beside, path)
 
 
+def _write_results(out: Path, run: _Run, curve: list[dict[str, Any]]) -> None:
+    weights = {
+        name: value.detach().cpu().contiguous()
+        for name, value in run.average.state_dict().items()
+        if value.dtype.is_floating_point
+    }
+    _write_atomically(out / WEIGHTS, lambda path: save_file(weights, path))
+    metrics = {"options": asdict(run.options), "labels": len(run.known.names), "curve": curve}
+    _write_atomically(
+        out / METRICS, lambda path: path.write_text(json.dumps(metrics, indent=1) + "\n")
+    )
+
+
 def train(
     folder: Path,
     out: Path,
     options: ExtractorTraining | None = None,
     *,
     unlabelled: Path | None = None,
+    start: Path | None = None,
     resume: bool = False,
     progress: Report | None = None,
     also_check: dict[str, LabelledPictures] | None = None,
@@ -336,6 +356,8 @@ def train(
         out: Gets the checkpoint, the weights, and the curves and figures as JSON.
         options: Everything else that decides the result.
         unlabelled: Further pictures, of which each is an identity of its own.
+        start: What an earlier training of the same network on the same labels wrote, to begin
+            with instead of random weights.
         resume: Go on from the checkpoint in `out`, where there is one.
         progress: Called after each step and at the end of each epoch.
         also_check: Further sets to measure at the end of each epoch, by name.
@@ -344,8 +366,8 @@ def train(
         The path of the weights.
 
     Raises:
-        TrainingDataError: The folder cannot be trained on, or the checkpoint belongs to a
-            training with other options.
+        TrainingDataError: The folder cannot be trained on, or a checkpoint belongs to another
+            network, to other labels or other options.
     """
     options = options or ExtractorTraining()
     everything = load_labelled(folder, options.stored_side, fit=options.fit)
@@ -369,6 +391,15 @@ def train(
             )
         run.restore(state["run"])
         curve = json.loads(state["curve"])
+    elif start is not None:
+        begun = torch.load(start / CHECKPOINT, map_location=options.device, weights_only=True)
+        try:
+            run.begin_with(begun["run"])
+        except RuntimeError as error:
+            raise TrainingDataError(
+                f"The training in {start} had another network or other labels;"
+                " nothing can begin with it."
+            ) from error
     losses: list[float] = []
     started = time.monotonic()
     while run.step < run.steps:
@@ -413,14 +444,5 @@ def train(
                     first["precision_at_1"] if first else None,
                 )
             )
-    weights = {
-        name: value.detach().cpu().contiguous()
-        for name, value in run.average.state_dict().items()
-        if value.dtype.is_floating_point
-    }
-    _write_atomically(out / WEIGHTS, lambda path: save_file(weights, path))
-    metrics = {"options": asdict(options), "labels": len(known.names), "curve": curve}
-    _write_atomically(
-        out / METRICS, lambda path: path.write_text(json.dumps(metrics, indent=1) + "\n")
-    )
+    _write_results(out, run, curve)
     return out / WEIGHTS

@@ -1,0 +1,39 @@
+"""The colour part of the picture network: fitted, not trained."""
+
+from __future__ import annotations
+
+import torch
+
+from core.face import Pixels
+from core.models.backbones import ColourHistogram
+from core.train.augment import plain
+
+
+def fit_histogram(pictures: Pixels, dimensions: int, whitening: float = 0.5) -> ColourHistogram:
+    """Principal components of the pictures' colour histograms.
+
+    Args:
+        pictures: ``(n, side, side, 3)``, more of them than `dimensions`.
+        dimensions: How many components are kept.
+        whitening: 0 keeps each component's spread, 1 makes all alike; between, the many small
+            differences count more than they would, and less than the noise among them.
+    """
+    histogram = ColourHistogram(dimensions)
+    with torch.inference_mode():
+        shares = torch.cat(
+            [
+                histogram.shares(plain(pictures[start : start + 256]))
+                for start in range(0, len(pictures), 256)
+            ]
+        ).double()
+        mean = shares.mean(0)
+        centred = shares - mean
+        spread, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
+        spread, directions = spread.flip(0)[:dimensions], directions.flip(1)[:, :dimensions]
+        # The sign of a component is arbitrary; fixed, so that a fit can be repeated.
+        strongest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
+        directions = directions * strongest.sign()
+        scale = spread.clamp(min=1e-12) ** (-whitening / 2)
+        histogram.mean.copy_(mean)
+        histogram.components.copy_(directions * scale)
+    return histogram
