@@ -21,7 +21,7 @@ _MOMENTUM = 0.97
 _PRIOR = 0.01
 _MOST_BOXES = 100
 _LEAST_SCORE = 0.01
-_LARGEST_OVERLAP = 0.6
+_LARGEST_OVERLAP = 0.45
 
 
 class Convolution(Module):
