@@ -17,6 +17,7 @@ import typer
 
 from cli import (
     compare,
+    compare_methods,
     data,
     evaluate,
     folders,
@@ -85,6 +86,7 @@ app.command("compare")(compare.compare)
 app.command("embed")(folders.embed)
 app.command("detect")(folders.detect)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare-methods")(compare_methods.compare_methods)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,6 +38,28 @@ class Kind(StrEnum):
     PICTURES = "pictures"
 
 
+class Loss(StrEnum):
+    """What a training of the extractor minimises."""
+
+    FAMILIAR = "familiar"
+    ARCFACE = "arcface"
+    TRIPLET = "triplet"
+    TRIPLET_SEMIHARD = "triplet-semihard"
+    ATTRIBUTES = "attributes"
+
+
+class Backbone(StrEnum):
+    """Which network an extractor's training trains."""
+
+    FAMILIAR = "familiar"
+    IR_SE50 = "ir-se50"
+
+
+Terms = Annotated[
+    str, typer.Option(help="Whose the pictures are and what they may be used for, for the card.")
+]
+
+
 class TrainingLine:
     """One line that says where a training stands: on a terminal a bar, else a line an epoch."""
 
@@ -54,7 +78,8 @@ class TrainingLine:
 
 
 @contextmanager
-def _line() -> Iterator[TrainingLine]:
+def training_line() -> Iterator[TrainingLine]:
+    """Show one training, on a terminal as a bar."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -86,6 +111,7 @@ def detector(
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
     seed: Seed = 0,
     resume: Resume = False,
+    terms: Terms = "",
 ) -> None:
     """Train the face detector and export it as a SavedModel."""
     for each in (folder, *(also or [])):
@@ -97,7 +123,7 @@ def detector(
     if epochs is not None:
         options = replace(options, epochs=epochs)
 
-    with _line() as line:
+    with training_line() as line:
 
         def show(now: DetectorProgress) -> None:
             tuning = "" if now.tuning is None else f", AP50 {now.tuning:.3f}"
@@ -115,6 +141,10 @@ def detector(
     reached = metrics["validation_ap50"]
     if reached is not None:
         results.print(f"AP50 on the pictures kept for validation: {reached:.3f}")
+    from core.train.report import Origin, report_detector
+
+    origin = Origin(_command(), terms)
+    _tell(report_detector(out, [folder, *(also or [])], metrics, seed, origin))
     results.print(f"The detector is in {out / 'familiar-face'}")
 
 
@@ -132,17 +162,37 @@ def extractor(
     identities: Annotated[
         int | None, typer.Option(min=2, help="Labels in a batch; folders with few need fewer.")
     ] = None,
+    loss: Annotated[
+        Loss,
+        typer.Option(
+            help="familiar: as the shipped networks; arcface: an angular margin alone; triplet:"
+            " batch-hard; triplet-semihard: FaceNet's; attributes: hair and eye colour of faces,"
+            " the labels of pictures."
+        ),
+    ] = Loss.FAMILIAR,
+    triplet_margin: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Of --loss triplet; the soft margin where it is left out."),
+    ] = None,
+    backbone: Annotated[
+        Backbone, typer.Option(help="The network; ir-se50 sees 112 pixels and takes long.")
+    ] = Backbone.FAMILIAR,
+    check: Annotated[
+        list[Path] | None,
+        typer.Option(help="A further folder to measure on at the end; may be given again."),
+    ] = None,
     held_out: Annotated[
         int, typer.Option(min=0, help="Labels kept away from training, to measure on.")
     ] = 0,
     device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
     seed: Seed = 7,
     resume: Resume = False,
+    terms: Terms = "",
 ) -> None:
     """Train a network of the feature extractor."""
-    for each in (folder, *([unlabelled] if unlabelled else [])):
+    for each in (folder, *([unlabelled] if unlabelled else []), *(check or [])):
         _check_folder(each)
-    from core.train.extractor import ExtractorTraining, of_pictures, train
+    from core.train.extractor import ExtractorTraining, of_loss, of_pictures, train
     from core.train.face_data import TrainingDataError
     from worker.resident import torch_device
 
@@ -152,11 +202,15 @@ def extractor(
         held_out=held_out,
         device=torch_device(device),
     )
+    try:
+        options = of_loss(options, loss.value, backbone.value, triplet_margin)
+    except ValueError as error:
+        raise Failure(str(error)) from error
     if epochs is not None:
         options = replace(options, epochs=epochs)
     if identities is not None:
         options = replace(options, identities=identities)
-    with _line() as line:
+    with training_line() as line:
 
         def show(now: TrainingProgress) -> None:
             reached = now.mean_average_precision
@@ -172,4 +226,28 @@ def extractor(
             )
         except (TrainingDataError, ValueError) as error:
             raise Failure(str(error)) from error
+    from core.train.report import Origin, report_extractor
+
+    try:
+        problem = report_extractor(
+            out,
+            folder,
+            options,
+            Origin(_command(), terms),
+            unlabelled=unlabelled,
+            checks=check or [],
+        )
+    except TrainingDataError as error:
+        raise Failure(str(error)) from error
+    _tell(problem)
     results.print(f"The weights are in {weights}")
+
+
+def _command() -> str:
+    """This command as it can be typed again."""
+    return shlex.join(["familiar", *sys.argv[1:]])
+
+
+def _tell(problem: str | None) -> None:
+    if problem is not None:
+        messages.print(problem)

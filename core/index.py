@@ -313,8 +313,8 @@ def _write_and_use(
     np.save(folder / _PICTURE_VECTORS, contents.picture_vectors, allow_pickle=False)
     np.save(folder / _FACE_VECTORS, contents.face_vectors, allow_pickle=False)
     if manifest.trees:
-        rows = Rows(contents, _build_trees(Rows(contents), manifest.trees, folder / _TREES))
-        search_k, recall = _choose_search_k(rows, manifest.trees, weights)
+        rows = Rows(contents, build_trees(Rows(contents), manifest.trees, folder / _TREES))
+        search_k, recall = choose_search_k(rows, manifest.trees, weights)
         manifest = manifest.model_copy(update={"search_k": search_k, "recall": recall})
     files = {path.name: _identity(path) for path in sorted(folder.iterdir())}
     manifest = manifest.model_copy(update={"files": files})
@@ -410,7 +410,7 @@ def _write_csv(path: Path, columns: Sequence[str], lines: Iterable[Sequence[obje
         writer.writerows(lines)
 
 
-def _build_trees(rows: Rows, trees: int, path: Path) -> AnnoyIndex:
+def build_trees(rows: Rows, trees: int, path: Path) -> AnnoyIndex:
     joined = rows.joined()
     index = AnnoyIndex(joined.shape[1], METRIC)
     index.set_seed(SEED)
@@ -421,7 +421,7 @@ def _build_trees(rows: Rows, trees: int, path: Path) -> AnnoyIndex:
     return index
 
 
-def _choose_search_k(
+def choose_search_k(
     rows: Rows, trees: int, weights: tuple[float, float]
 ) -> tuple[dict[Look, int], dict[Look, float]]:
     """For each look the smallest `search_k`, by doubling, that reaches the target.

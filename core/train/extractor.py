@@ -1,8 +1,9 @@
 """Training of the extractor's networks: ``<folder>/<label>/<picture>`` -> weights.
 
-The labelled pictures are learned by an angular margin over their labels and by a supervised
-contrastive loss. Unlabelled pictures join the contrastive loss, each as an identity of its own
-whose two views attract each other: thousands of further identities to be told apart.
+The shipped networks learn the labelled pictures by an angular margin over their labels and by a
+supervised contrastive loss. Unlabelled pictures join the contrastive loss, each as an identity of
+its own whose two views attract each other: thousands of further identities to be told apart.
+`Loss` names the other ways, with which this one is compared.
 """
 
 from __future__ import annotations
@@ -12,18 +13,23 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from core.evaluate import retrieval
 from core.face import Pixels, Vectors
+from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.extractor import resized
+from core.models.irse50 import IrSe50Network
+from core.train.attributes import COLOURS, TASKS, estimated
 from core.train.augment import Augmentation, augmented, plain
 from core.train.face_data import (
     Fit,
@@ -33,12 +39,47 @@ from core.train.face_data import (
     load_unlabelled,
     split_by_label,
 )
-from core.train.losses import AngularMarginLoss, VectorMemory, contrastive_loss
+from core.train.losses import (
+    AngularMarginLoss,
+    AttributeLoss,
+    VectorMemory,
+    batch_hard_triplet_loss,
+    contrastive_loss,
+    semihard_triplet_loss,
+)
+from core.train.networks import (
+    IR_SE50_SIDE,
+    Backbone,
+    dimensions_of,
+    last_norm,
+    new_network,
+    with_length,
+)
 from core.train.samplers import BalancedBatches, Passes
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 METRICS = "metrics.json"
+
+Loss = Literal["familiar", "arcface", "triplet", "triplet-semihard", "attributes"]
+"""What is minimised: ``familiar``, the angular margin and the contrastive loss of the shipped
+networks; ``arcface``, the angular margin alone; ``triplet``, batch-hard triplets
+(arXiv:1703.07737); ``triplet-semihard``, FaceNet's (arXiv:1503.03832); ``attributes``, the colours
+of hair and eyes as they are estimated from faces, or the labels of whole pictures."""
+
+LIKENESS: dict[Loss, Likeness] = {
+    "familiar": COSINE,
+    "arcface": COSINE,
+    "triplet": EUCLIDEAN,
+    "triplet-semihard": SQUARED_EUCLIDEAN,
+    "attributes": MANHATTAN,
+}
+"""How vectors are compared that were learned by a loss."""
+
+UNIT_LENGTH: frozenset[Loss] = frozenset({"familiar", "arcface", "triplet-semihard"})
+"""Losses whose vectors are of unit length."""
+
+SEMIHARD_MARGIN = 0.2
 
 FACE_SHAPE = NetworkShape((48, 96, 192, 384), (1, 2, 2, 1))
 FACE_AUGMENTATION = Augmentation()
@@ -76,6 +117,11 @@ class ExtractorTraining:
         seed: Of everything that is drawn.
         bfloat16: Convolutions in bfloat16; None: where the processor is fast at it.
         device: Torch device.
+        loss: What is minimised; see `Loss`.
+        triplet_margin: Of ``triplet``; None: the soft margin. ``triplet-semihard`` has 0.2.
+        steps: Batches in all, spread evenly over the epochs; None: as many as show every labelled
+            picture once an epoch.
+        backbone: Which network; ``ir-se50`` has its own shape and sees 112 pixels.
     """
 
     shape: NetworkShape = FACE_SHAPE
@@ -101,6 +147,30 @@ class ExtractorTraining:
     seed: int = 7
     bfloat16: bool | None = None
     device: str = "cpu"
+    loss: Loss = "familiar"
+    triplet_margin: float | None = None
+    backbone: Backbone = "familiar"
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.backbone == "ir-se50" and any(side != IR_SE50_SIDE for _, side in self.sides):
+            raise ValueError(f"The network ir-se50 sees squares of {IR_SE50_SIDE} pixels alone.")
+        if self.triplet_margin is not None and self.loss != "triplet":
+            raise ValueError(f"The loss {self.loss} has no margin between triplets to choose.")
+
+
+def described(options: ExtractorTraining, names: tuple[str, ...]) -> str:
+    """What a checkpoint must agree with to be gone on from.
+
+    Options that came later are left out where they are at their default, so that checkpoints
+    from before them stay good.
+    """
+    fields = asdict(options)
+    later = {"loss": "familiar", "triplet_margin": None, "backbone": "familiar", "steps": None}
+    for name, default in later.items():
+        if fields[name] == default:
+            del fields[name]
+    return json.dumps(fields | {"labels": names}, sort_keys=True)
 
 
 def of_pictures() -> ExtractorTraining:
@@ -119,6 +189,23 @@ def of_pictures() -> ExtractorTraining:
         margin=0.1,
         scale=24.0,
         augmentation=Augmentation(zoom=(0.65, 1.05), backdrop=0.2),
+    )
+
+
+def of_loss(
+    options: ExtractorTraining,
+    loss: Loss,
+    backbone: Backbone = "familiar",
+    triplet_margin: float | None = None,
+) -> ExtractorTraining:
+    """The same training with another loss or network, its squares as that network sees them.
+
+    Raises:
+        ValueError: The margin is not of that loss.
+    """
+    sides = ((1.0, IR_SE50_SIDE),) if backbone == "ir-se50" else options.sides
+    return replace(
+        options, loss=loss, backbone=backbone, triplet_margin=triplet_margin, sides=sides
     )
 
 
@@ -155,15 +242,26 @@ def bfloat16_is_fast(device: str) -> bool:
 
 
 def embedded(
-    network: EmbeddingNetwork,
+    network: EmbeddingNetwork | IrSe50Network,
     pictures: Pixels,
     side: int,
     *,
     device: str = "cpu",
     bfloat16: bool = False,
     mirrored: bool = False,
+    unit: bool = True,
 ) -> Vectors:
-    """Vectors ``(n, d)`` of squares, with the network as it stands, in evaluation mode."""
+    """Vectors ``(n, d)`` of squares, with the network as it stands, in evaluation mode.
+
+    Args:
+        network: To ask; it is left in the mode that it was in.
+        pictures: ``(n, any, any, 3)``.
+        side: At which the network sees them.
+        device: That the network is on.
+        bfloat16: Whether convolutions are in bfloat16.
+        mirrored: Whether a picture's vector is the mean of its own and its mirror image's.
+        unit: Whether vectors are of unit length, or of the length that they come in.
+    """
     was_training = network.training
     network.eval()
     rows = []
@@ -172,12 +270,19 @@ def embedded(
             batch = np.stack([resized(p, side) for p in pictures[start : start + 64]])
             values = plain(batch).to(device)
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bfloat16):
-                vectors = network(values).float()
+                vectors = _vectors(network, values, unit)
                 if mirrored:
-                    vectors = vectors + network(values.flip(3)).float()
-            rows.append(torch.nn.functional.normalize(vectors, dim=1).cpu())
+                    vectors = (vectors + _vectors(network, values.flip(3), unit)) / 2
+            if unit:
+                vectors = nn.functional.normalize(vectors, dim=1)
+            rows.append(vectors.cpu())
     network.train(was_training)
     return np.asarray(torch.cat(rows).numpy(), np.float32)
+
+
+def _vectors(network: EmbeddingNetwork | IrSe50Network, values: Tensor, unit: bool) -> Tensor:
+    vectors: Tensor = network(values) if unit else with_length(network, values)
+    return vectors.float()
 
 
 class _Run:
@@ -189,11 +294,11 @@ class _Run:
         self.options, self.known, self.unlabelled = options, known, unlabelled
         self.device = torch.device(options.device)
         torch.manual_seed(options.seed)
+        self.unit = options.loss in UNIT_LENGTH
         self.network = self._new_network()
-        dimensions = options.shape.dimensions
-        self.margin = AngularMarginLoss(
-            dimensions, len(known.names), options.margin, options.scale, options.centres
-        ).to(options.device)
+        dimensions = dimensions_of(options.backbone, options.shape)
+        self.attributes = _attributes(known, options) if options.loss == "attributes" else None
+        self.learned = self._learned_loss(dimensions).to(options.device)
         self.memory = VectorMemory(options.memory, dimensions, options.device)
         self.average = self._new_network()
         self.average.load_state_dict(self.network.state_dict())
@@ -201,7 +306,7 @@ class _Run:
         free = [p for p in self.network.parameters() if p.ndim <= 1]
         self.optimiser = torch.optim.AdamW(
             [
-                {"params": [*decayed, *self.margin.parameters()], "weight_decay": options.decay},
+                {"params": [*decayed, *self.learned.parameters()], "weight_decay": options.decay},
                 {"params": free, "weight_decay": 0.0},
             ],
             lr=options.rate,
@@ -216,15 +321,37 @@ class _Run:
         )
         per_batch = options.identities * options.pictures
         self.steps_in_epoch = max(1, len(known.labels) // per_batch)
+        if options.steps is not None:
+            self.steps_in_epoch = max(1, math.ceil(options.steps / options.epochs))
         self.steps = self.steps_in_epoch * options.epochs
         self.step = 0
         self.bfloat16 = (
             bfloat16_is_fast(options.device) if options.bfloat16 is None else options.bfloat16
         )
 
-    def _new_network(self) -> EmbeddingNetwork:
-        network = EmbeddingNetwork(self.options.shape).to(self.device)
-        return network.to(memory_format=torch.channels_last)
+    def _new_network(self) -> EmbeddingNetwork | IrSe50Network:
+        network = new_network(self.options.backbone, self.options.shape)
+        if not self.unit:
+            # Distances of about one to begin with, whatever the number of dimensions.
+            last = last_norm(network)
+            nn.init.constant_(last.weight, last.num_features**-0.5)
+        return network.to(self.device).to(memory_format=torch.channels_last)
+
+    def _learned_loss(self, dimensions: int) -> nn.Module:
+        """What of the loss is learned along; nothing for triplets."""
+        options = self.options
+        if options.loss in ("familiar", "arcface"):
+            return AngularMarginLoss(
+                dimensions, len(self.known.names), options.margin, options.scale, options.centres
+            )
+        if self.attributes is not None:
+            classes = (
+                tuple(len(COLOURS) for _ in TASKS)
+                if options.fit == "pad"
+                else (len(self.known.names),)
+            )
+            return AttributeLoss(dimensions, classes)
+        return nn.Identity()
 
     def learning_rate(self) -> float:
         """Linear rise, then half a cosine down to a hundredth."""
@@ -262,20 +389,33 @@ class _Run:
         self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            vectors = self.network(values)
-        vectors = vectors.float()
-        loss = self.margin(vectors[: len(rows)], identities[: len(rows)])
-        if options.contrast:
-            loss = loss + options.contrast * contrastive_loss(
-                vectors, identities, self.memory, options.temperature
-            )
-        loss.backward()
+            vectors = _vectors(self.network, values, self.unit)
+        loss = self._loss(vectors, identities, rows)
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimiser.step()
         self.memory.add(vectors, identities)
         self.step += 1
         self._follow()
         return float(loss.detach())
+
+    def _loss(self, vectors: Tensor, identities: Tensor, rows: NDArray[np.int64]) -> Tensor:
+        """Of one batch, whose first pictures are the labelled ones of `rows`."""
+        options = self.options
+        if options.loss == "triplet":
+            return batch_hard_triplet_loss(vectors, identities, options.triplet_margin)
+        if options.loss == "triplet-semihard":
+            return semihard_triplet_loss(vectors, identities, SEMIHARD_MARGIN)
+        if self.attributes is not None:
+            wanted = torch.from_numpy(self.attributes[rows]).to(options.device)
+            of_attributes: Tensor = self.learned(vectors[: len(rows)], wanted)
+            return of_attributes
+        loss: Tensor = self.learned(vectors[: len(rows)], identities[: len(rows)])
+        if options.loss == "familiar" and options.contrast:
+            loss = loss + options.contrast * contrastive_loss(
+                vectors, identities, self.memory, options.temperature
+            )
+        return loss
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -292,7 +432,7 @@ class _Run:
         return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "margin": self.margin.state_dict(),
+            "margin": self.learned.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "memory_vectors": self.memory.vectors,
             "memory_labels": self.memory.labels,
@@ -304,17 +444,22 @@ class _Run:
         """Take what an earlier training had learned; steps and learning rate begin anew."""
         self.network.load_state_dict(state["average"])
         self.average.load_state_dict(state["average"])
-        self.margin.load_state_dict(state["margin"])
+        self.learned.load_state_dict(state["margin"])
 
     def restore(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.margin.load_state_dict(state["margin"])
+        self.learned.load_state_dict(state["margin"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.memory.vectors.copy_(state["memory_vectors"])
         self.memory.labels.copy_(state["memory_labels"])
         self.memory.next = state["memory_next"]
         self.step = state["step"]
+
+
+def _attributes(known: LabelledPictures, options: ExtractorTraining) -> NDArray[np.int64]:
+    """What is to be read off each picture, ``(n, attributes)``."""
+    return estimated(known.pixels) if options.fit == "pad" else known.labels[:, None]
 
 
 def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -379,12 +524,12 @@ def train(
     others = load_unlabelled(unlabelled, options.stored_side, options.fit) if unlabelled else None
     run = _Run(options, known, others)
     out.mkdir(parents=True, exist_ok=True)
-    described = json.dumps(asdict(options) | {"labels": known.names}, sort_keys=True)
+    description = described(options, known.names)
     curve: list[dict[str, Any]] = []
     checkpoint = out / CHECKPOINT
     if resume and checkpoint.exists():
         state = torch.load(checkpoint, map_location=options.device, weights_only=True)
-        if state["options"] != described:
+        if state["options"] != description:
             raise TrainingDataError(
                 f"{checkpoint} belongs to a training with other options or other pictures;"
                 " start anew or choose another folder for the result."
@@ -420,8 +565,9 @@ def train(
                 run.side(),
                 device=options.device,
                 bfloat16=run.bfloat16,
+                unit=run.unit,
             )
-            found = retrieval(vectors, pictures.labels)
+            found = retrieval(vectors, pictures.labels, LIKENESS[options.loss])
             figures[name] = asdict(found)
         figures["seconds"] = round(time.monotonic() - started, 1)
         curve.append(figures)
@@ -429,7 +575,7 @@ def train(
         _write_atomically(
             checkpoint,
             lambda path: torch.save(
-                {"options": described, "run": run.state(), "curve": json.dumps(curve)}, path
+                {"options": description, "run": run.state(), "curve": json.dumps(curve)}, path
             ),
         )
         if progress is not None:

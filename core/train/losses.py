@@ -108,3 +108,92 @@ def contrastive_loss(
     if not bool(counted.any()):
         return vectors.sum() * 0.0
     return per_row[counted].mean()
+
+
+def pairwise_distances(vectors: Tensor, *, squared: bool = False) -> Tensor:
+    """Euclidean distances ``(n, n)`` of rows ``(n, d)``.
+
+    A square root has no slope at zero: a distance of zero stays one, with a slope of zero.
+    """
+    products = vectors @ vectors.T
+    lengths = products.diagonal()
+    found = (lengths[:, None] - 2 * products + lengths[None, :]).clamp(min=0.0)
+    if squared:
+        return found
+    zero = found <= 1e-12
+    return torch.sqrt(found + zero * 1e-12) * ~zero
+
+
+def batch_hard_triplet_loss(vectors: Tensor, labels: Tensor, margin: float | None = None) -> Tensor:
+    """Batch-hard triplets (Hermans et al. 2017, arXiv:1703.07737, equations 5 and 6).
+
+    Every row with the farthest of its own label and the nearest of any other, by Euclidean
+    distance. Rows that are alone with their label, or have no other label beside them, add
+    nothing.
+
+    Args:
+        vectors: ``(n, d)``, of any length.
+        labels: ``(n,)``.
+        margin: By how much the nearest other must be farther away; None: the soft margin
+            ``log(1 + exp(x))``.
+    """
+    distances = pairwise_distances(vectors)
+    same = labels[:, None] == labels[None, :]
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    farthest = distances.masked_fill(~same | itself, -torch.inf).amax(1)
+    nearest = distances.masked_fill(same, torch.inf).amin(1)
+    counted = torch.isfinite(farthest) & torch.isfinite(nearest)
+    if not bool(counted.any()):
+        return vectors.sum() * 0.0
+    gap = farthest[counted] - nearest[counted]
+    per_row = functional.softplus(gap) if margin is None else functional.relu(gap + margin)
+    return per_row.mean()
+
+
+def semihard_triplet_loss(vectors: Tensor, labels: Tensor, margin: float = 0.2) -> Tensor:
+    """FaceNet's triplets (Schroff et al. 2015, arXiv:1503.03832, section 3.2).
+
+    For every pair of one label, the nearest row of another label that is still farther away
+    than the pair is apart (semi-hard); where there is none, the farthest of other labels, by
+    squared Euclidean distance. Pairs without any row of another label add nothing.
+
+    Args:
+        vectors: ``(n, d)`` of unit length.
+        labels: ``(n,)``.
+        margin: By how much the other label must be farther away, in squared distance.
+    """
+    distances = pairwise_distances(vectors, squared=True)
+    same = labels[:, None] == labels[None, :]
+    itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    anchor, positive = torch.nonzero(same & ~itself, as_tuple=True)
+    counted = (~same).any(1)[anchor]
+    anchor, positive = anchor[counted], positive[counted]
+    if not len(anchor):
+        return vectors.sum() * 0.0
+    apart = distances[anchor, positive]
+    others = distances[anchor].masked_fill(same[anchor], torch.inf)
+    semihard = others.masked_fill(others <= apart[:, None], torch.inf).amin(1)
+    farthest = distances[anchor].masked_fill(same[anchor], -torch.inf).amax(1)
+    negative = torch.where(torch.isfinite(semihard), semihard, farthest)
+    return functional.relu(apart - negative + margin).mean()
+
+
+class AttributeLoss(nn.Module):
+    """Mean cross-entropy of several attributes, each read from the vector by a layer of its own."""
+
+    def __init__(self, dimensions: int, classes: tuple[int, ...]) -> None:
+        """
+        Args:
+            dimensions: Length of the vectors.
+            classes: How many values each attribute has.
+        """
+        super().__init__()
+        self.readers = nn.ModuleList(nn.Linear(dimensions, count) for count in classes)
+
+    def forward(self, vectors: Tensor, attributes: Tensor) -> Tensor:
+        """Mean loss of ``(n, dimensions)`` and ``(n, len(classes))`` values."""
+        losses = [
+            functional.cross_entropy(reader(vectors), attributes[:, place])
+            for place, reader in enumerate(self.readers)
+        ]
+        return torch.stack(losses).mean()

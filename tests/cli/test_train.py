@@ -10,6 +10,7 @@ import pytest
 
 import core.train.detector as detector_training
 import core.train.extractor as extractor_training
+import core.train.report as training_report
 from cli.main import main
 from core.train.detector import DetectorTraining, TrainingError
 from core.train.extractor import ExtractorTraining, TrainingProgress
@@ -38,6 +39,27 @@ class Called:
             raise self.failure
         named["progress"](self.shown)
         return self.result
+
+
+class Reported:
+    """Stands in for the report on a finished training: keeps what it was given."""
+
+    def __init__(self, problem: str | None = None) -> None:
+        self.problem = problem
+        self.given: tuple[Any, ...] = ()
+        self.named: dict[str, Any] = {}
+
+    def __call__(self, *given: Any, **named: Any) -> str | None:
+        self.given, self.named = given, named
+        return self.problem
+
+
+@pytest.fixture(autouse=True)
+def reported(monkeypatch: pytest.MonkeyPatch) -> Reported:
+    report = Reported()
+    monkeypatch.setattr(training_report, "report_detector", report)
+    monkeypatch.setattr(training_report, "report_extractor", report)
+    return report
 
 
 def test_detector(
@@ -121,3 +143,40 @@ def test_faces_are_what_an_extractor_learns_from_unless_told_otherwise(
     monkeypatch.setattr(extractor_training, "train", training)
     assert ended("train", "extractor", tmp_path, "--device", "cpu") == 0
     assert training.given[2] == ExtractorTraining()
+
+
+def test_another_loss_network_and_margin_reach_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: Reported
+) -> None:
+    training = Called(tmp_path, TrainingProgress(1, 2, 0, 1.0))
+    monkeypatch.setattr(extractor_training, "train", training)
+    triplets = ("--loss", "triplet", "--triplet-margin", 0.3, "--backbone", "ir-se50")
+    told = ("--check", tmp_path, "--terms", "Drawn by code.")
+    assert ended("train", "extractor", tmp_path, *triplets, *told, "--device", "cpu") == 0
+    how = training.given[2]
+    assert (how.loss, how.triplet_margin, how.backbone) == ("triplet", 0.3, "ir-se50")
+    assert how.sides == ((1.0, 112),)
+    assert reported.given[2] == how
+    assert reported.given[3].terms == "Drawn by code."
+    assert reported.named["checks"] == [tmp_path]
+
+
+def test_a_margin_of_another_loss_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = ("--loss", "arcface", "--triplet-margin", 0.3, "--device", "cpu")
+    assert ended("train", "extractor", tmp_path, *wrong) == 1
+    assert "arcface has no margin between triplets" in capsys.readouterr().err
+
+
+def test_missing_figures_are_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reported: Reported,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    training = Called(tmp_path, TrainingProgress(1, 2, 0, 1.0))
+    monkeypatch.setattr(extractor_training, "train", training)
+    reported.problem = "There are no figures."
+    assert ended("train", "extractor", tmp_path, "--device", "cpu") == 0
+    assert "There are no figures." in capsys.readouterr().err

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from core.train.losses import AngularMarginLoss, VectorMemory, contrastive_loss
+from core.train.losses import (
+    AngularMarginLoss,
+    AttributeLoss,
+    VectorMemory,
+    batch_hard_triplet_loss,
+    contrastive_loss,
+    pairwise_distances,
+    semihard_triplet_loss,
+)
 
 
 def units(rows: int, dimensions: int, seed: int) -> torch.Tensor:
@@ -108,3 +117,102 @@ def test_memory_forgets_the_oldest() -> None:
     assert sorted(memory.filled()[1].tolist()) == [2, 3, 4, 5]
     memory.add(torch.zeros(9, 2), torch.arange(10, 19))
     assert sorted(memory.filled()[1].tolist()) == [15, 16, 17, 18]
+
+
+def random_rows(rows: int, dimensions: int, seed: int) -> torch.Tensor:
+    torch.manual_seed(seed)
+    return 2 * torch.randn(rows, dimensions)
+
+
+def test_distances_agree_with_plain_loops_and_have_a_slope_where_they_are_zero() -> None:
+    vectors = torch.cat([random_rows(4, 3, 0), random_rows(4, 3, 0)[:1]]).requires_grad_()
+    rows = vectors.detach().tolist()
+    expected = [[math.dist(one, other) for other in rows] for one in rows]
+    found = pairwise_distances(vectors)
+    assert torch.allclose(found, torch.tensor(expected), atol=2e-3)
+    assert torch.allclose(
+        pairwise_distances(vectors, squared=True), torch.tensor(expected) ** 2, atol=1e-4
+    )
+    found.sum().backward()
+    assert vectors.grad is not None
+    assert bool(torch.isfinite(vectors.grad).all())
+
+
+@pytest.mark.parametrize("margin", [None, 0.2, 5.0], ids=["soft", "0.2", "5"])
+def test_batch_hard_triplets_agree_with_plain_loops(margin: float | None) -> None:
+    vectors, labels = random_rows(9, 4, 6), [0, 0, 0, 1, 1, 2, 2, 2, 3]
+    rows = vectors.tolist()
+    losses = []
+    for i, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        own = [math.dist(row, rows[j]) for j in range(9) if labels[j] == label and j != i]
+        others = [math.dist(row, rows[j]) for j in range(9) if labels[j] != label]
+        if not own:
+            continue
+        gap = max(own) - min(others)
+        losses.append(math.log1p(math.exp(gap)) if margin is None else max(0.0, gap + margin))
+    assert len(losses) == 8
+    found = batch_hard_triplet_loss(vectors, torch.tensor(labels), margin)
+    assert float(found) == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_semihard_triplets_agree_with_plain_loops(seed: int) -> None:
+    vectors, labels = units(10, 3, seed), [0, 0, 0, 1, 1, 2, 2, 2, 3, 1]
+    rows = vectors.tolist()
+    losses, without = [], 0
+    for i in range(10):
+        for j in range(10):
+            if i == j or labels[i] != labels[j]:
+                continue
+            apart = math.dist(rows[i], rows[j]) ** 2
+            others = [math.dist(rows[i], rows[k]) ** 2 for k in range(10) if labels[k] != labels[i]]
+            farther = [other for other in others if other > apart]
+            without += not farther
+            nearest = min(farther) if farther else max(others)
+            losses.append(max(0.0, apart - nearest + 0.2))
+    found = semihard_triplet_loss(vectors, torch.tensor(labels), 0.2)
+    assert float(found) == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+    assert losses
+    assert seed != 0 or without, "one of the seeds should show pairs without a semi-hard row"
+
+
+@pytest.mark.parametrize("loss", [batch_hard_triplet_loss, semihard_triplet_loss])
+@pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2]], ids=["one label", "all alone"])
+def test_triplets_that_cannot_be_made_cost_nothing(
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], labels: list[int]
+) -> None:
+    vectors = units(3, 4, 7).requires_grad_()
+    found = loss(vectors, torch.tensor(labels))
+    found.backward()
+    assert float(found.detach()) == 0.0
+    assert vectors.grad is not None
+    assert float(vectors.grad.abs().sum()) == 0.0
+
+
+@pytest.mark.parametrize("loss", [batch_hard_triplet_loss, semihard_triplet_loss])
+def test_one_character_told_as_two_is_pushed_apart_from_itself(
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> None:
+    """The fault of a batch with one character twice as "different": triplets must notice."""
+    angles = torch.tensor([0.0, 0.3, 0.05, 0.35, 3.0, 3.1])
+    vectors = torch.stack([angles.cos(), angles.sin()], 1)
+    right, wrong = torch.tensor([0, 0, 0, 0, 1, 1]), torch.tensor([0, 0, 2, 2, 1, 1])
+    # Told rightly all others are farther than its own; told as two, its nearest other is itself.
+    assert float(loss(vectors, wrong)) > float(loss(vectors, right)) + 0.05
+
+
+def test_attributes_agree_with_plain_loops() -> None:
+    torch.manual_seed(8)
+    loss = AttributeLoss(4, (3, 2))
+    vectors, wanted = random_rows(5, 4, 8), [[0, 1], [2, 0], [1, 1], [2, 1], [0, 0]]
+    total = 0.0
+    for vector, values in zip(vectors.tolist(), wanted, strict=True):
+        for reader, value in zip(loss.readers, values, strict=True):
+            weights, shifts = reader.weight.tolist(), reader.bias.tolist()
+            logits = [
+                sum(w * v for w, v in zip(row, vector, strict=True)) + shift
+                for row, shift in zip(weights, shifts, strict=True)
+            ]
+            total += math.log(sum(math.exp(logit) for logit in logits)) - logits[value]
+    found = float(loss(vectors, torch.tensor(wanted)).detach())
+    assert found == pytest.approx(total / 10, rel=1e-4)

@@ -1,0 +1,207 @@
+"""`familiar compare-methods`: every method, old and new, on the same pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from cli import terminal
+from cli.folders import Crops, tell_unreadable
+from cli.terminal import Failure, messages, results
+from cli.train import training_line
+from core.settings import load_settings
+
+if TYPE_CHECKING:
+    from core.methods.table import Comparison, MeasuredMethod
+    from core.methods.training import Budget
+    from core.train.extractor import Report, TrainingProgress
+
+
+def compare_methods(
+    folder: Annotated[Path, typer.Argument(help="Folder of <character>/<picture>.")],
+    crops: Crops = False,
+    faces: Annotated[
+        Path | None,
+        typer.Option(help="Face crops to train on, <character>/<crop>; none of FOLDER's."),
+    ] = None,
+    series: Annotated[
+        Path | None, typer.Option(help="Whole pictures to train on, <series>/<picture>.")
+    ] = None,
+    budget: Annotated[
+        float,
+        typer.Option(min=0.01, help="Millions of pixels that each network sees in training."),
+    ] = 40.0,
+    models: Annotated[
+        Path, typer.Option(help="Where trained networks are kept; what is there is not trained.")
+    ] = Path("runs/methods"),
+    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 7,
+    device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
+    plot: Annotated[
+        Path | None, typer.Option(help="PNG file; <folder>.png beside the networks if left out.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+) -> None:
+    """Train every method under one small equal budget and measure all on the same pictures."""
+    settings = load_settings()
+    for each in (folder, faces, series):
+        if each is not None and not each.is_dir():
+            raise Failure(f"The folder {each} does not exist.")
+    with terminal.waiting("Loading the models"):
+        from core.methods.table import (
+            TrainingFolders,
+            compare,
+            load_sources,
+            shared_pictures,
+            train_all,
+        )
+        from core.methods.training import Budget
+        from core.models import SHIPPED, load_detector
+        from core.models.extractor import FamiliarExtractor
+        from core.train.face_data import TrainingDataError
+        from worker.resident import torch_device
+    for each in (faces, series):
+        shared = shared_pictures(folder, each) if each is not None else ()
+        if shared:
+            raise Failure(
+                f"{len(shared):,} pictures of {folder} lie in {each} too ({shared[0]} for one);"
+                " nothing may be measured on what was trained on."
+            )
+    device = torch_device(device)
+    spent = Budget(budget, seed, device)
+    try:
+        trained = train_all(TrainingFolders(faces, series, models), spent, _reporter)
+    except (TrainingDataError, ValueError) as error:
+        raise Failure(str(error)) from error
+    shipped = FamiliarExtractor.load(SHIPPED / "familiar-character", device=device)
+    sources, missing = load_sources(shipped, trained, device)
+    detector = None if crops else load_detector(settings.model.detector)
+    with terminal.progress("Comparing", "pictures") as advance:
+        comparison = compare(
+            folder, detector, sources, missing, progress=advance, limits=settings.limit.picture
+        )
+    tell_unreadable(comparison.unreadable)
+    _draw(comparison, folder, plot or models / f"{folder.resolve().name}.png")
+    if as_json:
+        terminal.show_json(_as_json(comparison, spent))
+    elif markdown:
+        results.print(_as_markdown(comparison, spent))
+    else:
+        _show(comparison, spent)
+
+
+@contextmanager
+def _reporter(name: str) -> Iterator[Report]:
+    with training_line() as line:
+
+        def show(now: TrainingProgress) -> None:
+            line.update(now.step, now.steps, now.epoch, f"Training {name}: loss {now.loss:.3f}")
+
+        yield show
+
+
+def _draw(comparison: Comparison, folder: Path, out: Path) -> None:
+    from core.methods.chart import draw_chart
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draw_chart(comparison, f"{folder.resolve().name}: {_what(comparison)}", out)
+    except ModuleNotFoundError:
+        messages.print("There is no chart without matplotlib: pip install 'familiar-faces[train]'.")
+    else:
+        messages.print(f"The chart is in {out}")
+
+
+def _what(comparison: Comparison) -> str:
+    return (
+        f"{comparison.pictures:,} pictures of {comparison.characters:,} characters,"
+        f" no face in {comparison.without_face:.1%}"
+    )
+
+
+def _budget(spent: Budget) -> str:
+    return (
+        f"Each network but the shipped ones saw {spent.megapixels:g} million pixels"
+        f" (seed {spent.seed})."
+    )
+
+
+def _cells(row: MeasuredMethod) -> tuple[str, ...]:
+    error = "-" if row.equal_error_rate is None else f"{row.equal_error_rate:.3f}"
+    if row.figures is None:
+        return (row.method.name, row.method.likeness.name, "-", "-", "-", "-", row.note)
+    reached = row.figures
+    return (
+        row.method.name,
+        row.method.likeness.name,
+        f"{reached.precision_at_1:.3f}",
+        f"{reached.precision_at_5:.3f}",
+        f"{reached.mean_average_precision:.3f}",
+        error,
+        row.note,
+    )
+
+
+_HEADINGS = ("method", "compared by", "P@1", "P@5", "mAP", "EER")
+
+
+def _show(comparison: Comparison, spent: Budget) -> None:
+    table = Table(*_HEADINGS)
+    notes: list[str] = []
+    for row in comparison.methods:
+        *cells, note = _cells(row)
+        if note:
+            if note not in notes:
+                notes.append(note)
+            cells[0] += f" [{notes.index(note) + 1}]"
+        table.add_row(*cells)
+    results.print(table)
+    for number, note in enumerate(notes, start=1):
+        results.print(f"[{number}] {note}")
+    results.print(f"{_what(comparison)}. {_budget(spent)}")
+
+
+def _as_markdown(comparison: Comparison, spent: Budget) -> str:
+    lines = ["| " + " | ".join(_HEADINGS) + " |", "|---|---|---|---|---|---|"]
+    notes: list[str] = []
+    for row in comparison.methods:
+        *cells, note = _cells(row)
+        if note:
+            if note not in notes:
+                notes.append(note)
+            cells[0] += f" ({notes.index(note) + 1})"
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", f"{_what(comparison)}. {_budget(spent)}"]
+    lines += [f"({number}) {note}" for number, note in enumerate(notes, start=1)]
+    return "\n".join(lines)
+
+
+def _as_json(comparison: Comparison, spent: Budget) -> dict[str, object]:
+    return {
+        "pictures": comparison.pictures,
+        "characters": comparison.characters,
+        "without_face": comparison.without_face,
+        "megapixels": spent.megapixels,
+        "seed": spent.seed,
+        "methods": [
+            {
+                "method": row.method.name,
+                "look": row.method.look.value,
+                "likeness": row.method.likeness.name,
+                "precision_at_1": row.figures.precision_at_1 if row.figures else None,
+                "precision_at_5": row.figures.precision_at_5 if row.figures else None,
+                "mean_average_precision": (
+                    row.figures.mean_average_precision if row.figures else None
+                ),
+                "equal_error_rate": row.equal_error_rate,
+                "note": row.note,
+            }
+            for row in comparison.methods
+        ],
+        "unreadable": {path: str(problem) for path, problem in comparison.unreadable},
+    }

@@ -1,0 +1,1 @@
+"""Ways to find a character again, old and new, measured side by side on the same pictures."""

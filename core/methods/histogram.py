@@ -1,0 +1,65 @@
+"""The floor under every learned method: where which colours are, counted."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.face import Landmarks, Pixels, Vectors, crop, widened_square
+from core.models.extractor import resized, whole_square
+
+SIDE: Final = 128
+CELLS: Final = 2
+BINS: Final = 8
+DIMENSIONS: Final = CELLS * CELLS * BINS**3
+
+
+class ColourHistogram:
+    """Counts of ``8**3`` colours in each of 2 x 2 cells, as an extractor. Nothing is learned.
+
+    See `core.models.Extractor`.
+    """
+
+    name = "colour-histogram"
+    sha256 = hashlib.sha256(f"colour histogram {SIDE} {CELLS} {BINS}".encode()).hexdigest()
+    face_dimensions = DIMENSIONS
+    picture_dimensions = DIMENSIONS
+    weights_of_both = (0.5, 0.5)
+    same_threshold: float | None = None
+
+    def prepare_face(
+        self,
+        pixels: Pixels,
+        box: tuple[float, float, float, float] | None,
+        points: Landmarks | None = None,
+    ) -> Pixels:
+        """The square of the face, ``(128, 128, 3)``."""
+        square = whole_square(pixels) if box is None else widened_square(box, 0.45)
+        return resized(crop(pixels, square), SIDE)
+
+    def prepare_picture(self, pixels: Pixels) -> Pixels:
+        """The whole picture, squeezed into ``(128, 128, 3)``."""
+        return resized(pixels, SIDE)
+
+    def embed_faces(self, faces: Pixels) -> Vectors:
+        """``(n, 128, 128, 3)`` -> ``(n, 2048)`` of unit length."""
+        return self._counted(faces)
+
+    def embed_pictures(self, pictures: Pixels) -> Vectors:
+        """``(n, 128, 128, 3)`` -> ``(n, 2048)`` of unit length."""
+        return self._counted(pictures)
+
+    @staticmethod
+    def _counted(pixels: Pixels) -> Vectors:
+        found = np.zeros((len(pixels), DIMENSIONS), np.float32)
+        places: NDArray[np.int64] = np.arange(SIDE) * CELLS // SIDE
+        cell = places[:, None] * CELLS + places[None, :]
+        for row, picture in enumerate(pixels):
+            level = picture.astype(np.int64) * BINS // 256
+            colour = (level[..., 0] * BINS + level[..., 1]) * BINS + level[..., 2]
+            found[row] = np.bincount((cell * BINS**3 + colour).ravel(), minlength=DIMENSIONS)
+        lengths = np.linalg.norm(found, axis=1, keepdims=True)
+        return np.asarray(found / np.maximum(lengths, 1e-9), np.float32)

@@ -1,0 +1,362 @@
+"""Every method on the same pictures, by the same figures."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from core.embed import Embedded, FolderReader, above_threshold, embed_crops, embed_detected
+from core.evaluate_folder import LabelledVectors, LookFigures, measure, measure_pairs
+from core.face import Face
+from core.folder import scan
+from core.index import build_trees, choose_search_k
+from core.job import Look
+from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
+from core.methods.histogram import ColourHistogram
+from core.methods.trained import Framing, TrainedExtractor
+from core.methods.training import OF_PICTURES, Budget, Name, trained, trainings
+from core.models import Detector, Extractor, ModelError
+from core.models.extractor import FamiliarExtractor
+from core.picture import DEFAULT_LIMITS, Limits
+from core.problem import Problem
+from core.rows import Contents, IndexedFace, IndexedPicture, Query, Rows
+from core.train.extractor import Report
+from core.train.trained import TrainedNetwork
+
+Source = Literal[
+    "histogram",
+    "resnet101",
+    "attributes",
+    "triplet-soft",
+    "triplet-margin",
+    "facenet",
+    "arcface-ir-se50",
+    "familiar",
+    "shipped",
+]
+"""Where the vectors of a method come from."""
+
+TREES: Final = 10
+"""Of Annoy, for galleries that are small for it; a published index has a hundred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row of the table.
+
+    Attributes:
+        name: For people.
+        source: Of the vectors.
+        look: What of a picture is compared.
+        likeness: How.
+        weights: Of face and picture under the look `both`; None: the extractor's own.
+        by_trees: Whether Annoy searches, instead of everything being compared.
+    """
+
+    name: str
+    source: Source
+    look: Look
+    likeness: Likeness = COSINE
+    weights: tuple[float, float] | None = None
+    by_trees: bool = False
+
+
+METHODS: Final = (
+    Method("Colour histogram, 2x2 cells, 8^3 bins", "histogram", Look.FEEL),
+    Method("V1: ResNet101, whole picture", "resnet101", Look.FEEL),
+    Method("V2: ResNet101, face", "resnet101", Look.CHARACTER),
+    Method("V3: ResNet101, both joined", "resnet101", Look.BOTH, COSINE, (0.5, 0.5)),
+    Method("V5: attributes, head ++ picture", "attributes", Look.BOTH, MANHATTAN, (1.0, 1.0)),
+    Method("Batch-hard triplets, soft margin", "triplet-soft", Look.CHARACTER, EUCLIDEAN),
+    Method("Batch-hard triplets, margin 0.2", "triplet-margin", Look.CHARACTER, EUCLIDEAN),
+    Method("FaceNet: semi-hard triplets, 128-d", "facenet", Look.CHARACTER, SQUARED_EUCLIDEAN),
+    Method("ArcFace on IR-SE50, 112 px", "arcface-ir-se50", Look.CHARACTER),
+    Method("Ours at that budget: character", "familiar", Look.CHARACTER),
+    Method("Ours at that budget: feel", "familiar", Look.FEEL),
+    Method("Ours at that budget: both", "familiar", Look.BOTH),
+    Method("Ours as shipped: character", "shipped", Look.CHARACTER),
+    Method("Ours as shipped: feel", "shipped", Look.FEEL),
+    Method("Ours as shipped: both", "shipped", Look.BOTH),
+    Method("Ours as shipped: both, by Annoy", "shipped", Look.BOTH, by_trees=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredMethod:
+    """A method and what it reached.
+
+    Attributes:
+        method: Which.
+        figures: None where it could not be measured.
+        equal_error_rate: Over all pairs, 0..1; None where it could not be measured, and for
+            Annoy, which finds and does not compare.
+        note: Why it could not be measured, or what has to be known of it.
+    """
+
+    method: Method
+    figures: LookFigures | None
+    equal_error_rate: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All methods on one folder.
+
+    Attributes:
+        methods: In the order of `METHODS`.
+        pictures: That answered.
+        characters: Folders with a picture.
+        without_face: Share of `pictures` in which no face was found, 0..1.
+        unreadable: Path and reason of each file left out.
+    """
+
+    methods: tuple[MeasuredMethod, ...]
+    pictures: int
+    characters: int
+    without_face: float
+    unreadable: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFolders:
+    """What the methods are trained on.
+
+    Attributes:
+        faces: ``<character>/<crop>``; None: methods of faces are not trained.
+        series: ``<series>/<picture>``; None: methods of whole pictures are not trained.
+        models: Where the results are kept.
+    """
+
+    faces: Path | None
+    series: Path | None
+    models: Path
+
+
+Trained = Mapping[Name, Path]
+Missing = dict[Source, str]
+
+
+def train_all(
+    folders: TrainingFolders,
+    budget: Budget,
+    report: Callable[[Name], AbstractContextManager[Report]],
+) -> dict[Name, Path]:
+    """Train what can be trained with the folders at hand, and is not there yet.
+
+    Args:
+        folders: To train on, and where to keep the results.
+        budget: Of each network.
+        report: Gives for each training who is told of its steps.
+
+    Returns:
+        The folder of each result.
+
+    Raises:
+        core.train.face_data.TrainingDataError: A folder cannot be trained on.
+    """
+    results: dict[Name, Path] = {}
+    for name, options in trainings(budget).items():
+        folder = folders.series if name in OF_PICTURES else folders.faces
+        if folder is not None:
+            with report(name) as progress:
+                results[name] = trained(name, options, folder, folders.models, progress)
+    return results
+
+
+def shared_pictures(folder: Path, trained_on: Path) -> tuple[str, ...]:
+    """Paths in `folder` of pictures that lie, byte for byte, in `trained_on` too.
+
+    A picture that was trained on says nothing about characters that were not.
+    """
+
+    def contents(place: Path) -> Iterator[tuple[str, bytes]]:
+        for file in scan(place).pictures:
+            yield file.path, hashlib.sha256(file.location.read_bytes()).digest()
+
+    known = {digest for _, digest in contents(trained_on)}
+    return tuple(path for path, digest in contents(folder) if digest in known)
+
+
+def load_sources(
+    shipped: FamiliarExtractor, results: Trained, device: str
+) -> tuple[dict[Source, Extractor], Missing]:
+    """Every extractor that can be had, and the reason for each that cannot."""
+    sources: dict[Source, Extractor] = {"histogram": ColourHistogram(), "shipped": shipped}
+    missing: Missing = {}
+    from core.models.resnet101 import ResNet101
+
+    try:
+        sources["resnet101"] = ResNet101.load(device=device)
+    except ModelError as error:
+        missing["resnet101"] = str(error)
+    framing = Framing(shipped.margin, shipped.lift)
+    of: dict[Source, tuple[Name, Name | None]] = {
+        "attributes": ("attributes-of-faces", "attributes-of-pictures"),
+        "triplet-soft": ("triplet-soft", None),
+        "triplet-margin": ("triplet-margin", None),
+        "facenet": ("facenet", None),
+        "arcface-ir-se50": ("arcface-ir-se50", None),
+        "familiar": ("familiar-faces", "familiar-pictures"),
+    }
+    for source, (face, picture) in of.items():
+        if face not in results or (picture is not None and picture not in results):
+            missing[source] = "Not trained: " + (
+                "no faces by character were given to train on."
+                if face not in results
+                else "no pictures by series were given to train on."
+            )
+            continue
+        # Ours looks at a face and its mirror image; the others do as their authors describe.
+        own = source == "familiar"
+        network = TrainedNetwork(results[face], mirrored=own, device=device)
+        whole = None if picture is None else TrainedNetwork(results[picture], device=device)
+        sources[source] = TrainedExtractor(source, network, whole, framing, shipped.weights_of_both)
+    return sources, missing
+
+
+def compare(
+    folder: Path,
+    detector: Detector | None,
+    sources: Mapping[Source, Extractor],
+    missing: Mapping[Source, str],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Comparison:
+    """Measure every method on ``<character>/<picture>``.
+
+    Every picture asks once and all others answer, as `core.evaluate_folder` describes it, with
+    the faces that one detector finds for all methods.
+
+    Args:
+        folder: One folder for each character.
+        detector: Finds the faces; None: every picture is a face crop already.
+        sources: Make the vectors.
+        missing: Why the others are not there.
+        progress: Called with the pictures done and the pictures in all.
+        limits: What a picture may be at most.
+
+    Raises:
+        Problem: The folder is missing, nothing in it can be read, or no character has two
+            pictures.
+    """
+    reader = FolderReader(folder, progress, limits)
+    paths: list[str] = []
+    faces: list[tuple[Face, ...]] = []
+    seen: dict[Source, list[Embedded]] = {source: [] for source in sources}
+    for its_paths, decoded in reader.batches():
+        wanted = [number for number, path in enumerate(its_paths) if "/" in path]
+        if not wanted:
+            continue
+        pixels = [decoded[number] for number in wanted]
+        paths += [its_paths[number] for number in wanted]
+        found = None if detector is None else detector.detect(pixels)
+        embedded: list[Embedded] = []
+        for source, extractor in sources.items():
+            if detector is None or found is None:
+                embedded = embed_crops(pixels, extractor)
+            else:
+                prepared = [extractor.prepare_picture(picture) for picture in pixels]
+                embedded = embed_detected(
+                    pixels, prepared, found, extractor, above_threshold(detector)
+                )
+            seen[source] += embedded
+        faces += [picture.chosen for picture in embedded]
+    characters = tuple(path.partition("/")[0] for path in paths)
+    if len(set(characters)) == len(characters):
+        raise Problem("folder_without_characters", path=folder)
+    vectors = {source: _labelled(characters, pictures) for source, pictures in seen.items()}
+    measured = []
+    for method in METHODS:
+        if method.source not in vectors:
+            measured.append(MeasuredMethod(method, None, None, missing[method.source]))
+            continue
+        of_source = vectors[method.source]
+        weights = method.weights or sources[method.source].weights_of_both
+        if method.by_trees:
+            measured.append(_measured_by_trees(method, of_source, paths, faces, weights))
+            continue
+        measured.append(
+            MeasuredMethod(
+                method,
+                measure(of_source, method.look, weights, method.likeness),
+                measure_pairs(of_source, method.look, weights, method.likeness)[0],
+            )
+        )
+    return Comparison(
+        tuple(measured),
+        len(paths),
+        len(set(characters)),
+        float(np.mean([not found for found in faces])),
+        tuple(reader.unreadable),
+    )
+
+
+def _labelled(characters: tuple[str, ...], pictures: list[Embedded]) -> LabelledVectors:
+    return LabelledVectors(
+        characters,
+        np.stack([picture.picture_vector for picture in pictures]),
+        np.concatenate([picture.face_vectors for picture in pictures]),
+        np.array([len(picture.face_vectors) for picture in pictures], np.int64),
+    )
+
+
+def _measured_by_trees(
+    method: Method,
+    vectors: LabelledVectors,
+    paths: list[str],
+    faces: list[tuple[Face, ...]],
+    weights: tuple[float, float],
+) -> MeasuredMethod:
+    """What a search by Annoy finds; a picture that it does not propose is not found at all."""
+    contents = Contents(
+        tuple(
+            IndexedPicture(path, character, path, 1, 1)
+            for path, character in zip(paths, vectors.characters, strict=True)
+        ),
+        tuple(
+            IndexedFace(number, face) for number, its_own in enumerate(faces) for face in its_own
+        ),
+        vectors.picture_vectors,
+        vectors.face_vectors,
+    )
+    starts = np.cumsum(vectors.faces) - vectors.faces
+    counts = {name: vectors.characters.count(name) for name in set(vectors.characters)}
+    first, five, averages = [], [], []
+    with _trees(contents) as rows:
+        search_k, recall = choose_search_k(rows, TREES, weights)
+        nodes = search_k.get(method.look, len(rows) // 2)
+        for number, character in enumerate(vectors.characters):
+            if counts[character] < 2:
+                continue
+            face = vectors.face_vectors[starts[number]] if vectors.faces[number] else None
+            query = Query(face, vectors.picture_vectors[number], weights)
+            found = rows.nearest_by_trees(query, len(paths), paths[number], nodes)
+            hits = np.array([it.picture.character == character for it in found], float)
+            first.append(hits[:1].sum())
+            five.append(hits[:5].sum() / min(5, len(paths) - 1))
+            precision = hits.cumsum() / np.arange(1, len(hits) + 1)
+            averages.append((precision * hits).sum() / (counts[character] - 1))
+    reached = recall.get(method.look)
+    note = (
+        f"{TREES} trees, {nodes:,} nodes"
+        + (f", recall@10 {reached:.3f}" if reached is not None else ", the most of its rows")
+        + "; pictures that it does not propose count as not found"
+    )
+    figures = LookFigures(*(float(np.mean(values)) for values in (first, five, averages)))
+    return MeasuredMethod(method, figures, None, note)
+
+
+@contextmanager
+def _trees(contents: Contents) -> Iterator[Rows]:
+    with tempfile.TemporaryDirectory() as place:
+        trees = build_trees(Rows(contents), TREES, Path(place) / "rows.annoy")
+        yield Rows(contents, trees)

@@ -1,0 +1,76 @@
+"""Networks that a training wrote, as an extractor."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.face import Landmarks, Pixels, Vectors, crop, widened_square
+from core.models.extractor import resized, whole_square
+from core.train.trained import TrainedNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """The square around a face's box; see `core.models.extractor.ExtractorConfiguration`."""
+
+    margin: float
+    lift: float
+
+
+class TrainedExtractor:
+    """A network for faces, and one for whole pictures where the method has one.
+
+    Without one all whole pictures are alike: a picture in which no face is found is then answered
+    in the order of the paths, and comes last in every answer.
+
+    See `core.models.Extractor`; its vectors are of unit length only where its loss made them so.
+    """
+
+    same_threshold: float | None = None
+
+    def __init__(
+        self,
+        name: str,
+        face: TrainedNetwork,
+        picture: TrainedNetwork | None,
+        framing: Framing,
+        weights_of_both: tuple[float, float],
+    ) -> None:
+        self.name = name
+        whole = "" if picture is None else picture.sha256
+        self.sha256 = hashlib.sha256((face.sha256 + whole).encode()).hexdigest()
+        self.face_dimensions = face.dimensions
+        self.picture_dimensions = 1 if picture is None else picture.dimensions
+        self.weights_of_both = weights_of_both
+        self._face, self._picture, self._framing = face, picture, framing
+
+    def prepare_face(
+        self,
+        pixels: Pixels,
+        box: tuple[float, float, float, float] | None,
+        points: Landmarks | None = None,
+    ) -> Pixels:
+        """The square that the face network sees, with the framing that it was trained on."""
+        square = whole_square(pixels)
+        if box is not None:
+            x0, y0, x1, y1 = box
+            up = self._framing.lift * max(x1 - x0, y1 - y0)
+            square = widened_square((x0, y0 - up, x1, y1 - up), self._framing.margin)
+        return resized(crop(pixels, square), self._face.side)
+
+    def prepare_picture(self, pixels: Pixels) -> Pixels:
+        """The whole picture, squeezed into a square."""
+        return resized(pixels, 1 if self._picture is None else self._picture.side)
+
+    def embed_faces(self, faces: Pixels) -> Vectors:
+        """``(n, s, s, 3)`` -> ``(n, face_dimensions)``."""
+        return self._face.embed(faces)
+
+    def embed_pictures(self, pictures: Pixels) -> Vectors:
+        """``(n, t, t, 3)`` -> ``(n, picture_dimensions)``."""
+        if self._picture is None:
+            return np.ones((len(pictures), 1), np.float32)
+        return self._picture.embed(pictures)

@@ -1,0 +1,137 @@
+"""The trainings that are compared, all under one small equal budget."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from core.train.extractor import (
+    METRICS,
+    WEIGHTS,
+    ExtractorTraining,
+    Report,
+    of_pictures,
+    train,
+)
+from core.train.networks import IR_SE50_SIDE
+
+SIDE: Final = 64
+IDENTITIES: Final = 16
+PICTURES: Final = 4
+EPOCHS: Final = 4
+
+Name = Literal[
+    "attributes-of-faces",
+    "attributes-of-pictures",
+    "triplet-soft",
+    "triplet-margin",
+    "facenet",
+    "arcface-ir-se50",
+    "familiar-faces",
+    "familiar-pictures",
+]
+
+OF_PICTURES: Final[frozenset[Name]] = frozenset({"attributes-of-pictures", "familiar-pictures"})
+"""Trained on whole pictures by series; the others on faces by character."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What each network may use up.
+
+    Attributes:
+        megapixels: Pixels that the network sees in training, in millions: steps x pictures in a
+            batch x pixels of a picture.
+        seed: Of everything that is drawn.
+        device: Torch device.
+    """
+
+    megapixels: float = 40.0
+    seed: int = 7
+    device: str = "cpu"
+
+
+def trainings(budget: Budget) -> dict[Name, ExtractorTraining]:
+    """The options of each training.
+
+    The batch (16 labels with 4 pictures each), the changes to the pictures, the optimiser and its
+    schedule are the same for all; so is the network, but for IR-SE50, which sees larger squares
+    and so fewer of them.
+    """
+    faces = replace(
+        ExtractorTraining(),
+        sides=((1.0, SIDE),),
+        stored_side=96,
+        epochs=EPOCHS,
+        identities=IDENTITIES,
+        pictures=PICTURES,
+        unlabelled_in_batch=0,
+        seed=budget.seed,
+        device=budget.device,
+    )
+    faces = replace(faces, steps=_steps(budget, SIDE))
+    pictures = replace(
+        of_pictures(),
+        sides=((1.0, SIDE),),
+        epochs=EPOCHS,
+        identities=IDENTITIES,
+        pictures=PICTURES,
+        unlabelled_in_batch=0,
+        seed=budget.seed,
+        device=budget.device,
+        steps=_steps(budget, SIDE),
+    )
+    return {
+        "attributes-of-faces": replace(faces, loss="attributes"),
+        "attributes-of-pictures": replace(pictures, loss="attributes"),
+        "triplet-soft": replace(faces, loss="triplet"),
+        "triplet-margin": replace(faces, loss="triplet", triplet_margin=0.2),
+        "facenet": replace(faces, loss="triplet-semihard"),
+        "arcface-ir-se50": replace(
+            faces,
+            loss="arcface",
+            backbone="ir-se50",
+            sides=((1.0, IR_SE50_SIDE),),
+            stored_side=128,
+            steps=_steps(budget, IR_SE50_SIDE),
+        ),
+        "familiar-faces": faces,
+        "familiar-pictures": pictures,
+    }
+
+
+def _steps(budget: Budget, side: int) -> int:
+    return max(1, round(budget.megapixels * 1e6 / (IDENTITIES * PICTURES * side * side)))
+
+
+def trained(
+    name: Name,
+    options: ExtractorTraining,
+    folder: Path,
+    models: Path,
+    progress: Report | None = None,
+) -> Path:
+    """The result of a training, made where it is not there yet.
+
+    Args:
+        name: Of the training.
+        options: Its options; other ones have a place of their own.
+        folder: ``<label>/<picture>``.
+        models: Where results are kept, and what was begun is gone on with.
+        progress: Told of each step.
+
+    Returns:
+        The folder of the result.
+
+    Raises:
+        core.train.face_data.TrainingDataError: The folder cannot be trained on.
+    """
+    labels = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    identity = json.dumps([asdict(replace(options, device="")), labels], sort_keys=True)
+    out = models / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    if not ((out / WEIGHTS).is_file() and (out / METRICS).is_file()):
+        train(folder, out, options, resume=True, progress=progress)
+    return out

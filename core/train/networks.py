@@ -1,0 +1,49 @@
+"""The networks that can be trained, by name, and their vectors before they are made unit length."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from core.models.backbones import EmbeddingNetwork, NetworkShape
+from core.models.irse50 import DIMENSIONS, SIDE, IrSe50Network
+
+Backbone = Literal["familiar", "ir-se50"]
+"""``familiar``: the shipped extractor's, of any shape; ``ir-se50``: ArcFace's, at 112 pixels."""
+
+IR_SE50_SIDE = SIDE
+
+
+def new_network(backbone: Backbone, shape: NetworkShape) -> EmbeddingNetwork | IrSe50Network:
+    """A network with random weights, ``(n, 3, side, side)`` in -1..1 -> ``(n, d)``, unit length.
+
+    Args:
+        backbone: Which.
+        shape: Of ``familiar``; the other has one shape.
+    """
+    return EmbeddingNetwork(shape) if backbone == "familiar" else IrSe50Network()
+
+
+def dimensions_of(backbone: Backbone, shape: NetworkShape) -> int:
+    """Length of the vectors."""
+    return shape.dimensions if backbone == "familiar" else DIMENSIONS
+
+
+def last_norm(network: EmbeddingNetwork | IrSe50Network) -> nn.BatchNorm1d:
+    """The normalisation over the batch that is the last layer before the vector."""
+    last = network.embed_norm if isinstance(network, EmbeddingNetwork) else network.output_layer[-1]
+    if not isinstance(last, nn.BatchNorm1d):
+        raise TypeError(f"{type(network).__name__} does not end in a normalisation.")
+    return last
+
+
+def with_length(network: EmbeddingNetwork | IrSe50Network, values: Tensor) -> Tensor:
+    """The vectors ``(n, d)`` before they are made unit length."""
+    kept: list[Tensor] = []
+    handle = last_norm(network).register_forward_hook(lambda *seen: kept.append(seen[2]))
+    try:
+        network(values)
+    finally:
+        handle.remove()
+    return kept[0].float()

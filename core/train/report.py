@@ -1,0 +1,213 @@
+"""What is written beside the weights of a finished training: figures, curves and model card."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from core.evaluate import retrieval
+from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
+from core.train.extractor import LIKENESS, METRICS, ExtractorTraining
+from core.train.face_data import LabelledPictures, load_labelled, split_by_label
+from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
+from core.train.trained import TrainedNetwork
+
+FIGURES: Final = "figures"
+SHOWN: Final = 1_500
+"""Pictures of a set that figures are drawn of at most; those of whole labels, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a model comes from, for its card.
+
+    Attributes:
+        command: That trained it.
+        terms: Of the pictures; empty where they were not stated.
+    """
+
+    command: str
+    terms: str = ""
+
+
+def report_extractor(
+    out: Path,
+    folder: Path,
+    options: ExtractorTraining,
+    origin: Origin,
+    *,
+    unlabelled: Path | None = None,
+    checks: Sequence[Path] = (),
+) -> str | None:
+    """Measure the finished network once on each set, draw, and write the card.
+
+    Args:
+        out: What `core.train.extractor.train` wrote; gets ``figures/`` and the card.
+        folder: That it was trained on.
+        options: That it was trained with.
+        origin: For the card.
+        unlabelled: That it was trained on too.
+        checks: Further sets to measure on, ``<label>/<picture>``.
+
+    Returns:
+        None, or a sentence on why there are no figures.
+
+    Raises:
+        core.train.face_data.TrainingDataError: A set to measure on has too few pictures.
+    """
+    everything = load_labelled(folder, options.stored_side, fit=options.fit)
+    kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
+    sets: dict[str, LabelledPictures] = {}
+    if options.held_out:
+        sets["held out"] = everything.only(held)
+    for check in checks:
+        sets[check.name] = load_labelled(check, options.stored_side, fit=options.fit)
+    network = TrainedNetwork(out, device=options.device)
+    likeness = LIKENESS[options.loss]
+    metrics: dict[str, dict[str, float | None]] = {}
+    shown: dict[str, str] = {}
+    problem: str | None = None
+    # Where nothing was kept away, what was learned is shown, and said to be that.
+    drawn = sets or {"trained on": _first(everything.only(kept))}
+    for name, pictures in drawn.items():
+        vectors = network.embed(pictures.pixels)
+        found = retrieval(vectors, pictures.labels, likeness)
+        metrics[name] = {
+            "characters": len(pictures.names),
+            "pictures": len(pictures.labels),
+            "P@1": found.precision_at_1,
+            "P@5": found.precision_at_5,
+            "mAP": found.mean_average_precision,
+            "equal error rate": found.equal_error_rate,
+        }
+        place = out / FIGURES / name.replace(" ", "-")
+        try:
+            files = draw_figures(place, pictures, vectors, likeness)
+        except FiguresUnavailable as error:
+            problem = str(error)
+            continue
+        shown |= {f"{name}: {file.stem}": file.relative_to(out).as_posix() for file in files}
+    curve = json.loads((out / METRICS).read_bytes())["curve"]
+    lines = {"loss": [(point["epoch"], point["loss"]) for point in curve]}
+    for name in sets:
+        lines[f"mAP, {name}"] = [
+            (point["epoch"], point[name]["mean_average_precision"])
+            for point in curve
+            if name in point
+        ]
+    problem = _draw_curves(out, lines, shown) or problem
+    faces = options.fit == "pad"
+    data = [
+        f"`{folder.name}`: {len(everything.only(kept).labels):,} pictures of {len(kept)} "
+        + ("characters" if faces else "labels")
+        + (f"; {len(held)} more were held out" if len(held) else "")
+    ]
+    if unlabelled is not None and options.loss != "attributes":
+        data.append(f"`{unlabelled.name}`: pictures without labels, each as one of its own")
+    card = ModelCard(
+        title=f"{'Face' if faces else 'Picture'} network ({options.backbone}, {options.loss})",
+        what=(
+            f"{'A face' if faces else 'A whole picture'} of {network.side} x {network.side} pixels"
+            f" becomes {network.dimensions} numbers, which are compared by their"
+            f" {likeness.name} {'likeness' if likeness.name == 'cosine' else 'distance'}."
+        ),
+        data=data,
+        terms=origin.terms or TERMS_UNKNOWN,
+        command=origin.command,
+        seed=options.seed,
+        metrics=metrics,
+        limits=[
+            "Leave-one-out figures on few characters of few makers; other styles may do worse.",
+            "Figures of `trained on` show what was remembered, not what will be recognised."
+            if not sets
+            else "Sets of other characters differ in difficulty: compare figures of one set alone.",
+            "It says how alike two drawings are, not who is shown; not for photographs of people.",
+        ],
+        figures=shown,
+    )
+    write_card(card, out)
+    return problem
+
+
+def report_detector(
+    out: Path,
+    folders: Sequence[Path],
+    metrics: Mapping[str, float | int | None],
+    seed: int,
+    origin: Origin,
+) -> str | None:
+    """Draw the curves of a finished detector and write its card.
+
+    Args:
+        out: What `core.train.detector.train` wrote; gets ``figures/`` and the card.
+        folders: That it was trained on.
+        metrics: What the training returned.
+        seed: That it was trained with.
+        origin: For the card.
+
+    Returns:
+        None, or a sentence on why there are no figures.
+    """
+    with (out / "curve.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    lines = {
+        "loss": [(float(row["epoch"]), float(row["loss"])) for row in rows],
+        "AP50, tuning pictures": [
+            (float(row["epoch"]), float(row["tuning_ap50"])) for row in rows if row["tuning_ap50"]
+        ],
+    }
+    shown: dict[str, str] = {}
+    problem = _draw_curves(out, lines, shown)
+    card = ModelCard(
+        title="Face detector",
+        what=(
+            "A picture becomes boxes around the faces of drawn people, each with a score; a"
+            " TensorFlow SavedModel with the signature of the Object Detection API."
+        ),
+        data=[f"`{folder.name}`: pictures with boxes in Pascal VOC files" for folder in folders],
+        terms=origin.terms or TERMS_UNKNOWN,
+        command=origin.command,
+        seed=seed,
+        metrics={
+            "tuning pictures": {
+                "AP50": metrics.get("tuning_ap50"),
+                "threshold": metrics.get("threshold"),
+                "precision there": metrics.get("tuning_precision_at_threshold"),
+                "recall there": metrics.get("tuning_recall_at_threshold"),
+            },
+            "validation pictures": {"AP50": metrics.get("validation_ap50")},
+        },
+        limits=[
+            "The threshold was chosen on the tuning pictures; other kinds of pictures may need"
+            " another.",
+            "Small faces, faces from behind and faces of animals are missed more often.",
+            "Made for drawings, not for photographs of people.",
+        ],
+        figures=shown,
+    )
+    write_card(card, out)
+    return problem
+
+
+def _first(pictures: LabelledPictures) -> LabelledPictures:
+    """Whole labels from the first on, about `SHOWN` pictures, but two labels at least."""
+    ends = np.cumsum(np.bincount(pictures.labels))
+    return pictures.only(np.arange(max(2, int(np.searchsorted(ends, SHOWN, side="right")))))
+
+
+def _draw_curves(
+    out: Path, lines: Mapping[str, Sequence[tuple[float, float]]], shown: dict[str, str]
+) -> str | None:
+    file = out / FIGURES / "curves.png"
+    try:
+        draw_curves(lines, "epoch", file)
+    except FiguresUnavailable as error:
+        return str(error)
+    shown["training curves"] = file.relative_to(out).as_posix()
+    return None

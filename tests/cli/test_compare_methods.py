@@ -1,0 +1,73 @@
+"""`familiar compare-methods` on a drawn folder, with the shipped extractor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+from core.methods.table import METHODS
+from tests.core.fakes import drawn_gallery
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # Not torchvision's download: a test asks no one on the network.
+    monkeypatch.setenv("FAMILIAR_RESNET101_WEIGHTS", str(tmp_path / "none.pth"))
+    monkeypatch.chdir(tmp_path)
+    return drawn_gallery(tmp_path / "gallery", each=2)
+
+
+def ended(*arguments: object) -> int:
+    """Run the command in this process; its exit code."""
+    with pytest.raises(SystemExit) as end:
+        main(["compare-methods", *map(str, arguments)])
+    return int(end.value.code or 0)
+
+
+def test_json_has_every_method_and_a_chart_is_drawn(
+    gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(gallery, "--crops", "--json", "--device", "cpu") == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    assert [row["method"] for row in found["methods"]] == [method.name for method in METHODS]
+    by_name = {row["method"]: row for row in found["methods"]}
+    assert by_name["Ours as shipped: both"]["precision_at_1"] > 0.5
+    assert by_name["V1: ResNet101, whole picture"]["precision_at_1"] is None
+    assert "none.pth" in by_name["V1: ResNet101, whole picture"]["note"]
+    assert "Not trained" in by_name["ArcFace on IR-SE50, 112 px"]["note"]
+    chart = tmp_path / "runs" / "methods" / "gallery.png"
+    assert chart.read_bytes().startswith(b"\x89PNG")
+    assert "gallery.png" in told.err
+
+
+def test_markdown_names_each_reason_once(gallery: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(gallery, "--crops", "--markdown", "--device", "cpu", "--budget", 3) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines if line.startswith("| ")]
+    assert len(rows) == len(METHODS) + 1
+    assert all(line.count("|") == 7 for line in rows)
+    assert sum("none.pth" in line for line in lines) == 1
+    assert any("3 million pixels" in line for line in lines)
+
+
+def test_nothing_is_measured_on_what_was_trained_on(
+    gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leaked = tmp_path / "train" / "somebody" / "copy.png"
+    leaked.parent.mkdir(parents=True)
+    leaked.write_bytes((gallery / "blue" / "0.png").read_bytes())
+    assert ended(gallery, "--crops", "--faces", tmp_path / "train") == 1
+    assert "1 pictures of" in (message := capsys.readouterr().err)
+    assert "blue/0.png" in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_missing_folder_is_a_sentence(
+    gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(gallery, "--series", tmp_path / "nowhere") == 1
+    assert "nowhere does not exist" in capsys.readouterr().err

@@ -1,0 +1,165 @@
+"""The table of methods, on drawn pictures and with small models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.evaluate_folder import evaluate_folder
+from core.job import Look
+from core.methods.chart import draw_chart
+from core.methods.histogram import ColourHistogram
+from core.methods.table import (
+    METHODS,
+    Comparison,
+    TrainingFolders,
+    compare,
+    shared_pictures,
+    train_all,
+)
+from core.methods.training import Budget, trained, trainings
+from core.models.backbones import NetworkShape
+from core.problem import Problem
+from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = drawn_gallery(tmp_path_factory.mktemp("gallery"), each=4)
+    save(drawn_scene([], background=77), root / "amber" / "empty.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def comparison(gallery: Path) -> Comparison:
+    sources = {"histogram": ColourHistogram(), "shipped": FakeExtractor()}
+    missing = {method.source: f"no {method.source}" for method in METHODS}
+    return compare(gallery, FakeDetector(), sources, missing)
+
+
+def test_every_method_has_a_row_and_a_missing_one_says_why(comparison: Comparison) -> None:
+    assert tuple(row.method for row in comparison.methods) == METHODS
+    for row in comparison.methods:
+        if row.method.source in ("histogram", "shipped"):
+            assert row.figures is not None
+        else:
+            assert row.figures is None
+            assert row.note == f"no {row.method.source}"
+    assert (comparison.pictures, comparison.characters) == (21, 5)
+    assert comparison.without_face == pytest.approx(1 / 21)
+
+
+def test_ours_scores_what_evaluate_says(gallery: Path, comparison: Comparison) -> None:
+    expected = evaluate_folder(gallery, FakeDetector(), FakeExtractor())
+    for row in comparison.methods:
+        if row.method.source == "shipped" and not row.method.by_trees:
+            assert row.figures == expected.looks[row.method.look]
+            assert row.equal_error_rate is not None
+            assert 0.0 <= row.equal_error_rate <= 0.5
+
+
+def test_annoy_finds_no_more_than_exact_search(comparison: Comparison) -> None:
+    exact, by_trees = (
+        next(
+            row
+            for row in comparison.methods
+            if row.method.source == "shipped"
+            and row.method.look is Look.BOTH
+            and row.method.by_trees is wanted
+        )
+        for wanted in (False, True)
+    )
+    assert exact.figures is not None
+    assert by_trees.figures is not None
+    assert by_trees.figures.precision_at_1 > 0.5
+    assert by_trees.figures.mean_average_precision <= exact.figures.mean_average_precision + 1e-6
+    assert by_trees.equal_error_rate is None
+    assert "nodes" in by_trees.note
+
+
+def test_crops_are_their_own_faces(gallery: Path) -> None:
+    sources = {"shipped": FakeExtractor()}
+    missing = {method.source: "left out" for method in METHODS}
+    found = compare(gallery, None, sources, missing)
+    expected = evaluate_folder(gallery, None, FakeExtractor())
+    assert found.without_face == 0.0
+    of_look = {row.method.look: row.figures for row in found.methods if row.figures}
+    assert of_look[Look.CHARACTER] == expected.looks[Look.CHARACTER]
+
+
+def test_a_folder_without_characters_is_refused(tmp_path: Path) -> None:
+    save(drawn_scene([("amber", 100, 100, 30)]), tmp_path / "one" / "a.png")
+    missing = {method.source: "" for method in METHODS}
+    with pytest.raises(Problem):
+        compare(tmp_path, None, {"shipped": FakeExtractor()}, missing)
+
+
+def test_the_chart_is_a_picture(comparison: Comparison, tmp_path: Path) -> None:
+    draw_chart(comparison, "drawn", tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_leaked_copies_are_found_by_their_bytes(gallery: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    leaked = tmp_path / "other" / "renamed.png"
+    leaked.write_bytes((gallery / "blue" / "1.png").read_bytes())
+    save(drawn_scene([("coral", 90, 90, 30)], background=999), tmp_path / "other" / "own.png")
+    assert shared_pictures(gallery, tmp_path) == ("blue/1.png",)
+    leaked.unlink()
+    assert shared_pictures(gallery, tmp_path) == ()
+
+
+def test_every_network_sees_as_many_pixels() -> None:
+    of_each = trainings(Budget(40.0))
+    assert len(of_each) == 8
+    for name, options in of_each.items():
+        side = options.sides[-1][1]
+        assert options.steps is not None
+        seen = options.steps * options.identities * options.pictures * side**2
+        # A step is the smallest part of a budget.
+        assert seen == pytest.approx(40e6, abs=options.identities * options.pictures * side**2)
+        assert options.unlabelled_in_batch == 0, name
+
+
+def test_what_is_trained_is_kept_and_other_options_have_their_own_place(
+    gallery: Path, tmp_path: Path
+) -> None:
+    options = replace(
+        trainings(Budget(0.01))["facenet"],
+        shape=NetworkShape((8, 16), (1, 1), 8, 4, 2),
+        sides=((1.0, 24),),
+        stored_side=32,
+        identities=4,
+        pictures=2,
+        epochs=1,
+        steps=2,
+    )
+    first = trained("facenet", options, gallery, tmp_path)
+    before = (first / "weights.safetensors").stat().st_mtime_ns
+    assert trained("facenet", options, gallery, tmp_path) == first
+    assert (first / "weights.safetensors").stat().st_mtime_ns == before
+    assert trained("facenet", replace(options, seed=8), gallery, tmp_path) != first
+
+
+def test_nothing_is_trained_without_pictures_to_train_on(tmp_path: Path) -> None:
+    def refuse(name: str) -> object:
+        raise AssertionError(f"{name} was trained")
+
+    folders = TrainingFolders(None, None, tmp_path)
+    assert train_all(folders, Budget(), refuse) == {}
+
+
+def test_the_histogram_agrees_with_plain_loops() -> None:
+    pixels = np.random.default_rng(4).integers(0, 256, (128, 128, 3)).astype(np.uint8)
+    counts = np.zeros((2, 2, 8, 8, 8))
+    for y in range(128):
+        for x in range(128):
+            red, green, blue = (int(value) // 32 for value in pixels[y, x])
+            counts[y // 64, x // 64, red, green, blue] += 1
+    expected = counts.ravel() / np.linalg.norm(counts)
+    found = ColourHistogram().embed_pictures(pixels[None])
+    assert found.shape == (1, 2048)
+    assert found[0] == pytest.approx(expected, abs=1e-6)

@@ -1,0 +1,83 @@
+"""Networks as training writes them, used as extractors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.embed import embed_crops
+from core.methods.trained import Framing, TrainedExtractor
+from core.models import ModelError, load_extractor
+from core.models.backbones import NetworkShape
+from core.train.extractor import ExtractorTraining, of_loss, train
+from core.train.trained import TrainedNetwork
+from tests.core.fakes import drawn_gallery
+
+SMALL = ExtractorTraining(
+    shape=NetworkShape((8, 16), (1, 1), 8, colour_channels=4, colour_cells=2),
+    sides=((1.0, 24),),
+    stored_side=32,
+    epochs=1,
+    steps=2,
+    identities=4,
+    pictures=2,
+    unlabelled_in_batch=0,
+    memory=32,
+    bfloat16=False,
+)
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    gallery = drawn_gallery(tmp_path_factory.mktemp("gallery"))
+    face, picture = tmp_path_factory.mktemp("face"), tmp_path_factory.mktemp("picture")
+    train(gallery, face, of_loss(SMALL, "triplet"))
+    train(gallery, picture, replace(SMALL, fit="squeeze", loss="attributes"))
+    return face, picture
+
+
+def crops(count: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, 256, (40, 50, 3)).astype(np.uint8) for _ in range(count)]
+
+
+def test_two_networks_make_an_extractor(networks: tuple[Path, Path]) -> None:
+    face, picture = (TrainedNetwork(folder) for folder in networks)
+    extractor = TrainedExtractor("both", face, picture, Framing(0.7, 0.5), (1.0, 1.0))
+    seen = embed_crops(crops(3), extractor)
+    assert all(it.face_vectors.shape == (1, 8) for it in seen)
+    assert all(it.picture_vector.shape == (8,) for it in seen)
+    assert not np.allclose(seen[0].face_vectors, seen[1].face_vectors)
+    assert not np.allclose(seen[0].picture_vector, seen[1].picture_vector)
+
+
+def test_without_a_picture_network_all_pictures_are_alike(networks: tuple[Path, Path]) -> None:
+    face = TrainedNetwork(networks[0])
+    extractor = TrainedExtractor("face", face, None, Framing(0.7, 0.5), (1.0, 0.0))
+    seen = embed_crops(crops(3), extractor)
+    assert {tuple(it.picture_vector) for it in seen} == {(1.0,)}
+
+
+def test_faces_are_framed_as_the_shipped_extractor_frames_them(
+    networks: tuple[Path, Path],
+) -> None:
+    shipped = load_extractor()
+    own = TrainedExtractor(
+        "own", TrainedNetwork(networks[0]), None, Framing(shipped.margin, shipped.lift), (1.0, 0.0)
+    )
+    ramp = np.tile(np.arange(240, dtype=np.uint8)[None, :, None], (240, 1, 3))
+    box = (90.0, 110.0, 130.0, 150.0)
+    first, second = own.prepare_face(ramp, box), shipped.prepare_face(ramp, box)
+    assert first[:, 0].mean() == pytest.approx(float(second[:, 0].mean()), abs=3)
+    assert first[:, -1].mean() == pytest.approx(float(second[:, -1].mean()), abs=3)
+
+
+def test_a_folder_that_is_no_training_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="familiar train extractor"):
+        TrainedNetwork(tmp_path)
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(ModelError, match="familiar train extractor"):
+        TrainedNetwork(tmp_path)

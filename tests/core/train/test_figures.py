@@ -1,0 +1,91 @@
+"""Figures and cards of finished trainings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.likeness import COSINE
+from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
+from core.train.face_data import LabelledPictures
+from core.train.figures import confusions, draw_curves, draw_figures, retrieval_sheet
+
+RIGHT, WRONG = (46, 160, 67), (207, 34, 46)
+
+
+def on_a_circle(*degrees: float) -> np.ndarray:
+    angles = np.radians(degrees)
+    return np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+
+
+def pictures(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 24, 24, 3)).astype(np.uint8)
+
+
+def test_the_most_confused_labels_come_first() -> None:
+    vectors = on_a_circle(0, 10, 20, 60, 180, 190)
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    found = confusions(vectors, labels, threshold=float(np.cos(np.radians(25))))
+    assert [(pair.one, pair.other) for pair in found] == [(0, 1), (0, 2), (1, 2)]
+    # Of the four pairs between 0 and 1, those 20 and 10 degrees apart pass.
+    assert [pair.rate for pair in found] == [0.5, 0.0, 0.0]
+
+
+def test_the_sheet_marks_right_and_wrong_answers() -> None:
+    """Two pictures of each of two labels, one of which lies nearer to the other label."""
+    vectors = on_a_circle(0, 40, 50, 95)
+    labels = np.array([0, 0, 1, 1])
+    sheet = retrieval_sheet(pictures(4), vectors, labels, COSINE, seed=0)
+    rows = [[sheet.getpixel((x, y)) for x in (117, 221, 325)] for y in (1, 105)]
+    expected = {
+        0: [RIGHT, WRONG, WRONG],
+        1: [WRONG, RIGHT, WRONG],
+        2: [WRONG, RIGHT, WRONG],
+        3: [RIGHT, WRONG, WRONG],
+    }
+    assert sheet.size == (4 * 104 + 12, 2 * 104)
+    assert all(row in list(expected.values()) for row in rows)
+    for row in rows:
+        assert row.count(RIGHT) == 1
+
+
+def test_figures_are_pictures(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    labels = np.repeat(np.arange(4), 5)
+    vectors = rng.normal(size=(4, 8))[labels] + rng.normal(size=(20, 8))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    shown = LabelledPictures(pictures(20), labels, ("a", "$b", "初音", "d"))
+    files = draw_figures(tmp_path / "figures", shown, vectors)
+    draw_curves({"loss": [(1, 2.0), (2, 1.0)], "mAP": []}, "epoch", tmp_path / "curves.png")
+    assert len(files) == 4
+    for file in (*files, tmp_path / "curves.png"):
+        with Image.open(file) as picture:
+            assert picture.format == "PNG"
+            colours = picture.convert("RGB").getcolors(1 << 20)
+            assert colours is not None
+            assert len(colours) > 5, file
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_card_says_where_weights_come_from(tmp_path: Path, measured: bool) -> None:
+    metrics = {"held out": {"pictures": 1200, "mAP": 0.5, "EER": None}} if measured else {}
+    card = ModelCard(
+        title="Face network",
+        what="A face becomes numbers.",
+        data=["`faces`: 100 pictures"],
+        terms=TERMS_UNKNOWN,
+        command="familiar train extractor faces --seed 3",
+        seed=3,
+        metrics=metrics,
+        limits=["Not for photographs."],
+        figures={"loss": "figures/curves.png"},
+    )
+    text = write_card(card, tmp_path).read_text()
+    for said in ("`faces`: 100 pictures", "--terms", "--seed 3", "Seed 3", "Not for photographs"):
+        assert said in text
+    assert "![loss](figures/curves.png)" in text
+    assert ("| held out | 1,200 | 0.500 | - |" in text) is measured
+    assert ("nothing was measured" in text) is not measured
