@@ -12,6 +12,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 
 _GREETINGS = (
     b"absl::InitializeLog",
@@ -54,6 +56,10 @@ def keep_off_gpu() -> None:
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if find_spec("triton") is not None:
+    # PyTorch loads it late, such as when an optimiser is made. Both it and TensorFlow carry LLVM,
+    # and the process is aborted where TensorFlow's is there first.
+    import_module("triton")
 with _without_greetings():
     import tensorflow as tf
     from tensorflow.core.protobuf import saved_model_pb2
