@@ -1,0 +1,57 @@
+"""What is written beside a finished detector."""
+
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+
+import pytest
+
+from core.train.report import Origin, report_detector
+
+CURVE = """epoch,loss,tuning_ap50,seconds
+1,2.5,,10
+2,2.0,0.25,20
+3,1.5,0.5,30
+"""
+METRICS = {
+    "tuning_ap50": 0.5,
+    "threshold": 0.375,
+    "tuning_precision_at_threshold": 0.75,
+    "tuning_recall_at_threshold": 0.625,
+    "validation_ap50": 0.8125,
+}
+ORIGIN = Origin("familiar train detector faces --seed 4")
+
+
+def test_a_detector_has_a_card_and_curves(tmp_path: Path) -> None:
+    (tmp_path / "curve.csv").write_text(CURVE)
+    folders = [Path("somewhere/faces"), Path("somewhere/frames")]
+    assert report_detector(tmp_path, folders, METRICS, 4, ORIGIN) is None
+    card = (tmp_path / "README.md").read_text()
+    for said in ("`faces`", "`frames`", "--seed 4", "Seed 4", "were not stated", "Limits"):
+        assert said in card
+    assert "somewhere" not in card
+    assert "| tuning pictures | 0.500 | 0.375 | 0.750 | 0.625 |" in card
+    assert "| validation pictures | 0.812 | - | - | - |" in card
+    assert (tmp_path / "figures" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_there_is_a_card_and_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "curve.csv").write_text(CURVE)
+    real = builtins.__import__
+
+    def without(name: str, *rest: object, **named: object) -> object:
+        if name.startswith("matplotlib"):
+            raise ModuleNotFoundError(name)
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    problem = report_detector(tmp_path, [Path("faces")], METRICS, 4, ORIGIN)
+    assert problem is not None
+    assert "familiar-faces[train]" in problem
+    card = (tmp_path / "README.md").read_text()
+    assert "0.812" in card
+    assert "curves" not in card
