@@ -38,6 +38,6 @@ def draw_chart(comparison: Comparison, title: str, out: Path) -> None:
     axes.set_xlim(0, 1)
     axes.set_title(title, fontsize=10)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(handles.values(), handles.keys(), fontsize=8, loc="lower right")
+    figure.legend(handles.values(), handles.keys(), fontsize=8, loc="outside lower center", ncols=3)
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(out, dpi=110, format="png")

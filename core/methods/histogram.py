@@ -18,13 +18,16 @@ DIMENSIONS: Final = CELLS * CELLS * BINS**3
 
 
 class ColourHistogram:
-    """Counts of ``8**3`` colours in each of 2 x 2 cells, as an extractor. Nothing is learned.
+    """Shares of ``8**3`` colours in each of 2 x 2 cells, as an extractor. Nothing is learned.
+
+    Their square roots are compared: as in the Hellinger distance, a small area of a rare colour
+    then counts beside the large ones of the ground.
 
     See `core.models.Extractor`.
     """
 
     name = "colour-histogram"
-    sha256 = hashlib.sha256(f"colour histogram {SIDE} {CELLS} {BINS}".encode()).hexdigest()
+    sha256 = hashlib.sha256(f"colour histogram {SIDE} {CELLS} {BINS} roots".encode()).hexdigest()
     face_dimensions = DIMENSIONS
     picture_dimensions = DIMENSIONS
     weights_of_both = (0.5, 0.5)
@@ -61,5 +64,5 @@ class ColourHistogram:
             level = picture.astype(np.int64) * BINS // 256
             colour = (level[..., 0] * BINS + level[..., 1]) * BINS + level[..., 2]
             found[row] = np.bincount((cell * BINS**3 + colour).ravel(), minlength=DIMENSIONS)
-        lengths = np.linalg.norm(found, axis=1, keepdims=True)
-        return np.asarray(found / np.maximum(lengths, 1e-9), np.float32)
+        # The square roots of shares, which sum to one, are of unit length.
+        return np.asarray(np.sqrt(found / SIDE**2), np.float32)

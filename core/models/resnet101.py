@@ -7,7 +7,9 @@ and weights: a ``.pth`` file, or torchvision's own download.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
@@ -71,9 +73,11 @@ class ResNet101:
         network: nn.Module = resnet101(weights=None)
         if source is None:
             try:
-                state = ResNet101_Weights.IMAGENET1K_V2.get_state_dict(
-                    progress=False, check_hash=True
-                )
+                # torch announces the download on stdout, where commands put their results.
+                with contextlib.redirect_stdout(sys.stderr):
+                    state = ResNet101_Weights.IMAGENET1K_V2.get_state_dict(
+                        progress=False, check_hash=True
+                    )
             except (URLError, OSError, RuntimeError) as error:
                 raise ModelError(
                     "The weights of resnet101 could not be downloaded; save torchvision's"

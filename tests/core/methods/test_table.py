@@ -159,7 +159,8 @@ def test_the_histogram_agrees_with_plain_loops() -> None:
         for x in range(128):
             red, green, blue = (int(value) // 32 for value in pixels[y, x])
             counts[y // 64, x // 64, red, green, blue] += 1
-    expected = counts.ravel() / np.linalg.norm(counts)
+    expected = np.sqrt(counts.ravel() / 128**2)
     found = ColourHistogram().embed_pictures(pixels[None])
     assert found.shape == (1, 2048)
+    assert np.linalg.norm(found) == pytest.approx(1.0, abs=1e-5)
     assert found[0] == pytest.approx(expected, abs=1e-6)
