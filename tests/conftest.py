@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
+import signal
 
-# torch's optimisers load Triton where it is installed. Its LLVM and TensorFlow's end the process
-# where TensorFlow's came first, and which comes first would depend on which tests are run.
-with contextlib.suppress(ImportError):
-    import triton  # noqa: F401
+# Who starts the tests in the background may have had SIGINT ignored, and every process that a test
+# starts would inherit that; a signal that is handled is not inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# TensorFlow takes the number of its threads once in a process, and the trainings that tests compare
+# to the last bit ask for one.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")

@@ -8,14 +8,19 @@ from pathlib import Path
 
 from PIL import Image
 
+from cli.demo.characters import CHARACTERS
+from cli.demo.gallery import picture
 from core.index import current_version
-from tests.core.fakes import drawn_gallery, drawn_scene, save
+from tests.core.fakes import drawn_gallery
 from tests.platforms.processes import real_redis
 from tests.platforms.workplace import Workplace
 from worker.delivery.file import FileState
 
 SOON_SECONDS = 5.0
 """Generous for a busy machine; a reindex that held people up would take longer as a whole."""
+
+
+*PEOPLE, NEWCOMER = CHARACTERS[:4]
 
 
 def as_jpeg(path: Path) -> bytes:
@@ -35,16 +40,27 @@ def test_a_reindex_disturbs_no_request(tmp_path: Path) -> None:
             place.close()
 
 
-def check_requests_during_a_reindex(place: Workplace) -> None:
-    drawn_gallery(place.gallery, each=3)
-    worker = place.start_worker()
-    assert "15 pictures" in place.said(place.ask_reindex())
-    before = current_version(place.data)
-    known = as_jpeg(place.gallery / "blue" / "1.png")
+def draw_people(gallery: Path, each: int) -> None:
+    """The first pictures of three of the demo's characters."""
+    for who in PEOPLE:
+        for number in range(each):
+            path = gallery / who.name / f"{number}.png"
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                picture(who, number).save(path)
 
-    drawn_gallery(place.gallery, each=10)
-    head = drawn_scene([("coral", 200, 90, 30), ("dark", 80, 130, 40)], background=991)
-    newcomer = as_jpeg(save(head, place.gallery / "newcomer" / "1.png"))
+
+def check_requests_during_a_reindex(place: Workplace) -> None:
+    draw_people(place.gallery, each=2)
+    worker = place.start_worker()
+    assert "6 pictures" in place.said(place.ask_reindex())
+    before = current_version(place.data)
+    known = as_jpeg(place.gallery / PEOPLE[0].name / "1.png")
+
+    draw_people(place.gallery, each=6)
+    (place.gallery / "Newcomer").mkdir()
+    picture(NEWCOMER, 0).save(place.gallery / "Newcomer" / "0.png")
+    newcomer = as_jpeg(place.gallery / "Newcomer" / "0.png")
     reindex = place.ask_reindex()
     waits: list[float] = []
     while not place.is_done(reindex):
@@ -53,16 +69,16 @@ def check_requests_during_a_reindex(place: Workplace) -> None:
         waits.append(time.monotonic() - asked)
         assert answer.state is FileState.ANSWERED, answer
         assert answer.caption is not None
-        assert answer.caption.startswith("1. blue"), answer.caption
+        assert answer.caption.startswith(f"1. {PEOPLE[0].name}"), answer.caption
     print(f"{len(waits)} requests during the reindex, the slowest took {max(waits):.2f} s")
     assert len(waits) >= 3
     assert max(waits) < SOON_SECONDS
 
-    assert "51 pictures" in place.said(reindex)
+    assert "19 pictures" in place.said(reindex)
     assert current_version(place.data) != before
     answer = place.answer(place.ask(newcomer, count=1))
     assert answer.caption is not None
-    assert "newcomer" in answer.caption
+    assert "Newcomer" in answer.caption
     assert worker.output().count("opened index version") == 2
     assert "Traceback" not in worker.output()
 

@@ -55,6 +55,14 @@ def keep_off_gpu() -> None:
         logger.warning("TensorFlow was in use already; it keeps the GPU that it has taken.")
 
 
+def set_threads(count: int) -> None:
+    """Let TensorFlow use so many threads of the processor, 0 for all."""
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(count)
+    except RuntimeError:
+        logger.warning("TensorFlow was in use already; it keeps the threads that it has.")
+
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if find_spec("triton") is not None:
     # PyTorch loads it late, such as when an optimiser is made. Both it and TensorFlow carry LLVM,
@@ -69,4 +77,4 @@ class Module(tf.Module):  # type: ignore[misc]  # TensorFlow carries no types
     """What holds variables, and other modules."""
 
 
-__all__ = ["Module", "keep_off_gpu", "saved_model_pb2", "tf"]
+__all__ = ["Module", "keep_off_gpu", "saved_model_pb2", "set_threads", "tf"]

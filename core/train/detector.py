@@ -30,7 +30,7 @@ from safetensors.numpy import save_file
 
 from core.evaluate import average_precision, claims
 from core.face import Face
-from core.models.tensorflow_runtime import tf
+from core.models.tensorflow_runtime import set_threads, tf
 from core.train.detector_data import Sample, batches, load_samples
 from core.train.detector_export import export
 from core.train.detector_loss import assign, detection_losses
@@ -137,7 +137,7 @@ def train(
         TrainingError: The checkpoint was made with other options or other data.
     """
     options = options or DetectorTraining()
-    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    set_threads(options.threads)
     first, *others = [folders] if isinstance(folders, Path) else list(folders)
     parts = split(read_folder(first))
     learning = list(parts.training) + [a for f in others for a in read_folder(f)]
