@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from cli import supervisor
-from cli.demo.stages import Stages
+from cli.demo.stages import Stage, Stages
 from cli.redis_server import EmbeddedRedis
 from cli.supervisor import Member
 from cli.terminal import Failure, messages, results
@@ -61,6 +61,43 @@ class Shown:
     collage: Path
 
 
+class _Ending:
+    """Ends the demo on Ctrl+C and SIGTERM, also where an import under way swallows the exception
+    that a signal raises, as the imports of compiled modules do."""
+
+    def __init__(self) -> None:
+        self._asked: int | None = None
+
+    def listen(self) -> None:
+        """From now on."""
+        self._asked = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._end)
+
+    def check(self) -> None:
+        """Raise again what was swallowed."""
+        if self._asked is not None:
+            self._end(self._asked)
+
+    def counting(self, stage: Stage) -> Callable[[int, int], None]:
+        """A stage's count, that ends where it was asked to."""
+
+        def count(done: int, total: int) -> None:
+            self.check()
+            stage.count(done, total)
+
+        return count
+
+    def _end(self, number: int, _frame: object = None) -> None:
+        self._asked = number
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(TERMINATED)
+
+
+_ending = _Ending()
+
+
 def demo(
     once: Annotated[
         bool, typer.Option("--once", help="End after one picture instead of asking for more.")
@@ -72,7 +109,7 @@ def demo(
 ) -> None:
     """Try everything: draws a gallery, indexes it and asks it through a real queue and worker."""
     place = (folder if folder is not None else _default_folder()).absolute()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    _ending.listen()
     stages = Stages(messages)
     with _Processes.started(place, stages) as processes:
         with stages.shown():
@@ -205,7 +242,7 @@ class _Processes:
         from cli.demo.gallery import draw_gallery
 
         with self.stages.stage(HERE, "drawing pictures") as stage:
-            drawn = draw_gallery(self.folder, stage.count)
+            drawn = draw_gallery(self.folder, _ending.counting(stage))
             stage.what = f"drew {drawn.pictures} pictures of {len(CHARACTERS)} characters"
         with self.stages.stage(HERE, "loading the models to index them") as stage:
             from core.gallery import build_index
@@ -213,8 +250,11 @@ class _Processes:
 
             models = load_models(self.settings.model)
             stage.what = "indexing pictures"
-            report = build_index(drawn.gallery, self.settings.gallery.data, *models, stage.count)
+            report = build_index(
+                drawn.gallery, self.settings.gallery.data, *models, _ending.counting(stage)
+            )
             stage.what = f"indexed {report.pictures} pictures and {report.faces} faces"
+        _ending.check()
         with self.stages.stage("worker", "loading the models") as stage:
             self._wait_for_worker()
             stage.what = "is ready for work"
