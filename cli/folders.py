@@ -69,11 +69,10 @@ def detect(
 
 def models_for(settings: ModelSettings, crops: bool) -> tuple[Detector | None, Extractor]:
     """The models of the settings; without a detector where every picture is a face crop."""
-    from core.models import load_extractor
-    from worker.resident import load_models, torch_device
+    from worker.resident import load_extractor_of, load_models
 
     if crops:
-        return None, load_extractor(settings.extractor, device=torch_device(settings.device))
+        return None, load_extractor_of(settings)
     return load_models(settings)
 
 

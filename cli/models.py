@@ -109,11 +109,14 @@ def use(
 
 def _loaded(name: str) -> tuple[str, Detector | Extractor]:
     from core.models import load_detector, load_extractor, role_of
-    from worker.resident import torch_device
+    from worker.resident import in_bfloat16, torch_device
 
+    settings = load_settings().model
     if role_of(name) == "detector":
-        return "detector", load_detector(name)
-    return "extractor", load_extractor(name, torch_device(load_settings().model.device))
+        return "detector", load_detector(name, bfloat16=in_bfloat16(settings.precision, "cpu"))
+    device = torch_device(settings.device)
+    bfloat16 = in_bfloat16(settings.precision, device)
+    return "extractor", load_extractor(name, device, bfloat16=bfloat16)
 
 
 def _facts(model: Detector | Extractor) -> dict[str, object]:

@@ -74,6 +74,8 @@ class ModelSettings(BaseSettings):
             or ``ir-se50:/path/to/file.pth``.
         device: A torch device for the extractor: ``cpu``, ``cuda``; ``auto`` takes a GPU if any.
         threads: CPU threads for each model; 0 leaves the choice to the libraries.
+        precision: What convolutions compute in; ``auto`` is ``bfloat16`` where the device has its
+            own instructions for it. Other people's models compute in ``float32``.
     """
 
     model_config = _config("FAMILIAR_MODEL_")
@@ -82,6 +84,7 @@ class ModelSettings(BaseSettings):
     extractor: str = "familiar-character"
     device: str = "auto"
     threads: int = Field(default=0, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
 class LimitSettings(BaseSettings):

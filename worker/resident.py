@@ -28,6 +28,15 @@ def torch_device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def in_bfloat16(precision: str, device: str) -> bool:
+    """Whether a precision of the settings means bfloat16 on a torch device."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    from core.models.precision import bfloat16_is_fast
+
+    return bfloat16_is_fast(device)
+
+
 def load_models(settings: ModelSettings) -> tuple[Detector, Extractor]:
     """The models that the settings name.
 
@@ -38,9 +47,21 @@ def load_models(settings: ModelSettings) -> tuple[Detector, Extractor]:
         import torch
 
         torch.set_num_threads(settings.threads)
-    detector = load_detector(settings.detector)
-    extractor = load_extractor(settings.extractor, device=torch_device(settings.device))
-    return detector, extractor
+    # The detector stays on the processor, wherever the extractor runs.
+    detector = load_detector(settings.detector, bfloat16=in_bfloat16(settings.precision, "cpu"))
+    return detector, load_extractor_of(settings)
+
+
+def load_extractor_of(settings: ModelSettings) -> Extractor:
+    """The extractor that the settings name, on their device and in their precision.
+
+    Raises:
+        core.models.ModelError: It cannot be used.
+    """
+    device = torch_device(settings.device)
+    return load_extractor(
+        settings.extractor, device, bfloat16=in_bfloat16(settings.precision, device)
+    )
 
 
 class Resident:

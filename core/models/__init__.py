@@ -111,12 +111,14 @@ EXTRACTOR_FORMS = (
 """How an extractor may be named, for people."""
 
 
-def load_detector(name: str = DEFAULT_DETECTOR) -> Detector:
+def load_detector(name: str = DEFAULT_DETECTOR, *, bfloat16: bool = False) -> Detector:
     """Load a detector by name, or from files of one's own.
 
     Args:
         name: One of `DETECTOR_FORMS`. Without the word before the colon, a folder is a
             SavedModel and an ``.xml`` file a cascade.
+        bfloat16: Whether the shipped detector's convolutions are in bfloat16, which is fast on
+            some processors alone. Others stay in single precision.
 
     Raises:
         ModelError: There is no such detector, or its files are missing or damaged.
@@ -124,7 +126,7 @@ def load_detector(name: str = DEFAULT_DETECTOR) -> Detector:
     if name == DEFAULT_DETECTOR:
         from core.models.detector import SavedModelDetector
 
-        return SavedModelDetector.load(SHIPPED / name)
+        return SavedModelDetector.load(SHIPPED / name, bfloat16=bfloat16)
     kind, path = _named(name)
     if kind in {"cascade", "lbpcascade"} or (kind is None and path.suffix == ".xml"):
         from core.models.cascade import CascadeDetector
@@ -137,22 +139,29 @@ def load_detector(name: str = DEFAULT_DETECTOR) -> Detector:
     raise ModelError(f"There is no detector named {name!r}; known: {', '.join(DETECTOR_FORMS)}.")
 
 
-def load_extractor(name: str = DEFAULT_EXTRACTOR, device: str = "cpu") -> Extractor:
+def load_extractor(
+    name: str = DEFAULT_EXTRACTOR, device: str = "cpu", *, bfloat16: bool = False
+) -> Extractor:
     """Load an extractor by name, or from files of one's own.
 
     Args:
         name: One of `EXTRACTOR_FORMS`. Without the word before the colon, a folder is one that
             training wrote and an ``.onnx`` file a face network.
         device: A torch device (``cpu``, ``cuda``, ``cuda:1``).
+        bfloat16: Whether the convolutions of this project's networks are in bfloat16, which is
+            fast on some devices alone. Other people's networks stay in single precision.
 
     Raises:
         ModelError: There is no such extractor, or its files are missing or damaged.
     """
     from core.models.extractor import FamiliarExtractor
 
-    shipped = SHIPPED / DEFAULT_EXTRACTOR
+    def shipped() -> FamiliarExtractor:
+        folder = SHIPPED / DEFAULT_EXTRACTOR
+        return FamiliarExtractor.load(folder, device, bfloat16=bfloat16)
+
     if name == DEFAULT_EXTRACTOR:
-        return FamiliarExtractor.load(shipped, device=device)
+        return shipped()
     kind, path = _named(name)
     if name == "resnet101" or kind == "resnet101":
         from core.models.resnet101 import ResNet101
@@ -161,13 +170,13 @@ def load_extractor(name: str = DEFAULT_EXTRACTOR, device: str = "cpu") -> Extrac
     if kind == "ir-se50":
         from core.models import irse50
 
-        return irse50.load(path, FamiliarExtractor.load(shipped, device=device), device)
+        return irse50.load(path, shipped(), device)
     if kind == "onnx" or (kind is None and path.suffix == ".onnx"):
         from core.models import onnx
 
-        return onnx.load(path, FamiliarExtractor.load(shipped, device=device), device)
+        return onnx.load(path, shipped(), device)
     if kind == "trained" or (kind is None and path.is_dir()):
-        return FamiliarExtractor.load(path, device=device)
+        return FamiliarExtractor.load(path, device, bfloat16=bfloat16)
     raise ModelError(f"There is no extractor named {name!r}; known: {', '.join(EXTRACTOR_FORMS)}.")
 
 

@@ -97,7 +97,12 @@ class SavedModelDetector:
 
     @classmethod
     def load(
-        cls, folder: Path, device: str = "cpu", *, described: bool = True
+        cls,
+        folder: Path,
+        device: str = "cpu",
+        *,
+        described: bool = True,
+        bfloat16: bool = False,
     ) -> SavedModelDetector:
         """Read a detector's folder.
 
@@ -105,6 +110,8 @@ class SavedModelDetector:
             folder: Holds ``saved_model/`` or is one itself, and ``detector.json``.
             device: ``cpu`` keeps TensorFlow off every GPU of this process; ``gpu`` does not.
             described: Whether ``detector.json`` has to be there; `UNDESCRIBED` holds otherwise.
+            bfloat16: Whether convolutions are in bfloat16; so are then those of every other
+                detector of this process.
 
         Raises:
             ModelError: A file is missing or is not the one that ``detector.json`` was made for,
@@ -115,10 +122,11 @@ class SavedModelDetector:
         found = _hashes(folder, saved, description)
         _refuse_reaching_out(saved / "saved_model.pb")
 
-        from core.models.tensorflow_runtime import keep_off_gpu, tf
+        from core.models.tensorflow_runtime import keep_off_gpu, set_bfloat16, tf
 
         if device == "cpu":
             keep_off_gpu()
+        set_bfloat16(bfloat16)
         try:
             model = tf.saved_model.load(str(saved))
         except (OSError, ValueError, tf.errors.OpError) as error:

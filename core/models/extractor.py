@@ -25,6 +25,7 @@ from core.models.backbones import (
     NetworkShape,
     PictureNetwork,
 )
+from core.models.precision import convolve_in_bfloat16, fold_norms
 
 CONFIGURATION = "extractor.json"
 FACE_WEIGHTS = "face.safetensors"
@@ -115,6 +116,7 @@ class FamiliarExtractor:
         picture: nn.Module,
         *,
         device: str = "cpu",
+        bfloat16: bool = False,
     ) -> None:
         self.name = name
         self.sha256 = sha256
@@ -128,12 +130,23 @@ class FamiliarExtractor:
         self.picture_side = configuration.picture.side
         self._mirrored = (configuration.face.mirrored, configuration.picture.mirrored)
         self._device = torch.device(device)
-        self._face = face.eval().to(self._device).to(memory_format=torch.channels_last)
-        self._picture = picture.eval().to(self._device).to(memory_format=torch.channels_last)
+        self._face, self._picture = face.eval(), picture.eval()
+        for network in (self._face, self._picture):
+            fold_norms(network)
+            if bfloat16:
+                convolve_in_bfloat16(network)
+            network.to(self._device).to(memory_format=torch.channels_last)
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> FamiliarExtractor:
+    def load(
+        cls, folder: Path, device: str = "cpu", *, bfloat16: bool = False
+    ) -> FamiliarExtractor:
         """Read an extractor's folder.
+
+        Args:
+            folder: As training wrote it.
+            device: A torch device.
+            bfloat16: Whether convolutions are in bfloat16, which is fast on some devices alone.
 
         Raises:
             ModelError: A file is missing, damaged or belongs to another network.
@@ -163,6 +176,7 @@ class FamiliarExtractor:
             _load_network(folder / FACE_WEIGHTS, configuration.face),
             _load_network(folder / PICTURE_WEIGHTS, configuration.picture),
             device=device,
+            bfloat16=bfloat16,
         )
 
     def prepare_face(

@@ -63,6 +63,15 @@ def set_threads(count: int) -> None:
         logger.warning("TensorFlow was in use already; it keeps the threads that it has.")
 
 
+def set_bfloat16(fast: bool) -> None:
+    """Let what graphs spend their time on be in bfloat16, or in single precision as they were made.
+
+    It holds for every model of the process, from the next size of pictures on that a model has
+    not seen yet.
+    """
+    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": fast})
+
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if find_spec("triton") is not None:
     # PyTorch loads it late, such as when an optimiser is made. Both it and TensorFlow carry LLVM,
@@ -77,4 +86,4 @@ class Module(tf.Module):  # type: ignore[misc]  # TensorFlow carries no types
     """What holds variables, and other modules."""
 
 
-__all__ = ["Module", "keep_off_gpu", "saved_model_pb2", "set_threads", "tf"]
+__all__ = ["Module", "keep_off_gpu", "saved_model_pb2", "set_bfloat16", "set_threads", "tf"]

@@ -67,6 +67,7 @@ def test_dotenv_is_read_and_the_environment_wins(monkeypatch, tmp_path):
         ("FAMILIAR_TELEGRAM_API_URL", "ftp://host"),
         ("FAMILIAR_LIMIT_UPLOAD_MIB", "0"),
         ("FAMILIAR_MODEL_THREADS", "many"),
+        ("FAMILIAR_MODEL_PRECISION", "float16"),
     ],
 )
 def test_a_bad_value_is_named_and_not_shown(monkeypatch, name, value):

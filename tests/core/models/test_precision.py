@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cli.demo import gallery as demo
+from cli.demo.characters import CHARACTERS
+from core.models import Extractor, load_detector, load_extractor
+from core.models.backbones import (
+    ColourHistogram,
+    EmbeddingNetwork,
+    NetworkShape,
+    PictureNetwork,
+    ResidualBlock,
+)
+from core.models.precision import bfloat16_is_fast, convolve_in_bfloat16, fold_norms
+from core.models.tensorflow_runtime import set_bfloat16
+from core.settings import ModelSettings
+from tests.core.fakes import HAIR, drawn_scene
+from worker.resident import in_bfloat16, load_extractor_of, load_models
+
+
+def network_in_use() -> EmbeddingNetwork:
+    """With statistics as training leaves them, unlike those of a network that is just drawn."""
+    torch.manual_seed(3)
+    network = EmbeddingNetwork(NetworkShape((16, 24), (2, 1), 12, colour_channels=8))
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.normal_(module.bias)
+            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.2, 3)
+    return network.eval()
+
+
+@pytest.fixture
+def pixels() -> torch.Tensor:
+    return torch.rand(5, 3, 48, 48, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def test_folding_leaves_no_normalisation_and_the_same_vectors(pixels: torch.Tensor) -> None:
+    network = network_in_use()
+    folded = copy.deepcopy(network)
+    fold_norms(folded)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    with torch.inference_mode():
+        assert torch.allclose(folded(pixels), network(pixels), atol=1e-5)
+
+
+def test_a_normalisation_that_follows_no_convolution_is_left_alone() -> None:
+    block = ResidualBlock(4, 4, 1).eval()
+    block.first_norm = nn.Sequential(nn.InstanceNorm2d(4), nn.BatchNorm2d(4)).eval()  # type: ignore[assignment]
+    nn.init.normal_(block.first_norm[1].running_mean)
+    folded = copy.deepcopy(block)
+    fold_norms(folded)
+    assert [isinstance(m, nn.BatchNorm2d) for m in folded.modules()].count(True) == 1
+    maps = torch.rand(2, 4, 8, 8)
+    assert torch.allclose(folded(maps), block(maps), atol=1e-5)
+
+
+def test_bfloat16_turns_vectors_by_a_little(pixels: torch.Tensor) -> None:
+    network = network_in_use()
+    coarse = copy.deepcopy(network)
+    fold_norms(coarse)
+    convolve_in_bfloat16(coarse)
+    with torch.inference_mode():
+        exact, rounded = network(pixels), coarse(pixels)
+    assert rounded.dtype == torch.float32
+    assert 0 < (exact - rounded).abs().max() < 0.05
+    assert (exact * rounded).sum(1).min() > 0.995
+
+
+def test_colours_stay_in_single_precision(pixels: torch.Tensor) -> None:
+    colours = ColourHistogram(6)
+    nn.init.normal_(colours.components)
+    exact = PictureNetwork(network_in_use(), colours, 0.5)
+    coarse = copy.deepcopy(exact)
+    convolve_in_bfloat16(coarse)
+    with torch.inference_mode():
+        assert torch.equal(coarse(pixels)[:, :6], exact(pixels)[:, :6])
+        assert not torch.equal(coarse(pixels)[:, 6:], exact(pixels)[:, 6:])
+
+
+def faces_of(extractor: Extractor) -> np.ndarray:
+    drawn = [drawn_scene([(name, 160, 120, 50)], background=n) for n, name in enumerate(HAIR)]
+    return extractor.embed_faces(np.stack([extractor.prepare_face(face, None) for face in drawn]))
+
+
+def test_the_shipped_extractor_answers_alike_in_both() -> None:
+    exact, coarse = load_extractor(), load_extractor(bfloat16=True)
+    assert coarse.sha256 == exact.sha256  # an index made in one precision serves the other
+    vectors = faces_of(exact), faces_of(coarse)
+    assert not np.array_equal(*vectors)
+    assert (vectors[0] * vectors[1]).sum(1).min() > 0.995
+
+
+def test_the_shipped_detector_finds_alike_in_both() -> None:
+    picture = np.asarray(demo.picture(CHARACTERS[0], 0).convert("RGB"))
+    found = []
+    try:
+        for bfloat16 in (False, True):
+            (faces,) = load_detector(bfloat16=bfloat16).detect([picture])
+            found.append(faces[0])
+    finally:
+        set_bfloat16(False)
+    exact, coarse = found
+    assert coarse.score == pytest.approx(exact.score, abs=0.05)
+    assert np.allclose(coarse.box, exact.box, atol=3)
+
+
+@pytest.mark.parametrize(("setting", "means"), [("float32", False), ("bfloat16", True)])
+def test_a_precision_that_is_named_holds_everywhere(setting: str, means: bool) -> None:
+    assert in_bfloat16(setting, "cpu") is means
+    assert in_bfloat16(setting, "cuda") is means
+
+
+def test_auto_looks_at_the_device() -> None:
+    assert in_bfloat16("auto", "cpu") is bfloat16_is_fast("cpu")
+
+
+def test_the_setting_reaches_the_models() -> None:
+    coarse = load_extractor_of(ModelSettings(device="cpu", precision="bfloat16"))
+    assert np.array_equal(faces_of(coarse), faces_of(load_extractor(bfloat16=True)))
+    _, exact = load_models(ModelSettings(device="cpu", precision="float32"))
+    assert np.array_equal(faces_of(exact), faces_of(load_extractor()))
