@@ -29,6 +29,7 @@ from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Liken
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.extractor import resized
 from core.models.irse50 import IrSe50Network
+from core.models.precision import bfloat16_is_fast
 from core.train.attributes import COLOURS, TASKS, estimated
 from core.train.augment import Augmentation, augmented, plain
 from core.train.face_data import (
@@ -231,14 +232,6 @@ class TrainingProgress:
 
 
 Report = Callable[[TrainingProgress], None]
-
-
-def bfloat16_is_fast(device: str) -> bool:
-    """Whether convolutions in bfloat16 have their own instructions on this device."""
-    if device.startswith("cuda"):
-        return bool(torch.cuda.is_bf16_supported())
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def embedded(
