@@ -108,20 +108,43 @@ def detector(
         list[Path] | None,
         typer.Option(help="A further folder, trained on as a whole; may be given again."),
     ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="detector.safetensors of an earlier training, to begin with."),
+    ] = None,
+    unboxed: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A folder of pictures without boxes, which the detector of --start boxes; may be"
+            " given again."
+        ),
+    ] = None,
+    crops: Annotated[
+        list[Path] | None,
+        typer.Option(help="The same of face crops, each of which shows a face."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.0, help="Highest learning rate.")] = None,
     seed: Seed = 0,
     resume: Resume = False,
     terms: Terms = "",
 ) -> None:
     """Train the face detector and export it as a SavedModel."""
-    for each in (folder, *(also or [])):
+    for each in (folder, *(also or []), *(unboxed or []), *(crops or [])):
         _check_folder(each)
     from core.train.detector import DetectorTraining, TrainingError, train
+    from core.train.teacher import Unboxed
     from core.train.voc import AnnotationError
 
     options = DetectorTraining(seed=seed)
     if epochs is not None:
         options = replace(options, epochs=epochs)
+    if rate is not None:
+        options = replace(options, rate=rate)
+    without = [
+        *(Unboxed(each) for each in unboxed or []),
+        *(Unboxed(each, each_a_face=True) for each in crops or []),
+    ]
 
     with training_line() as line:
 
@@ -135,7 +158,15 @@ def detector(
             )
 
         try:
-            metrics = train([folder, *(also or [])], out, options, resume=resume, progress=show)
+            metrics = train(
+                [folder, *(also or [])],
+                out,
+                options,
+                start=start,
+                unboxed=without,
+                resume=resume,
+                progress=show,
+            )
         except (TrainingError, AnnotationError) as error:
             raise Failure(str(error)) from error
     reached = metrics["validation_ap50"]

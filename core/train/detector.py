@@ -5,6 +5,7 @@ What is written to the output folder:
 - ``checkpoint.safetensors``: everything needed to go on after a kill, replaced after each epoch;
 - ``detector.safetensors``: the averaged weights;
 - ``familiar-face/``: the finished detector, as `core.models` loads it;
+- ``taught.safetensors``: boxes of the pictures that nobody boxed, where there are such;
 - ``curve.csv``: one line an epoch;
 - ``metrics.json``: what the finished detector reaches.
 """
@@ -25,13 +26,13 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from core.evaluate import average_precision, claims
 from core.face import Face
 from core.models.tensorflow_runtime import set_threads, tf
-from core.train.detector_data import Sample, batches, load_samples
+from core.train.detector_data import Sample, Taught, batches, load_samples
 from core.train.detector_export import export
 from core.train.detector_loss import assign, detection_losses
 from core.train.detector_network import (
@@ -41,6 +42,7 @@ from core.train.detector_network import (
     suppressed,
 )
 from core.train.detector_optimiser import Optimiser
+from core.train.teacher import Unboxed, teach
 from core.train.voc import Annotation, read_folder, split
 
 _LEAST_PRECISION = 0.75
@@ -71,6 +73,8 @@ class DetectorTraining:
             and on processors with AVX512-BF16, where it is about 1.6 times as fast.
         threads: Of the processor, 0 for all.
         seed: Decides the starting weights, the order and every change of a picture.
+        taught: Share of the windows that show pictures without boxes of their own, where there
+            are such.
     """
 
     epochs: int = 32
@@ -88,6 +92,7 @@ class DetectorTraining:
     precision: str = "auto"
     threads: int = 0
     seed: int = 0
+    taught: float = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,8 @@ def train(
     out: Path,
     options: DetectorTraining | None = None,
     *,
+    start: Path | None = None,
+    unboxed: Sequence[Unboxed] = (),
     resume: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, float | int | None]:
@@ -126,6 +133,9 @@ def train(
             trained on as a whole.
         out: Where to write; made if it is missing.
         options: See `DetectorTraining`.
+        start: Weights of an earlier training (``detector.safetensors``) to begin with instead of
+            random ones.
+        unboxed: Pictures without boxes, on which the detector of `start` says where faces are.
         resume: Go on from the checkpoint in `out`, if there is one.
         progress: Called after each step.
 
@@ -134,15 +144,33 @@ def train(
 
     Raises:
         AnnotationError: The pictures cannot be used.
-        TrainingError: The checkpoint was made with other options or other data.
+        TrainingError: The checkpoint was made with other options or other data, there is no
+            detector to box the `unboxed` pictures, or `start` is no detector's weights.
     """
     options = options or DetectorTraining()
+    if unboxed and start is None:
+        raise TrainingError("Pictures without boxes need a trained detector that boxes them.")
     set_threads(options.threads)
     first, *others = [folders] if isinstance(folders, Path) else list(folders)
     parts = split(read_folder(first))
     learning = list(parts.training) + [a for f in others for a in read_folder(f)]
     out.mkdir(parents=True, exist_ok=True)
-    session = _Session(options, learning)
+    begun = read_weights(start) if start is not None else None
+    taught: Taught | None = None
+    facts = ""
+    if start is not None:
+        facts = hashlib.sha256(start.read_bytes()).hexdigest()
+    if begun is not None and unboxed:
+        boxed, facts = teach(
+            begun,
+            facts,
+            unboxed,
+            out / "taught.safetensors",
+            side=options.side,
+            precision=tf.as_dtype(_precision(options.precision)),
+        )
+        taught = Taught(boxed, options.taught)
+    session = _Session(options, learning, begun, facts, taught)
     checkpoint = out / "checkpoint.safetensors"
     if resume and checkpoint.is_file():
         session.restore(checkpoint)
@@ -181,8 +209,16 @@ def train(
 class _Session:
     """The state of one training."""
 
-    def __init__(self, options: DetectorTraining, learning: Sequence[Annotation]) -> None:
+    def __init__(
+        self,
+        options: DetectorTraining,
+        learning: Sequence[Annotation],
+        begun: DetectorNetwork | None,
+        facts: str,
+        taught: Taught | None,
+    ) -> None:
         self.options = options
+        self.taught = taught
         self.epoch = 0
         self.seconds = 0.0
         self.loss = math.nan
@@ -194,9 +230,14 @@ class _Session:
         self.optimiser = Optimiser(self.trained, options.decay, self.precision)
         self.average = DetectorNetwork(options.width, options.seed)
         self.averages = named_variables(self.average)
+        if begun is not None:
+            for name, variable in named_variables(begun).items():
+                self.variables[name].assign(variable)
+                self.averages[name].assign(variable)
         self.updates = tf.Variable(0.0, trainable=False)
         self.steps = len(learning) // options.batch
         names = "\n".join(f"{a.picture.name} {a.boxes.tobytes().hex()}" for a in learning)
+        names += facts
         plan = {k: v for k, v in asdict(options).items() if k not in _FREE}
         self.plan = json.dumps(plan, sort_keys=True)
         self.data = hashlib.sha256(names.encode()).hexdigest()
@@ -215,6 +256,7 @@ class _Session:
             seed=options.seed,
             epoch=self.epoch,
             mosaic=mosaic,
+            taught=self.taught,
         )
         for step, batch in enumerate(drawn):
             rate = self._rate(self.epoch * self.steps + step)
@@ -380,11 +422,21 @@ def write_weights(path: Path, network: DetectorNetwork, width: int) -> None:
 
 
 def read_weights(path: Path) -> DetectorNetwork:
-    """The network that `write_weights` wrote."""
-    with safe_open(path, framework="np") as file:
-        network = DetectorNetwork(int(file.metadata()["width"]))
-        for name, variable in named_variables(network).items():
-            variable.assign(file.get_tensor(name).reshape(variable.shape))
+    """The network that `write_weights` wrote.
+
+    Raises:
+        TrainingError: The file holds no such network.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            network = DetectorNetwork(int(file.metadata()["width"]))
+            for name, variable in named_variables(network).items():
+                variable.assign(file.get_tensor(name).reshape(variable.shape))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise TrainingError(
+            f"{path} does not hold a detector's weights; give the detector.safetensors that"
+            " `familiar train detector` wrote."
+        ) from error
     return network
 
 

@@ -26,10 +26,33 @@ _TOGETHER = (0.35, 1.1)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A decoded picture with its boxes, ``(n, 4)`` in its pixels."""
+    """A decoded picture with its boxes.
+
+    Attributes:
+        pixels: ``(height, width, 3)``.
+        boxes: ``(n, 4)`` in its pixels.
+        kinds: ``(n,)``: 1 a face, -1 perhaps one; None: all are faces.
+        zoom: How much larger than it is stored the picture is shown, before any change.
+    """
 
     pixels: Pixels
     boxes: NDArray[np.float32]
+    kinds: NDArray[np.float32] | None = None
+    zoom: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """Pictures that nobody boxed, with the boxes of an earlier detector.
+
+    Attributes:
+        samples: At least one.
+        share: Of the windows that show one of these instead, 0..1; the first of a mosaic's four
+            is always one of the pictures that people boxed.
+    """
+
+    samples: Sequence[Sample]
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +91,14 @@ def load_samples(annotations: Sequence[Annotation], longest: int) -> list[Sample
 
 
 def batches(
-    samples: Sequence[Sample], *, side: int, size: int, seed: int, epoch: int, mosaic: float
+    samples: Sequence[Sample],
+    *,
+    side: int,
+    size: int,
+    seed: int,
+    epoch: int,
+    mosaic: float,
+    taught: Taught | None = None,
 ) -> Iterator[Batch]:
     """One epoch, in an order and with changes that `seed` and `epoch` alone decide.
 
@@ -81,6 +111,7 @@ def batches(
         seed: Of the whole training.
         epoch: Counted from 0.
         mosaic: Share of the pictures that are put together from four.
+        taught: Further pictures that take the place of some.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(samples))
     steps = len(samples) // size
@@ -101,7 +132,7 @@ def batches(
             for step in range(steps):
                 generator = np.random.default_rng([seed, epoch, step])
                 chosen = order[step * size : (step + 1) * size]
-                if not put(draw_batch(samples, chosen, side, generator, mosaic)):
+                if not put(draw_batch(samples, chosen, side, generator, mosaic, taught=taught)):
                     return
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             put(error)
@@ -125,6 +156,8 @@ def draw_batch(
     side: int,
     generator: np.random.Generator,
     mosaic: float,
+    *,
+    taught: Taught | None = None,
 ) -> Batch:
     """Make a training picture for each chosen sample."""
     pictures = np.empty((len(chosen), side, side, 3), np.uint8)
@@ -132,9 +165,10 @@ def draw_batch(
     kinds = np.zeros((len(chosen), MOST_FACES), np.float32)
     for i, index in enumerate(chosen):
         if generator.random() < mosaic:
-            pixels, found, kind = _mosaic(samples, int(index), side, generator)
+            pixels, found, kind = _mosaic(samples, int(index), side, generator, taught)
         else:
-            pixels, found, kind = _window(samples[int(index)], (side, side), _ALONE, generator)
+            sample = _or_taught(samples[int(index)], taught, generator)
+            pixels, found, kind = _window(sample, (side, side), _ALONE, generator)
         pictures[i] = _recoloured(pixels, generator)
         kept = np.argsort(-kind, kind="stable")[:MOST_FACES]
         boxes[i, : len(kept)] = found[kept]
@@ -142,18 +176,29 @@ def draw_batch(
     return Batch(pictures, boxes, kinds)
 
 
+def _or_taught(sample: Sample, taught: Taught | None, generator: np.random.Generator) -> Sample:
+    if taught is None or generator.random() >= taught.share:
+        return sample
+    return taught.samples[int(generator.integers(len(taught.samples)))]
+
+
 def _mosaic(
-    samples: Sequence[Sample], index: int, side: int, generator: np.random.Generator
+    samples: Sequence[Sample],
+    index: int,
+    side: int,
+    generator: np.random.Generator,
+    taught: Taught | None,
 ) -> tuple[Pixels, NDArray[np.float32], NDArray[np.float32]]:
     """Four pictures around a point (Bochkovskiy et al., 2020, "YOLOv4", 3.3)."""
     x, y = (int(v) for v in generator.uniform(0.3, 0.7, 2) * side)
     pixels = np.empty((side, side, 3), np.uint8)
     others = generator.integers(0, len(samples), 3)
+    parts = [samples[index], *(_or_taught(samples[int(i)], taught, generator) for i in others)]
     found = []
     kinds = []
     corners = ((0, 0, x, y), (x, 0, side, y), (0, y, x, side), (x, y, side, side))
-    for (x0, y0, x1, y1), chosen in zip(corners, (index, *others), strict=True):
-        part, boxes, kind = _window(samples[int(chosen)], (x1 - x0, y1 - y0), _TOGETHER, generator)
+    for (x0, y0, x1, y1), sample in zip(corners, parts, strict=True):
+        part, boxes, kind = _window(sample, (x1 - x0, y1 - y0), _TOGETHER, generator)
         pixels[y0:y1, x0:x1] = part
         found.append(boxes + np.array([x0, y0, x0, y0], np.float32))
         kinds.append(kind)
@@ -176,7 +221,7 @@ def _window(
     """
     width, height = size
     rows, columns = sample.pixels.shape[:2]
-    scale = float(np.exp(generator.uniform(np.log(scales[0]), np.log(scales[1]))))
+    scale = sample.zoom * float(np.exp(generator.uniform(np.log(scales[0]), np.log(scales[1]))))
     boxes = sample.boxes
     centre = np.array([columns / 2, rows / 2])
     if len(boxes):
@@ -222,12 +267,17 @@ def _window(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(fill, fill, fill),
     )
-    found, kinds = move_boxes(boxes, affine, width, height)
+    found, kinds = move_boxes(boxes, affine, width, height, before=sample.kinds)
     return np.asarray(pixels, np.uint8), found, kinds
 
 
 def move_boxes(
-    boxes: NDArray[np.float32], affine: NDArray[np.float64], width: int, height: int
+    boxes: NDArray[np.float32],
+    affine: NDArray[np.float64],
+    width: int,
+    height: int,
+    *,
+    before: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Where boxes come to lie, cut at the window's edge.
 
@@ -239,10 +289,11 @@ def move_boxes(
         affine: ``(2, 3)``, from pixels of the picture to pixels of the window.
         width: Of the window.
         height: Of the window.
+        before: ``(n,)``, kinds as in `Sample`.
 
     Returns:
         The boxes that are still there, ``(m, 4)``, and for each 1 where it is a face, -1 where
-        too little of it is left to say so.
+        it was unsure before or too little of it is left to say so.
     """
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 @ affine[:, :2].T + affine[:, 2]
     halves = (boxes[:, 2:] - boxes[:, :2]) / 2
@@ -255,6 +306,8 @@ def move_boxes(
     visible = (sides[:, 0] * sides[:, 1]) / (whole[:, 0] * whole[:, 1])
     kept = (sides.min(1) > 1.0) & (visible > 0.05) if len(boxes) else np.zeros(0, bool)
     sure = (visible >= _LEAST_VISIBLE) & (sides.max(1, initial=0) >= _SMALLEST)
+    if before is not None:
+        sure &= before > 0
     kinds = np.where(sure, 1.0, -1.0)
     return cut[kept].astype(np.float32), kinds[kept].astype(np.float32)
 

@@ -34,9 +34,19 @@ class Annotation:
 
     @property
     def number(self) -> int:
-        """A number that stays with the picture: its name where that is one, else a checksum."""
-        stem = self.picture.stem
-        return int(stem) if re.fullmatch(r"[0-9]+", stem) else zlib.crc32(stem.encode())
+        """See `number_of`."""
+        return number_of(self.picture)
+
+
+def number_of(picture: Path) -> int:
+    """A number that stays with a picture: its name where that is one, else a checksum."""
+    stem = picture.stem
+    return int(stem) if re.fullmatch(r"[0-9]+", stem) else zlib.crc32(stem.encode())
+
+
+def for_validation(number: int) -> bool:
+    """Whether the picture of this number is kept for validation."""
+    return number % 10 == 0
 
 
 def read_annotation(path: Path) -> Annotation:
@@ -91,9 +101,11 @@ class Split:
 def split(annotations: list[Annotation]) -> Split:
     """Validation: numbers that end in 0. Tuning: every twentieth of the rest (5, 25, 45, ...)."""
     return Split(
-        training=tuple(a for a in annotations if a.number % 10 != 0 and a.number % 20 != 5),
+        training=tuple(
+            a for a in annotations if not for_validation(a.number) and a.number % 20 != 5
+        ),
         tuning=tuple(a for a in annotations if a.number % 20 == 5),
-        validation=tuple(a for a in annotations if a.number % 10 == 0),
+        validation=tuple(a for a in annotations if for_validation(a.number)),
     )
 
 

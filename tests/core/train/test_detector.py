@@ -31,6 +31,7 @@ from core.train.detector import (
 from core.train.detector_data import Sample
 from core.train.detector_network import DetectorNetwork, cells_of, named_variables
 from core.train.detector_optimiser import orthogonal
+from core.train.teacher import Unboxed
 
 TINY = DetectorTraining(
     epochs=12,
@@ -160,6 +161,36 @@ def test_another_seed_starts_from_other_weights() -> None:
 def test_a_checkpoint_of_other_options_is_refused(folder: Path, finished: Path) -> None:
     with pytest.raises(TrainingError, match="other options or other pictures"):
         train(folder, finished, replace(TINY, rate=1e-4), resume=True)
+
+
+def test_a_training_begins_with_an_earlier_one_and_learns_from_what_that_one_sees(
+    folder: Path, finished: Path, tmp_path: Path
+) -> None:
+    options = replace(TINY, epochs=1, rate=1e-9, plain_epochs=0)
+    unboxed = tmp_path / "unboxed"
+    unboxed.mkdir()
+    for picture in sorted(folder.glob("*.png"))[:6]:
+        (unboxed / picture.name).write_bytes(picture.read_bytes())
+    start = finished / "detector.safetensors"
+
+    train(folder, tmp_path / "out", options, start=start, unboxed=[Unboxed(unboxed)])
+
+    assert len(load_file(tmp_path / "out" / "taught.safetensors")["counts"]) == 6
+    before, after = load_file(start), load_file(tmp_path / "out" / "detector.safetensors")
+    for name, weights in before.items():
+        if not name.endswith(("mean", "variance")):
+            np.testing.assert_allclose(after[name], weights, atol=1e-5, err_msg=name)
+
+
+def test_pictures_without_boxes_need_a_detector(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="need a trained detector"):
+        train(folder, tmp_path, TINY, unboxed=[Unboxed(folder)])
+
+
+def test_what_is_no_detector_is_refused_as_a_start(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match="does not hold a detector's weights"):
+        train(folder, tmp_path / "out", TINY, start=tmp_path / "weights")
 
 
 def test_fewer_pictures_than_a_batch_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from core.train import detector_data
-from core.train.detector_data import MOST_FACES, Sample, batches, draw_batch, move_boxes
+from core.train.detector_data import (
+    MOST_FACES,
+    Sample,
+    Taught,
+    batches,
+    draw_batch,
+    move_boxes,
+)
 
 FACE = (255, 0, 0)
 SIDE = 96
@@ -75,9 +82,9 @@ def test_an_epoch_shows_each_picture_once_and_every_epoch_in_another_order(
 ) -> None:
     shown: list[int] = []
 
-    def note(found, chosen, side, generator, mosaic):
+    def note(found, chosen, *rest, taught):
         shown.extend(int(i) for i in chosen)
-        return draw_batch(found, chosen, side, generator, mosaic)
+        return draw_batch(found, chosen, *rest, taught=taught)
 
     monkeypatch.setattr(detector_data, "draw_batch", note)
     made = samples(8)
@@ -92,7 +99,7 @@ def test_an_epoch_shows_each_picture_once_and_every_epoch_in_another_order(
 
 
 def test_what_fails_while_drawing_fails_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("no picture")
 
     monkeypatch.setattr(detector_data, "draw_batch", fail)
@@ -120,6 +127,31 @@ def test_more_faces_than_a_batch_carries_keep_the_sure_ones() -> None:
 
     assert batch.kinds.shape == (8, MOST_FACES)
     assert (batch.kinds == 1).all(axis=1).any()
+
+
+@pytest.mark.usefixtures("true_colours")
+def test_taught_pictures_take_the_place_of_their_share() -> None:
+    blue = Sample(np.full((100, 100, 3), (0, 0, 250), np.uint8), np.zeros((0, 4), np.float32))
+    generator = np.random.default_rng(0)
+
+    batch = draw_batch(samples(), [0] * 200, 32, generator, 0.0, taught=Taught([blue], 0.4))
+
+    replaced = [((pixels[..., 2] > 200) & (pixels[..., 0] < 50)).any() for pixels in batch.pictures]
+    assert 0.3 < np.mean(replaced) < 0.5
+    assert not batch.kinds[replaced].any()
+
+
+def test_a_mosaic_always_has_a_picture_that_people_boxed() -> None:
+    face = np.array([[40, 40, 60, 60]], np.float32)
+    boxed = Sample(np.full((100, 100, 3), 90, np.uint8), face)
+    taught = Sample(np.full((100, 100, 3), 90, np.uint8), face, np.array([-1], np.float32))
+    generator = np.random.default_rng(0)
+
+    batch = draw_batch([boxed], [0] * 50, 96, generator, 1.0, taught=Taught([taught], 1.0))
+
+    assert (batch.kinds == -1).any()
+    assert ((batch.kinds == 1).sum(1) <= 1).all()
+    assert (batch.kinds == 1).any(1).mean() > 0.5
 
 
 class TestMoveBoxes:
@@ -164,3 +196,11 @@ class TestMoveBoxes:
         boxes, kinds = move_boxes(np.zeros((0, 4), np.float32), np.eye(3)[:2], 50, 50)
         assert boxes.shape == (0, 4)
         assert kinds.shape == (0,)
+
+    def test_what_was_unsure_stays_unsure(self) -> None:
+        boxes = np.array([[5, 5, 25, 25], [25, 25, 45, 45]], np.float32)
+
+        moved, kinds = move_boxes(boxes, np.eye(3)[:2], 50, 50, before=np.array([1, -1]))
+
+        np.testing.assert_allclose(moved, boxes, atol=1e-4)
+        assert kinds.tolist() == [1, -1]

@@ -1,0 +1,141 @@
+"""A trained detector boxes pictures that nobody boxed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from core.models.tensorflow_runtime import tf
+from core.train import teacher
+from core.train.detector_network import DetectorNetwork
+from core.train.teacher import Unboxed, teach
+from core.train.voc import AnnotationError
+
+Found = list[tuple[tuple[float, float, float, float], float]]
+BOX = (32.0, 64.0, 96.0, 128.0)
+MIRRORED = (160.0, 64.0, 224.0, 128.0)
+"""`BOX` in the mirror image of a square of 256 pixels."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "pictures"
+    made.mkdir()
+    for number in range(1, 4):
+        cv2.imwrite(str(made / f"{number}.png"), np.full((64, 128, 3), 40 * number, np.uint8))
+    return made
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, straight: Found, mirrored: Found) -> list[int]:
+    """Let every picture show the same; what is given back counts the looks."""
+    looks: list[int] = []
+
+    def look(network: Any, squares: Any, precision: Any) -> list[Any]:
+        found = (straight, mirrored)[len(looks) % 2]
+        looks.append(len(squares))
+        boxes = np.array([box for box, _ in found], np.float32).reshape(-1, 4)
+        return [(boxes, np.array([score for _, score in found], np.float32))] * len(squares)
+
+    monkeypatch.setattr(teacher, "_look", look)
+    return looks
+
+
+def taught(folder: Path, *, each_a_face: bool = False) -> list[Any]:
+    cache = folder.parent / "taught.safetensors"
+    found, _ = teach(DetectorNetwork(16), "one", [Unboxed(folder, each_a_face)], cache, side=256)
+    return found
+
+
+def test_what_both_looks_show_is_a_face_in_pixels_of_its_picture(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, [(BOX, 0.9)], [(MIRRORED, 0.5)])
+
+    first, *others = taught(folder)
+
+    assert len(others) == 2
+    np.testing.assert_allclose(first.boxes, [[16, 32, 48, 64]])  # 128 pixels were shown as 256
+    assert first.kinds.tolist() == [1]
+    assert first.zoom == 1.5
+
+
+@pytest.mark.parametrize(
+    ("straight", "mirrored"),
+    [([(BOX, 0.9)], []), ([], [(MIRRORED, 0.9)]), ([(BOX, 0.4)], [(MIRRORED, 0.5)])],
+)
+def test_what_one_look_alone_shows_or_both_hardly_is_in_doubt(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, straight: Found, mirrored: Found
+) -> None:
+    answering(monkeypatch, straight, mirrored)
+
+    samples = taught(folder)
+
+    assert [sample.kinds.tolist() for sample in samples] == [[-1]] * 3
+
+
+def test_what_hardly_looks_like_a_face_is_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, [(BOX, 0.2)], [])
+
+    assert [len(sample.boxes) for sample in taught(folder)] == [0, 0, 0]
+
+
+def test_face_crops_without_a_sure_face_are_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, [(BOX, 0.4)], [(MIRRORED, 0.4)])
+
+    assert not taught(folder, each_a_face=True)
+
+
+def test_pictures_for_validation_are_not_looked_at(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "3.png").rename(folder / "20.png")
+    looks = answering(monkeypatch, [], [])
+
+    assert len(taught(folder)) == 2
+    assert looks == [2, 2]
+
+
+def test_nothing_is_looked_at_twice_unless_something_changed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = answering(monkeypatch, [(BOX, 0.9)], [(MIRRORED, 0.9)])
+    first = taught(folder)
+
+    again = taught(folder)
+    assert len(looks) == 2
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+
+    cv2.imwrite(str(folder / "1.png"), np.full((64, 128, 3), 200, np.uint8))
+    taught(folder)
+    assert len(looks) == 4
+
+
+def test_a_real_network_looks_at_pictures_of_all_shapes(folder: Path) -> None:
+    cv2.imwrite(str(folder / "4.png"), np.full((300, 70, 3), 90, np.uint8))
+    network = DetectorNetwork(16)
+    for _, score, _, _ in network.heads:
+        score.bias.assign(tf.fill([1], 0.5))  # an untrained network that sees faces everywhere
+
+    samples, _ = teach(
+        network, "one", [Unboxed(folder)], folder.parent / "taught.safetensors", side=256
+    )
+
+    for sample in samples:
+        height, width = sample.pixels.shape[:2]
+        assert len(sample.boxes) > 0
+        assert (sample.boxes >= 0).all()
+        assert (sample.boxes <= np.array([width, height] * 2) + 1e-3).all()
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="no readable picture"):
+        taught(tmp_path / "nothing")
