@@ -48,6 +48,7 @@ from core.train.losses import (
     contrastive_loss,
     semihard_triplet_loss,
 )
+from core.train.muon import Muon
 from core.train.networks import (
     IR_SE50_SIDE,
     Backbone,
@@ -82,7 +83,7 @@ UNIT_LENGTH: frozenset[Loss] = frozenset({"familiar", "arcface", "triplet-semiha
 
 SEMIHARD_MARGIN = 0.2
 
-FACE_SHAPE = NetworkShape((48, 96, 192, 384), (1, 2, 2, 1))
+FACE_SHAPE = NetworkShape((64, 128, 256, 384), (1, 2, 2, 1))
 FACE_AUGMENTATION = Augmentation()
 
 
@@ -110,7 +111,7 @@ class ExtractorTraining:
         contrast: Weight of the contrastive loss; the angular margin loss has 1.
         temperature: Of the contrastive loss.
         memory: Vectors that the contrastive loss remembers.
-        rate: Highest learning rate of AdamW, reached after `warmup` of the steps.
+        rate: Highest learning rate of Muon, reached after `warmup` of the steps.
         warmup: Share of the steps.
         decay: Weight decay.
         average: Decay of the running average of the weights, which is what is kept.
@@ -126,11 +127,11 @@ class ExtractorTraining:
     """
 
     shape: NetworkShape = FACE_SHAPE
-    sides: tuple[tuple[float, int], ...] = ((0.6, 64), (0.85, 80), (1.0, 96))
+    sides: tuple[tuple[float, int], ...] = ((0.5, 64), (0.75, 80), (0.9, 96), (1.0, 112))
     stored_side: int = 128
     fit: Fit = "pad"
-    epochs: int = 32
-    identities: int = 16
+    epochs: int = 75
+    identities: int = 24
     pictures: int = 4
     unlabelled_in_batch: int = 8
     held_out: int = 0
@@ -140,7 +141,7 @@ class ExtractorTraining:
     contrast: float = 1.0
     temperature: float = 0.1
     memory: int = 2048
-    rate: float = 1e-3
+    rate: float = 6e-3
     warmup: float = 0.05
     decay: float = 0.05
     average: float = 0.998
@@ -295,14 +296,15 @@ class _Run:
         self.memory = VectorMemory(options.memory, dimensions, options.device)
         self.average = self._new_network()
         self.average.load_state_dict(self.network.state_dict())
-        decayed = [p for p in self.network.parameters() if p.ndim > 1]
-        free = [p for p in self.network.parameters() if p.ndim <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": [*decayed, *self.learned.parameters()], "weight_decay": options.decay},
-                {"params": free, "weight_decay": 0.0},
-            ],
-            lr=options.rate,
+        self.bfloat16 = (
+            bfloat16_is_fast(options.device) if options.bfloat16 is None else options.bfloat16
+        )
+        self.optimiser = Muon(
+            self.network,
+            self.learned.parameters(),
+            options.rate,
+            options.decay,
+            torch.bfloat16 if self.bfloat16 else torch.float32,
         )
         self.batches = BalancedBatches(
             known.labels, options.identities, options.pictures, options.seed
@@ -318,9 +320,6 @@ class _Run:
             self.steps_in_epoch = max(1, math.ceil(options.steps / options.epochs))
         self.steps = self.steps_in_epoch * options.epochs
         self.step = 0
-        self.bfloat16 = (
-            bfloat16_is_fast(options.device) if options.bfloat16 is None else options.bfloat16
-        )
 
     def _new_network(self) -> EmbeddingNetwork | IrSe50Network:
         network = new_network(self.options.backbone, self.options.shape)
