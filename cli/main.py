@@ -18,8 +18,10 @@ import typer
 from cli import (
     compare,
     compare_methods,
+    compare_precisions,
     data,
     evaluate,
+    evaluate_detector,
     folders,
     gallery_index,
     models,
@@ -86,7 +88,9 @@ app.command("compare")(compare.compare)
 app.command("embed")(folders.embed)
 app.command("detect")(folders.detect)
 app.command("evaluate")(evaluate.evaluate)
+app.command("evaluate-detector")(evaluate_detector.evaluate_detector)
 app.command("compare-methods")(compare_methods.compare_methods)
+app.command("compare-precisions")(compare_precisions.compare_precisions)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")

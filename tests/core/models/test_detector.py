@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from core.evaluate import average_precision
+from core.evaluate_detector import evaluate_boxed, false_alarms
 from core.face import Pixels, crop, widened_square
+from core.faceless import cut
+from core.faceless.drawing import drawn
 from core.models import SHIPPED, ModelError, load_detector
 from core.models.detector import SavedModelDetector, faces_of, letterboxed
 from core.models.tensorflow_runtime import Module, tf
@@ -369,17 +371,30 @@ class TestShipped:
         assert not [face for face in faces if face.score >= detector.threshold]
 
 
+def test_shipped_leaves_drawings_without_a_face_alone() -> None:
+    alarms = false_alarms(drawn(), load_detector())
+    print(f"taken for a face in {alarms.total.with_box} of {alarms.total.pictures} drawings")
+    assert alarms.total.pictures == 102
+    assert alarms.total.share < 0.3
+
+
 if shared_data.present("faces"):
 
     def test_shipped_average_precision_on_what_is_kept_for_validation() -> None:
         annotations = split(read_folder(shared_data.ROOT / "faces")).validation
-        pictures = [cv2.imread(str(a.picture))[..., ::-1] for a in annotations]
-
-        found = load_detector().detect(pictures)
-
-        reached = average_precision(found, [a.boxes for a in annotations])
-        print(f"average precision at IoU 0.5 on {len(annotations)} pictures: {reached:.3f}")
+        figures, found = evaluate_boxed(annotations, load_detector())
+        reached = figures.average_precision
+        print(f"average precision at IoU 0.5 on {found.pictures} pictures: {reached:.3f}")
         assert reached >= 0.55
+
+
+if shared_data.present("series"):
+
+    def test_shipped_leaves_windows_without_a_face_alone() -> None:
+        table = Path(__file__).parents[2] / "faceless.csv"
+        alarms = false_alarms(cut(table, shared_data.ROOT), load_detector())
+        print(f"taken for a face in {alarms.total.with_box} of {alarms.total.pictures} windows")
+        assert alarms.total.share < 0.35
 
 
 def drawn_face(height: int, width: int) -> Pixels:

@@ -1,0 +1,157 @@
+"""`familiar evaluate-detector`: which faces a detector finds, and what it takes for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.table import Table
+
+from cli import terminal
+from cli.folders import tell_unreadable
+from cli.terminal import Failure, results
+from core.settings import load_settings
+
+if TYPE_CHECKING:
+    from core.evaluate_detector import BoxedFigures, FalseAlarms, Found
+    from core.faceless import Faceless
+    from core.models import Detector
+    from core.settings import Settings
+
+_NAMED: Final = 10
+"""Pictures that are named on the terminal where something was taken for a face."""
+
+
+def evaluate_detector(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Pictures with faces; boxed where LabelImg's .xml files lie beside."),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(help="Another detector than the one in use, as `familiar models list` says."),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All boxed pictures, not only numbers that end in 0.")
+    ] = False,
+    faceless: Annotated[
+        Path | None,
+        typer.Option(
+            help="Further pictures without a face: a folder, or a CSV with"
+            " picture, x0, y0, x1, y1 that says where to cut."
+        ),
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Where the pictures of that CSV are; else beside it.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure a detector: AP at IoU 0.5, pictures with a face, boxes where there is no face.
+
+    Pictures without a face are drawn, and more can be given with --faceless.
+    """
+    settings = load_settings()
+    with terminal.waiting("Loading the detector"):
+        from core.evaluate_detector import false_alarms
+        from core.faceless import FacelessError
+        from core.models import load_detector
+
+        loaded = load_detector(detector or settings.model.detector)
+    boxed, found = (
+        (None, None) if folder is None else _measured(folder, loaded, everything, settings)
+    )
+    with terminal.waiting("Looking at pictures without a face"):
+        try:
+            alarms = false_alarms(_without_faces(faceless, pictures), loaded)
+        except FacelessError as error:
+            raise Failure(str(error)) from error
+    if as_json:
+        terminal.show_json(_as_json(loaded.threshold, boxed, found, alarms))
+    else:
+        _show(loaded.threshold, boxed, found, alarms)
+
+
+def _measured(
+    folder: Path, detector: Detector, everything: bool, settings: Settings
+) -> tuple[BoxedFigures | None, Found]:
+    from core.evaluate_detector import evaluate_boxed, evaluate_plain
+    from core.train.voc import AnnotationError, read_folder, split
+
+    limits = settings.limit.picture
+    with terminal.progress("Detecting", "pictures") as advance:
+        if next(folder.rglob("*.xml"), None) is None:
+            found, unreadable = evaluate_plain(folder, detector, advance, limits)
+            tell_unreadable(unreadable)
+            return None, found
+        try:
+            annotations = read_folder(folder)
+            chosen = annotations if everything else split(annotations).validation
+            if not any(len(annotation.boxes) for annotation in chosen):
+                raise Failure(
+                    f"There is no face in the pictures of {folder} whose number ends in 0, which"
+                    " training leaves out; --all measures on all of them."
+                )
+            return evaluate_boxed(chosen, detector, advance, limits)
+        except AnnotationError as error:
+            raise Failure(str(error)) from error
+
+
+def _without_faces(faceless: Path | None, pictures: Path | None) -> Iterator[Faceless]:
+    from core.faceless import cut, given
+    from core.faceless.drawing import drawn
+
+    further: Iterator[Faceless] = iter(())
+    if faceless is not None:
+        table = faceless.suffix.lower() == ".csv"
+        further = cut(faceless, pictures or faceless.parent) if table else given(faceless)
+    return chain(further, drawn())
+
+
+def _show(
+    threshold: float, boxed: BoxedFigures | None, found: Found | None, alarms: FalseAlarms
+) -> None:
+    if boxed is not None and found is not None:
+        right = "none" if boxed.precision is None else f"{boxed.precision:.3f}"
+        results.print(
+            f"Average precision at IoU 0.5: {boxed.average_precision:.3f}, on {found.pictures:,}"
+            f" pictures with {boxed.boxes:,} faces. At the threshold of {threshold:.3f}:"
+            f" precision {right}, recall {boxed.recall:.3f}."
+        )
+    table = Table("pictures", "how many", f"with a box of {threshold:.3f} or more", "share")
+    rows: list[tuple[str, Found]] = [] if found is None else [("with faces", found)]
+    rows += [(f"no face: {kind.value}", count) for kind, count in alarms.kinds.items()]
+    rows.append(("no face: all", alarms.total))
+    for what, count in rows:
+        table.add_row(what, f"{count.pictures:,}", f"{count.with_box:,}", f"{count.share:.1%}")
+    results.print(table)
+    for name, score in alarms.names[:_NAMED]:
+        results.print(f"taken for a face: {name} ({score:.2f})")
+    if len(alarms.names) > _NAMED:
+        results.print(f"and {len(alarms.names) - _NAMED:,} more, which --json lists")
+
+
+def _as_json(
+    threshold: float, boxed: BoxedFigures | None, found: Found | None, alarms: FalseAlarms
+) -> dict[str, object]:
+    return {
+        "threshold": threshold,
+        "boxed": None
+        if boxed is None
+        else {
+            "average_precision": boxed.average_precision,
+            "precision": boxed.precision,
+            "recall": boxed.recall,
+            "faces": boxed.boxes,
+        },
+        "with_faces": None if found is None else _counted(found),
+        "without_faces": {kind.value: _counted(count) for kind, count in alarms.kinds.items()}
+        | {"all": _counted(alarms.total)},
+        "taken_for_a_face": [{"picture": name, "score": score} for name, score in alarms.names],
+    }
+
+
+def _counted(found: Found) -> dict[str, int]:
+    return {"pictures": found.pictures, "with_box": found.with_box}

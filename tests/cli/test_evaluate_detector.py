@@ -1,0 +1,123 @@
+"""`familiar evaluate-detector`, with a detector that finds drawn heads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import core.faceless.drawing
+import core.models
+from cli.main import main
+from core.faceless import Faceless, Kind
+from tests.core.fakes import FakeDetector, drawn_scene, save
+
+Run = Callable[..., int]
+
+HEAD = ("blue", 160, 120, 40)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(core.models, "load_detector", lambda name: FakeDetector())
+    # Among the real ones are some of the very colour that the fake detector looks for.
+    plain = Faceless("plain", Kind.TEXTURE, np.zeros((40, 40, 3), np.uint8))
+    monkeypatch.setattr(core.faceless.drawing, "drawn", lambda: (plain,) * 3)
+
+    def command(*arguments: object) -> int:
+        with pytest.raises(SystemExit) as end:
+            main(["evaluate-detector", *map(str, arguments)])
+        return int(end.value.code or 0)
+
+    return command
+
+
+@pytest.fixture
+def boxed(tmp_path: Path) -> Path:
+    """Pictures 1 and 10 with a head that is boxed, 20 with a box and no head."""
+    folder = tmp_path / "boxed"
+    box = "<xmin>120</xmin><ymin>80</ymin><xmax>201</xmax><ymax>161</ymax>"
+    for number, heads in ((1, [HEAD]), (10, [HEAD]), (20, [])):
+        save(drawn_scene(heads), folder / f"{number}.png")
+        face = f"<object><name>face</name><bndbox>{box}</bndbox></object>"
+        (folder / f"{number}.xml").write_text(f"<annotation>{face}</annotation>")
+    return folder
+
+
+def test_boxed_pictures_are_measured_on_what_training_leaves_out(
+    run: Run, boxed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(boxed) == 0
+    told = capsys.readouterr().out
+    assert "Average precision at IoU 0.5: 0.500, on 2 pictures with 2 faces." in told
+    assert "precision 1.000, recall 0.500" in told
+    assert run(boxed, "--all") == 0
+    assert "on 3 pictures with 3 faces" in capsys.readouterr().out
+
+
+def test_json_says_all_that_the_table_says(
+    run: Run, boxed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(drawn_scene([HEAD]), tmp_path / "cut" / "head.png")
+    table = tmp_path / "windows.csv"
+    table.write_text("picture,x0,y0,x1,y1\nhead.png,0,0,320,240\nhead.png,0,0,40,40\n")
+    assert run(boxed, "--faceless", table, "--pictures", tmp_path / "cut", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["threshold"] == 0.5
+    assert told["boxed"] == {
+        "average_precision": pytest.approx(0.5),
+        "precision": 1.0,
+        "recall": 0.5,
+        "faces": 2,
+    }
+    assert told["with_faces"] == {"pictures": 2, "with_box": 1}
+    assert told["without_faces"] == {
+        "cut out": {"pictures": 2, "with_box": 1},
+        "drawn texture": {"pictures": 3, "with_box": 0},
+        "all": {"pictures": 5, "with_box": 1},
+    }
+    assert [one["picture"] for one in told["taken_for_a_face"]] == ["head.png 0,0,320,240"]
+
+
+def test_pictures_without_boxes_say_how_many_have_a_face(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(drawn_scene([HEAD]), tmp_path / "gallery" / "blue" / "1.png")
+    save(drawn_scene([]), tmp_path / "gallery" / "blue" / "2.png")
+    assert run("gallery") == 0
+    told = capsys.readouterr().out
+    assert "Average precision" not in told
+    assert "50.0%" in next(line for line in told.splitlines() if "with faces" in line)
+
+
+def test_a_folder_of_pictures_without_a_face(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(12):
+        save(drawn_scene([HEAD], background=number), tmp_path / "none" / f"{number}.png")
+    assert run("--faceless", "none") == 0
+    told = capsys.readouterr().out
+    assert "100.0%" in next(line for line in told.splitlines() if "no face: given" in line)
+    assert told.count("taken for a face: ") == 10
+    assert "and 2 more" in told
+
+
+def test_what_cannot_be_measured_is_said(
+    run: Run, boxed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (10, 20):
+        (boxed / f"{number}.xml").unlink()
+    assert run(boxed) == 1
+    assert "--all measures on all of them" in capsys.readouterr().err
+    (boxed / "1.png").unlink()
+    assert run(boxed, "--all") == 1
+    assert "1.xml has no picture beside it" in capsys.readouterr().err
+    (tmp_path / "windows.csv").write_text("picture\nhead.png\n")
+    assert run("--faceless", "windows.csv") == 1
+    assert "needs the columns" in capsys.readouterr().err
+    assert run("nowhere") == 1
+    assert "nowhere" in capsys.readouterr().err
