@@ -217,6 +217,10 @@ def extractor(
     ] = 0,
     device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
     seed: Seed = 7,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Folder of an earlier training on the same labels, to begin with."),
+    ] = None,
     resume: Resume = False,
     terms: Terms = "",
 ) -> None:
@@ -253,7 +257,13 @@ def extractor(
 
         try:
             weights = train(
-                folder, out, options, unlabelled=unlabelled, resume=resume, progress=show
+                folder,
+                out,
+                options,
+                unlabelled=unlabelled,
+                start=start,
+                resume=resume,
+                progress=show,
             )
         except (TrainingDataError, ValueError) as error:
             raise Failure(str(error)) from error
@@ -272,6 +282,51 @@ def extractor(
         raise Failure(str(error)) from error
     _tell(problem)
     results.print(f"The weights are in {weights}")
+
+
+@app.command("assemble")
+def assembled(
+    face: Annotated[Path, typer.Argument(help="Result of a training on faces.")],
+    picture: Annotated[
+        Path, typer.Argument(help="Result of a training on pictures, or an extractor's folder.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the new extractor; made if missing.")],
+    characters: Annotated[
+        Path,
+        typer.Option(help="<character>/<face crop>, to choose the threshold of `the same` on."),
+    ],
+    false_accepts: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of different characters that may pass it."),
+    ] = 0.01,
+    colours: Annotated[
+        Path | None,
+        typer.Option(help="Pictures that a colour part beside the picture network is fitted to."),
+    ] = None,
+) -> None:
+    """Put a face network and a picture network into one extractor's folder."""
+    for each in (face, picture, characters, *([colours] if colours else [])):
+        _check_folder(each)
+    from core.models import ModelError
+    from core.train.assemble import Choices, assemble, colours_of, same_threshold
+    from core.train.face_data import TrainingDataError
+    from core.train.trained import TrainedNetwork
+
+    try:
+        threshold = same_threshold(face, characters, false_accepts)
+        side = TrainedNetwork(picture).side if colours is not None else 0
+        choices = Choices(
+            same_character_threshold=threshold,
+            false_accepts=false_accepts,
+            colours=colours_of(colours, side) if colours is not None else None,
+        )
+    except (TrainingDataError, ModelError) as error:
+        raise Failure(str(error)) from error
+    assemble(face, picture, out, choices)
+    results.print(
+        f"The extractor is in {out}; two faces are the same character from a likeness of"
+        f" {threshold:.3f} on."
+    )
 
 
 def _command() -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 from safetensors.torch import load_file, save
 
+from core.evaluate import threshold_at
 from core.models.backbones import ColourHistogram
 from core.models.extractor import (
     CONFIGURATION,
@@ -19,6 +21,18 @@ from core.models.extractor import (
     NetworkConfiguration,
 )
 from core.train.extractor import METRICS, WEIGHTS
+from core.train.face_data import load_labelled, load_unlabelled
+from core.train.histogram import fit_histogram
+from core.train.trained import TrainedNetwork
+
+COLOUR_COMPONENTS: Final = 32
+"""Of the colour part of a picture network."""
+
+COLOUR_SHARE: Final = 0.6
+"""Of the colour part in the cosine of whole pictures; docs/training-log/extractor.md has the
+figures by which it was chosen."""
+
+_STORED_SIDE: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,38 @@ class Choices:
     same_character_threshold: float = 0.5
     false_accepts: float = 0.01
     colours: tuple[ColourHistogram, float] | None = None
+
+
+def same_threshold(face: Path, characters: Path, false_accepts: float) -> float:
+    """The cosine that a share of the pairs of different characters reach.
+
+    Args:
+        face: What `core.train.extractor.train` wrote for the face network.
+        characters: ``<character>/<face crop>``; those that the network was trained on do, as a
+            trained network tells other characters' threshold from theirs by less than 0.01.
+        false_accepts: That share, 0..1.
+
+    Raises:
+        core.train.face_data.TrainingDataError: The folder has too few readable pictures.
+        core.models.ModelError: `face` does not hold a training's result.
+    """
+    pictures = load_labelled(characters, _STORED_SIDE)
+    vectors = TrainedNetwork(face, mirrored=True).embed(pictures.pixels)
+    return threshold_at(vectors, pictures.labels, false_accepts)[0]
+
+
+def colours_of(folder: Path, side: int) -> tuple[ColourHistogram, float]:
+    """The colour part of a picture network, fitted to a folder's pictures, and its share.
+
+    Args:
+        folder: Searched for pictures at any depth.
+        side: Of the squares that the picture network sees.
+
+    Raises:
+        core.train.face_data.TrainingDataError: There is no readable picture.
+    """
+    pictures = load_unlabelled(folder, side, "squeeze")
+    return fit_histogram(pictures, COLOUR_COMPONENTS), COLOUR_SHARE
 
 
 def _network(trained: Path, mirrored: bool) -> NetworkConfiguration:

@@ -15,6 +15,7 @@ from cli.main import main
 from core.train.detector import DetectorTraining, TrainingError
 from core.train.extractor import ExtractorTraining, TrainingProgress
 from core.train.face_data import TrainingDataError
+from core.train.teacher import Unboxed
 from core.train.voc import AnnotationError
 
 
@@ -65,17 +66,21 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> Reported:
 def test_detector(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "more").mkdir()
+    more = tmp_path / "more"
+    more.mkdir()
     shown = detector_training.Progress(2, 5, 3, 10, 0.25, 0.5)
     training = Called({"validation_ap50": 0.625}, shown)
     monkeypatch.setattr(detector_training, "train", training)
     out = tmp_path / "out"
     options = ("--out", out, "--also", tmp_path / "more", "--epochs", 5, "--seed", 3, "--resume")
-    assert ended("train", "detector", tmp_path, *options) == 0
+    further = ("--start", out / "w", "--unboxed", tmp_path, "--crops", more, "--rate", 0.5)
+    assert ended("train", "detector", tmp_path, *options, *further) == 0
     folders, place, how = training.given
-    assert list(folders) == [tmp_path, tmp_path / "more"]
+    assert list(folders) == [tmp_path, more]
     assert place == out
-    assert how == DetectorTraining(epochs=5, seed=3)
+    assert how == DetectorTraining(epochs=5, seed=3, rate=0.5)
+    assert training.named["start"] == out / "w"
+    assert training.named["unboxed"] == [Unboxed(tmp_path), Unboxed(more, each_a_face=True)]
     assert training.named["resume"] is True
     told = capsys.readouterr()
     assert "Epoch 2 of 5, loss 0.250, AP50 0.500" in told.err
@@ -92,7 +97,7 @@ def test_extractor(
     training = Called(out / "weights.safetensors", TrainingProgress(4, 40, 1, 2.5, 0.75))
     monkeypatch.setattr(extractor_training, "train", training)
     options = ("--out", out, "--of", "pictures", "--unlabelled", more, "--epochs", 4, "--seed", 3)
-    further = ("--identities", 6, "--held-out", 2, "--device", "cpu")
+    further = ("--identities", 6, "--held-out", 2, "--device", "cpu", "--start", more)
     assert ended("train", "extractor", tmp_path, *options, *further) == 0
     folder, place, how = training.given
     assert (folder, place) == (tmp_path, out)
@@ -105,6 +110,7 @@ def test_extractor(
         device="cpu",
     )
     assert training.named["unlabelled"] == more
+    assert training.named["start"] == more
     assert training.named["resume"] is False
     told = capsys.readouterr()
     assert "Epoch 1 of 4, loss 2.500, mAP 0.750" in told.err

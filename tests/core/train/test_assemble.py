@@ -1,0 +1,136 @@
+"""From two trainings to an extractor."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cli.main import main
+from core.evaluate import pair_likenesses
+from core.models.backbones import EmbeddingNetwork, NetworkShape
+from core.models.extractor import FamiliarExtractor
+from core.train.assemble import COLOUR_COMPONENTS, Choices, assemble, same_threshold
+from core.train.augment import plain
+from core.train.extractor import METRICS, WEIGHTS
+from core.train.face_data import load_labelled
+from core.train.histogram import fit_histogram
+from core.train.trained import TrainedNetwork
+
+SHAPE = NetworkShape((8, 16), (1, 1), 6, colour_channels=4, colour_cells=2)
+
+
+def coloured(count: int, side: int = 40) -> np.ndarray:
+    rng = np.random.default_rng(2)
+    pictures = np.empty((count, side, side, 3), np.uint8)
+    for picture in pictures:
+        picture[:] = rng.integers(0, 256, 3)
+        picture[: int(rng.integers(5, side))] = rng.integers(0, 256, 3)
+    return pictures
+
+
+@pytest.fixture
+def characters(tmp_path: Path) -> Path:
+    folder = tmp_path / "characters"
+    for number, picture in enumerate(coloured(60)):
+        place = folder / f"character {number // 10}"
+        place.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(place / f"{number}.png"), picture)
+    return folder
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    torch.manual_seed(1)
+    weights = {
+        name: value
+        for name, value in EmbeddingNetwork(SHAPE).state_dict().items()
+        if value.dtype.is_floating_point
+    }
+    out = tmp_path / "trained"
+    out.mkdir()
+    save_file(weights, out / WEIGHTS)
+    options = {"shape": asdict(SHAPE), "sides": [[0.5, 24], [1.0, 32]]}
+    (out / METRICS).write_text(json.dumps({"options": options}))
+    return out
+
+
+def test_an_assembled_extractor_weighs_colours_and_learned_part(
+    trained: Path, tmp_path: Path
+) -> None:
+    colours = fit_histogram(coloured(40), 5)
+    both = Choices(colours=(colours, 0.7))
+    extractor = FamiliarExtractor.load(assemble(trained, trained, tmp_path / "both", both))
+    alone = FamiliarExtractor.load(assemble(trained, trained, tmp_path / "alone"))
+    assert (extractor.picture_dimensions, alone.picture_dimensions) == (11, 6)
+    assert extractor.picture_side == extractor.face_side == 32
+    pictures = np.stack([extractor.prepare_picture(picture) for picture in coloured(4)])
+    found = extractor.embed_pictures(pictures)
+    learned = alone.embed_pictures(pictures)
+    with torch.inference_mode():
+        colour = colours(plain(pictures)).numpy()
+    expected = 0.7 * colour @ colour.T + 0.3 * learned @ learned.T
+    assert np.allclose(found @ found.T, expected, atol=1e-3)
+
+
+def test_a_picture_network_can_be_taken_over(trained: Path, tmp_path: Path) -> None:
+    colours = Choices(colours=(fit_histogram(coloured(40), 5), 0.7))
+    first = assemble(trained, trained, tmp_path / "first", colours)
+    second = assemble(trained, first, tmp_path / "second", Choices(margin=0.3))
+    assert (first / "picture.safetensors").read_bytes() == (
+        second / "picture.safetensors"
+    ).read_bytes()
+    pictures = coloured(2, side=32)
+    assert np.array_equal(
+        FamiliarExtractor.load(first).embed_pictures(pictures),
+        FamiliarExtractor.load(second).embed_pictures(pictures),
+    )
+    assert FamiliarExtractor.load(second).margin == 0.3
+
+
+def test_a_stated_share_of_different_characters_reaches_the_threshold(
+    trained: Path, characters: Path
+) -> None:
+    pictures = load_labelled(characters, 128)
+    vectors = TrainedNetwork(trained, mirrored=True).embed(pictures.pixels)
+    _, different = pair_likenesses(vectors, pictures.labels)
+
+    for share in (0.01, 0.2):
+        threshold = same_threshold(trained, characters, share)
+        assert (different >= threshold).mean() == pytest.approx(share, abs=0.002)
+
+
+def test_one_command_assembles_an_extractor(
+    trained: Path, characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "extractor"
+    options = ["--out", out, "--characters", characters, "--colours", characters]
+    options += ["--false-accepts", 0.1]
+    with pytest.raises(SystemExit) as end:
+        main(["train", "assemble", *(str(each) for each in (trained, trained, *options))])
+
+    assert not end.value.code
+    extractor = FamiliarExtractor.load(out)
+    assert extractor.same_threshold == same_threshold(trained, characters, 0.1)
+    assert f"{extractor.same_threshold:.3f}" in capsys.readouterr().out
+    assert extractor.picture_dimensions == SHAPE.dimensions + COLOUR_COMPONENTS
+
+
+def test_what_no_training_wrote_cannot_be_assembled(
+    characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    options = ["--out", tmp_path / "out", "--characters", characters]
+    with pytest.raises(SystemExit) as end:
+        main(["train", "assemble", *(str(each) for each in (nothing, nothing, *options))])
+
+    assert end.value.code == 1
+    assert "does not hold what" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
