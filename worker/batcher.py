@@ -14,6 +14,7 @@ import numpy as np
 
 from core.face import Pixels, Vectors
 from core.models import Extractor
+from worker.wrapped import WrappedExtractor
 
 ROWS: Final = 64
 """Crops in one forward pass, unless a single request brings more."""
@@ -26,7 +27,7 @@ class _Request:
     vectors: Future[Vectors] = field(default_factory=Future)
 
 
-class Batcher:
+class Batcher(WrappedExtractor):
     """An extractor that is fed by one thread. Itself an `Extractor`.
 
     A request that comes alone is served at once; while a forward pass runs, those that arrive
@@ -34,15 +35,7 @@ class Batcher:
     """
 
     def __init__(self, extractor: Extractor) -> None:
-        self._extractor = extractor
-        self.name = extractor.name
-        self.sha256 = extractor.sha256
-        self.face_dimensions = extractor.face_dimensions
-        self.picture_dimensions = extractor.picture_dimensions
-        self.weights_of_both = extractor.weights_of_both
-        self.same_threshold = extractor.same_threshold
-        self.prepare_face = extractor.prepare_face
-        self.prepare_picture = extractor.prepare_picture
+        super().__init__(extractor)
         self._arrived: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
         self._thread.start()

@@ -11,6 +11,7 @@ import numpy as np
 
 from core.face import Face, Pixels, Vectors
 from core.models import Detector, Extractor
+from worker.wrapped import WrappedExtractor
 
 LONGEST_WAIT: Final = 1.0
 """Seconds that a reindex waits before each of its passes at most, so that it ends one day on the
@@ -66,20 +67,12 @@ class CourteousDetector:
         return found
 
 
-class CourteousExtractor:
+class CourteousExtractor(WrappedExtractor):
     """An `Extractor` for building: it takes a few crops at a time and steps aside between."""
 
     def __init__(self, extractor: Extractor, courtesy: Courtesy) -> None:
-        self._extractor = extractor
+        super().__init__(extractor)
         self._courtesy = courtesy
-        self.name = extractor.name
-        self.sha256 = extractor.sha256
-        self.face_dimensions = extractor.face_dimensions
-        self.picture_dimensions = extractor.picture_dimensions
-        self.weights_of_both = extractor.weights_of_both
-        self.same_threshold = extractor.same_threshold
-        self.prepare_face = extractor.prepare_face
-        self.prepare_picture = extractor.prepare_picture
 
     def embed_faces(self, faces: Pixels) -> Vectors:
         """As `core.models.Extractor.embed_faces`."""
