@@ -214,7 +214,8 @@ class Answering:
             raise
         except Exception:
             log.exception("%s failed", job.id)
-            return say("unexpected", job.language)
+            failed = "reindex_failed" if isinstance(job, ReindexJob) else "unexpected"
+            return say(failed, job.language)
         return None
 
     def _still_ours(self, job: _Job) -> None:

@@ -14,7 +14,7 @@ from celery.exceptions import Reject
 from redis import Redis
 
 from core.gallery import build_index
-from core.job import FileDestination, SimilarJob
+from core.job import FileDestination, ReindexJob, SimilarJob
 from core.picture import DEFAULT_LIMITS
 from core.texts import say
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
@@ -176,6 +176,34 @@ def test_an_unexpected_error_is_one_sentence_and_a_traceback_in_the_log(
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.exc_info
     assert claims.take("job-1") is Standing.ANSWERED, "it would fail again"
+
+
+class FailingReindexer:
+    """Fails in a way that nobody foresaw."""
+
+    def run(self, job: ReindexJob, delivery: object, room: int) -> str:
+        raise RuntimeError("nobody foresaw this")
+
+
+def test_an_unexpected_error_of_a_reindex_speaks_of_the_index(
+    redis: Redis, indexed: Path, person: Person, claims: Claims
+) -> None:
+    routes: Any = person
+    reindexer: Any = FailingReindexer()
+    answering = Answering(
+        claims=claims,
+        uploads=UploadStore(redis, 60),
+        routes=routes,
+        resident=None,
+        reindexer=reindexer,
+        gallery=indexed / "gallery",
+        limits=DEFAULT_LIMITS,
+        stopping=threading.Event(),
+    )
+    asked = ReindexJob(id="job-2", destination=FileDestination(), deadline=time.time() + 60)
+    answering.once(asked, "tag", answering.reindex)
+    assert person.shown == [say("reindex_failed")]
+    assert claims.take("job-2") is Standing.ANSWERED
 
 
 def test_a_worker_that_lost_its_claim_delivers_nothing(
