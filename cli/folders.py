@@ -53,9 +53,9 @@ def detect(
     _check_out(out)
     with terminal.waiting("Loading the detector"):
         from core.embed import detect_folder, save_detections
-        from core.models import load_detector
+        from worker.resident import load_detector_of
 
-        detector = load_detector(settings.model.detector)
+        detector = load_detector_of(settings.model)
     with terminal.progress("Detecting", "pictures") as advance:
         detections = detect_folder(folder, detector, advance, settings.limit.picture)
     save_detections(detections, out)

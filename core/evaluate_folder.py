@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.embed import (
+    Embedded,
     FolderReader,
     Progress,
     above_threshold,
@@ -112,9 +113,7 @@ def evaluate_folder(
     """
     reader = FolderReader(folder, progress, limits)
     characters: list[str] = []
-    picture_vectors: list[Vectors] = []
-    face_vectors: list[Vectors] = []
-    faces: list[int] = []
+    embedded: list[Embedded] = []
     for paths, pixels in reader.batches():
         if detector is None:
             seen = embed_crops(pixels, extractor)
@@ -124,17 +123,10 @@ def evaluate_folder(
             character, _, rest = path.partition("/")
             if rest:
                 characters.append(character)
-                picture_vectors.append(picture.picture_vector)
-                face_vectors.append(picture.face_vectors)
-                faces.append(len(picture.face_vectors))
+                embedded.append(picture)
     if len(set(characters)) == len(characters):
         raise Problem("folder_without_characters", path=folder)
-    vectors = LabelledVectors(
-        tuple(characters),
-        np.stack(picture_vectors),
-        np.concatenate(face_vectors),
-        np.array(faces, np.int64),
-    )
+    vectors = labelled(characters, embedded)
     return FolderFigures(
         looks={look: measure(vectors, look, extractor.weights_of_both) for look in looks},
         pictures=len(characters),
@@ -142,6 +134,16 @@ def evaluate_folder(
         characters=len(set(characters)),
         without_face=float(np.mean(vectors.faces == 0)),
         unreadable=tuple(reader.unreadable),
+    )
+
+
+def labelled(characters: Sequence[str], pictures: Sequence[Embedded]) -> LabelledVectors:
+    """The vectors of pictures with the character of each; at least one."""
+    return LabelledVectors(
+        tuple(characters),
+        np.stack([picture.picture_vector for picture in pictures]),
+        np.concatenate([picture.face_vectors for picture in pictures]),
+        np.array([len(picture.face_vectors) for picture in pictures], np.int64),
     )
 
 

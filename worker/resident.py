@@ -47,9 +47,17 @@ def load_models(settings: ModelSettings) -> tuple[Detector, Extractor]:
         import torch
 
         torch.set_num_threads(settings.threads)
-    # The detector stays on the processor, wherever the extractor runs.
-    detector = load_detector(settings.detector, bfloat16=in_bfloat16(settings.precision, "cpu"))
-    return detector, load_extractor_of(settings)
+    return load_detector_of(settings), load_extractor_of(settings)
+
+
+def load_detector_of(settings: ModelSettings) -> Detector:
+    """The detector that the settings name, in their precision.
+
+    Raises:
+        core.models.ModelError: It cannot be used.
+    """
+    # It stays on the processor, wherever the extractor runs.
+    return load_detector(settings.detector, bfloat16=in_bfloat16(settings.precision, "cpu"))
 
 
 def load_extractor_of(settings: ModelSettings) -> Extractor:

@@ -13,7 +13,13 @@ from typing import Final, Literal
 import numpy as np
 
 from core.embed import Embedded, FolderReader, above_threshold, embed_crops, embed_detected
-from core.evaluate_folder import LabelledVectors, LookFigures, measure, measure_pairs
+from core.evaluate_folder import (
+    LabelledVectors,
+    LookFigures,
+    labelled,
+    measure,
+    measure_pairs,
+)
 from core.face import Face
 from core.folder import scan
 from core.index import build_trees, choose_search_k
@@ -273,7 +279,7 @@ def compare(
     characters = tuple(path.partition("/")[0] for path in paths)
     if len(set(characters)) == len(characters):
         raise Problem("folder_without_characters", path=folder)
-    vectors = {source: _labelled(characters, pictures) for source, pictures in seen.items()}
+    vectors = {source: labelled(characters, pictures) for source, pictures in seen.items()}
     measured = []
     for method in METHODS:
         if method.source not in vectors:
@@ -297,15 +303,6 @@ def compare(
         len(set(characters)),
         float(np.mean([not found for found in faces])),
         tuple(reader.unreadable),
-    )
-
-
-def _labelled(characters: tuple[str, ...], pictures: list[Embedded]) -> LabelledVectors:
-    return LabelledVectors(
-        characters,
-        np.stack([picture.picture_vector for picture in pictures]),
-        np.concatenate([picture.face_vectors for picture in pictures]),
-        np.array([len(picture.face_vectors) for picture in pictures], np.int64),
     )
 
 

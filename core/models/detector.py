@@ -63,15 +63,29 @@ UNDESCRIBED = Description(threshold=0.5, longest=640)
 
 
 class SavedModelDetector:
-    """Finds faces with a SavedModel. See `core.models.Detector`."""
+    """Finds faces with a SavedModel. See `core.models.Detector`.
 
-    def __init__(self, name: str, sha256: str, description: Description, model: Any) -> None:
+    Attributes:
+        signature: TensorFlow's function from pictures to boxes.
+        longest: The picture's longest side as the network sees it, in pixels.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sha256: str,
+        description: Description,
+        model: Any,
+        *,
+        bfloat16: bool = False,
+    ) -> None:
         """
         Args:
             name: For people.
             sha256: Of all of the model's files.
             description: What the model does not say of itself.
             model: As `tf.saved_model.load` gives it.
+            bfloat16: Whether convolutions are in bfloat16.
 
         Raises:
             ModelError: The model's signature is not that of the Object Detection API.
@@ -80,20 +94,21 @@ class SavedModelDetector:
         self.threshold = description.threshold
         self.sha256 = sha256
         self._classes = description.classes
-        # The signature alone does not keep the model's variables alive.
+        self._bfloat16 = bfloat16
+        # `signature` alone does not keep the model's variables alive.
         self._model = model
         try:
-            self._signature = model.signatures["serving_default"]
+            self.signature = model.signatures["serving_default"]
         except (AttributeError, KeyError) as error:
             raise ModelError(f"The detector {name} has no signature serving_default.") from error
-        missing = [key for key in _NEEDED if key not in self._signature.structured_outputs]
+        missing = [key for key in _NEEDED if key not in self.signature.structured_outputs]
         if missing:
             raise ModelError(
                 f"The detector {name} does not give {', '.join(missing)}, as a detector exported"
                 " by the Object Detection API does."
             )
-        self._input, self._at_once, self._frame = _entrance(name, self._signature)
-        self._longest = description.longest if self._frame is None else max(self._frame)
+        self._input, self._at_once, self._frame = _entrance(name, self.signature)
+        self.longest = description.longest if self._frame is None else max(self._frame)
 
     @classmethod
     def load(
@@ -110,8 +125,7 @@ class SavedModelDetector:
             folder: Holds ``saved_model/`` or is one itself, and ``detector.json``.
             device: ``cpu`` keeps TensorFlow off every GPU of this process; ``gpu`` does not.
             described: Whether ``detector.json`` has to be there; `UNDESCRIBED` holds otherwise.
-            bfloat16: Whether convolutions are in bfloat16; so are then those of every other
-                detector of this process.
+            bfloat16: Whether convolutions are in bfloat16, which is fast on some processors alone.
 
         Raises:
             ModelError: A file is missing or is not the one that ``detector.json`` was made for,
@@ -122,16 +136,15 @@ class SavedModelDetector:
         found = _hashes(folder, saved, description)
         _refuse_reaching_out(saved / "saved_model.pb")
 
-        from core.models.tensorflow_runtime import keep_off_gpu, set_bfloat16, tf
+        from core.models.tensorflow_runtime import keep_off_gpu, tf
 
         if device == "cpu":
             keep_off_gpu()
-        set_bfloat16(bfloat16)
         try:
             model = tf.saved_model.load(str(saved))
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ModelError(f"{saved} is no SavedModel.") from error
-        return cls(folder.resolve().name, identity(found), description, model)
+        return cls(folder.resolve().name, identity(found), description, model, bfloat16=bfloat16)
 
     def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
         """Every face with a score of 0.01 or more, most confident first, for each picture.
@@ -143,7 +156,7 @@ class SavedModelDetector:
             For each picture its faces; boxes in its own pixels, within it.
         """
         alike: dict[tuple[int, int], list[int]] = defaultdict(list)
-        scaled = [letterboxed(image, self._longest, self._frame) for image in images]
+        scaled = [letterboxed(image, self.longest, self._frame) for image in images]
         for index, (pixels, _) in enumerate(scaled):
             alike[pixels.shape[:2]].append(index)
         found: list[tuple[Face, ...]] = [()] * len(images)
@@ -168,9 +181,10 @@ class SavedModelDetector:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None]:
         """Boxes ``(n, m, 4)`` ``[x0, y0, x1, y1]`` in pixels of the batch, scores ``(n, m)``, and
         five points ``(n, m, 5, 2)`` ``[x, y]`` where the model gives them."""
-        from core.models.tensorflow_runtime import tf
+        from core.models.tensorflow_runtime import set_bfloat16, tf
 
-        result = self._signature(**{self._input: tf.constant(batch)})
+        set_bfloat16(self._bfloat16)
+        result = self.signature(**{self._input: tf.constant(batch)})
         relative = np.asarray(result["detection_boxes"].numpy(), np.float32)
         scores = np.asarray(result["detection_scores"].numpy(), np.float32).copy()
         counts = np.asarray(result["num_detections"].numpy()).astype(int)

@@ -24,6 +24,7 @@ from core.models.backbones import (
     EmbeddingNetwork,
     NetworkShape,
     PictureNetwork,
+    multiply_adds,
 )
 from core.models.precision import convolve_in_bfloat16, fold_norms
 
@@ -59,6 +60,11 @@ class NetworkConfiguration(BaseModel):
     def vector_dimensions(self) -> int:
         """Length of the vectors, the colour part included."""
         return self.dimensions + (self.histogram.dimensions if self.histogram else 0)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of one vector, its mirror image's included."""
+        return multiply_adds(self.network(), self.side) * (2 if self.mirrored else 1)
 
     def network(self) -> EmbeddingNetwork | PictureNetwork:
         """The network, its weights still as drawn."""
@@ -103,6 +109,7 @@ class FamiliarExtractor:
     """Both networks with their preprocessing, on one torch device. See `core.models.Extractor`.
 
     Attributes:
+        configuration: What the networks are.
         margin: A face's box is widened by this share of its longer side on every side.
         lift: And moved up by this share: a box holds brow to chin, the hair is above it.
     """
@@ -120,6 +127,7 @@ class FamiliarExtractor:
     ) -> None:
         self.name = name
         self.sha256 = sha256
+        self.configuration = configuration
         self.face_dimensions = configuration.face.vector_dimensions
         self.picture_dimensions = configuration.picture.vector_dimensions
         self.weights_of_both = configuration.weights_of_both

@@ -24,6 +24,8 @@ _GREETINGS = (
 
 logger = logging.getLogger(__name__)
 
+_in_bfloat16 = False
+
 
 @contextmanager
 def _without_greetings() -> Iterator[None]:
@@ -64,12 +66,14 @@ def set_threads(count: int) -> None:
 
 
 def set_bfloat16(fast: bool) -> None:
-    """Let what graphs spend their time on be in bfloat16, or in single precision as they were made.
+    """Let graphs that run from now on convolve in bfloat16, or in the precision they were made in.
 
-    It holds for every model of the process, from the next size of pictures on that a model has
-    not seen yet.
+    TensorFlow keeps both forms of a graph, so that going back and forth costs nothing.
     """
-    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": fast})
+    global _in_bfloat16  # noqa: PLW0603 - as TensorFlow's own option is, which is slow to ask
+    if fast != _in_bfloat16:
+        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": fast})
+        _in_bfloat16 = fast
 
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -1,0 +1,114 @@
+"""`familiar compare-precisions`: what bfloat16 changes, on the same pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from cli import terminal
+from cli.folders import Crops, tell_unreadable
+from cli.terminal import results
+from core.settings import load_settings
+
+if TYPE_CHECKING:
+    from core.evaluate_precision import PrecisionComparison, Turned
+
+_HEADINGS = ("precision", "look", "P@1", "P@5", "mAP", "EER")
+
+
+def compare_precisions(
+    folder: Annotated[Path, typer.Argument(help="Folder of <character>/<picture>.")],
+    crops: Crops = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+) -> None:
+    """Measure the models in float32 and in bfloat16: P@1, P@5, mAP, EER, and how vectors turn."""
+    settings = load_settings()
+    with terminal.waiting("Loading the models"):
+        from core.evaluate_precision import Models, compare_precisions
+        from worker.resident import load_detector_of, load_extractor_of
+
+        exact, coarse = (
+            Models(None if crops else load_detector_of(named), load_extractor_of(named))
+            for named in (
+                settings.model.model_copy(update={"precision": precision})
+                for precision in ("float32", "bfloat16")
+            )
+        )
+    with terminal.progress("Comparing", "pictures") as advance:
+        comparison = compare_precisions(
+            folder, exact, coarse, progress=advance, limits=settings.limit.picture
+        )
+    tell_unreadable(comparison.unreadable)
+    if as_json:
+        terminal.show_json(_as_json(comparison))
+    elif markdown:
+        results.print(_as_markdown(comparison))
+    else:
+        table = Table(*_HEADINGS)
+        for row in _rows(comparison):
+            table.add_row(*row)
+        results.print(table)
+        results.print(_closing(comparison))
+
+
+def _rows(comparison: PrecisionComparison) -> list[tuple[str, ...]]:
+    return [
+        (
+            precision.name,
+            look.value,
+            *(
+                f"{figure:.4f}"
+                for figure in (
+                    reached.precision_at_1,
+                    reached.precision_at_5,
+                    reached.mean_average_precision,
+                    error,
+                )
+            ),
+        )
+        for precision in comparison.precisions
+        for look, (reached, error) in precision.looks.items()
+    ]
+
+
+def _closing(comparison: PrecisionComparison) -> str:
+    def told(turned: Turned) -> str:
+        return f"{turned.mean:.5f} (least {turned.least:.5f})"
+
+    return (
+        f"{comparison.count:,} pictures. Cosine between the vectors of both precisions:"
+        f" faces {told(comparison.faces)}, whole pictures {told(comparison.pictures)}."
+    )
+
+
+def _as_markdown(comparison: PrecisionComparison) -> str:
+    lines = ["| " + " | ".join(_HEADINGS) + " |", "|---" * len(_HEADINGS) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in _rows(comparison)]
+    return "\n".join([*lines, "", _closing(comparison)])
+
+
+def _as_json(comparison: PrecisionComparison) -> dict[str, object]:
+    return {
+        "pictures": comparison.count,
+        "precisions": {
+            precision.name: {
+                look.value: {
+                    "precision_at_1": reached.precision_at_1,
+                    "precision_at_5": reached.precision_at_5,
+                    "mean_average_precision": reached.mean_average_precision,
+                    "equal_error_rate": error,
+                }
+                for look, (reached, error) in precision.looks.items()
+            }
+            for precision in comparison.precisions
+        },
+        "cosine": {
+            name: {"mean": turned.mean, "least": turned.least}
+            for name, turned in (("faces", comparison.faces), ("pictures", comparison.pictures))
+        },
+        "unreadable": {path: str(problem) for path, problem in comparison.unreadable},
+    }
