@@ -1,4 +1,7 @@
-"""Measure everything and print it as one table: ``python -m benchmarks [REQUESTS]``."""
+"""Measure and print tables: ``python -m benchmarks [REQUESTS]``, ``python -m benchmarks models``.
+
+The second measures the models alone.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from rich.table import Table
 
 from benchmarks.building import Building, measure_building
 from benchmarks.gallery import SIDE, asked_pictures, choose_gallery
+from benchmarks.models import measure_models, notes
+from benchmarks.models import table as models_table
 from benchmarks.requests import WARM_UP, Requests, measure_requests, percentile
 from core.settings import ModelSettings
 from worker.resident import load_models
@@ -25,16 +30,9 @@ SHARE: Final = 0.8
 
 
 def main(requests: int) -> None:
-    """Measure, and print the table."""
+    """Measure, and print both tables."""
     console = Console()
-    progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with tempfile.TemporaryDirectory(prefix="familiar-bench-") as name, progress:
+    with tempfile.TemporaryDirectory(prefix="familiar-bench-") as name, _progress() as progress:
         folder = Path(name)
         gallery = choose_gallery(folder)
         detector, extractor = load_models(ModelSettings())
@@ -48,6 +46,31 @@ def main(requests: int) -> None:
         f" {requests} requests, each a picture of {SIDE} px with one face, one at a time"
     )
     console.print(table(measured, building))
+    models()
+
+
+def models() -> None:
+    """Measure the models alone, and print their table."""
+    console = Console()
+    with _progress() as progress:
+        measured = measure_models(progress)
+    console.print(
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} CPU cores,"
+        f" load {os.getloadavg()[0]:.1f}; the shipped models"
+    )
+    console.print(models_table(measured))
+    for note in notes(measured):
+        console.print(note)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
 
 
 def table(requests: Requests, building: Building) -> Table:
@@ -77,4 +100,7 @@ def _milliseconds(seconds: list[float]) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else REQUESTS)
+    if sys.argv[1:] == ["models"]:
+        models()
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else REQUESTS)

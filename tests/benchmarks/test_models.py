@@ -1,0 +1,98 @@
+"""What `python -m benchmarks models` counts and prints."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.models import MeasuredModel, graph_operations, notes, quickest, table
+from core.models import load_detector, load_extractor
+from core.models.detector import SavedModelDetector
+from core.models.extractor import FamiliarExtractor
+from core.models.tensorflow_runtime import tf
+from core.train.detector_network import DetectorNetwork
+
+
+def test_operations_of_a_graph_counted_by_hand() -> None:
+    wide, deep = tf.ones((3, 3, 3, 8)), tf.ones((5, 5, 8, 1))
+
+    def look(pictures):
+        maps = tf.nn.conv2d(tf.cast(pictures, tf.float32), wide, 2, "SAME")
+        maps = tf.nn.depthwise_conv2d(maps, deep, [1, 1, 1, 1], "VALID")
+        return {"maps": maps + 1.0}
+
+    entering = tf.TensorSpec([None, None, None, 3], tf.uint8, name="input_tensor")
+    function = tf.function(look, input_signature=[entering]).get_concrete_function()
+    first = 16 * 10 * 8 * 27
+    second = 12 * 6 * 8 * 25
+    assert graph_operations(function, np.zeros((32, 20, 3), np.uint8)) == 2 * (first + second)
+
+
+def test_the_shipped_detector_needs_more_for_a_larger_picture() -> None:
+    detector = load_detector()
+    assert isinstance(detector, SavedModelDetector)
+    small, large = (
+        graph_operations(detector.signature, np.zeros((side, detector.longest, 3), np.uint8))
+        for side in (detector.longest // 2, detector.longest)
+    )
+    assert large == 2 * small
+
+
+def test_an_exported_network_needs_what_its_layers_say() -> None:
+    network = DetectorNetwork(16)
+    entering = tf.TensorSpec([None, None, None, 3], tf.uint8)
+    function = tf.function(network, input_signature=[entering])
+    counted = graph_operations(function.get_concrete_function(), np.zeros((64, 32, 3), np.uint8))
+    # The stem alone: 32 x 16 places, 16 channels, 3 x 3 x 3 numbers each.
+    assert counted > 2 * 32 * 16 * 16 * 27
+    twice = graph_operations(function.get_concrete_function(), np.zeros((64, 64, 3), np.uint8))
+    assert twice == 2 * counted
+
+
+def test_a_mirror_image_is_counted() -> None:
+    extractor = load_extractor()
+    assert isinstance(extractor, FamiliarExtractor)
+    face = extractor.configuration.face
+    once = face.model_copy(update={"mirrored": False})
+    assert face.multiply_adds == (2 if face.mirrored else 1) * once.multiply_adds
+
+
+def measured(device: str, precision: str = "float32") -> MeasuredModel:
+    return MeasuredModel(
+        "detector, 320 x 320",
+        device,  # type: ignore[arg-type]
+        precision,
+        {1: 0.02, 2: 0.03, 4: 0.1},
+        3_000_000_000,
+        2e11,
+    )
+
+
+def test_a_picture_in_the_best_batch_takes_least() -> None:
+    model = measured("CPU")
+    assert model.best == 2
+    assert model.of_one(1) == 0.02
+    assert model.rate(2) == pytest.approx(2e11)
+    assert table([model, measured("CPU", "bfloat16")]).row_count == 2
+
+
+def test_what_is_left_out_is_said() -> None:
+    said = " ".join(notes([measured("CPU")]))
+    assert "The CPU has no instructions for bfloat16" in said
+    assert "TensorFlow sees no GPU" in said
+    assert "PyTorch sees no GPU" in said
+    both = [
+        measured("CPU"),
+        measured("CPU", "bfloat16"),
+        measured("GPU"),
+        measured("GPU", "bfloat16"),
+    ]
+    said = " ".join(notes(both))
+    assert "no instructions" not in said
+    assert "TensorFlow" not in said
+
+
+def test_the_quickest_of_several_runs_counts() -> None:
+    runs: list[int] = []
+    assert quickest(lambda: runs.append(1), least_seconds=0.0) < 0.1
+    assert len(runs) >= 4  # the first one only warms up
