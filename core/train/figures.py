@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 CONFUSED: Final = 10
 SHEET_ROWS: Final = 12
 SHEET_COLUMNS: Final = 8
+_FAMILIES: Final = (
+    *("DejaVu Sans", "Noto Sans CJK JP", "Noto Sans JP", "IPAexGothic", "Hiragino Sans"),
+    *("Yu Gothic", "Meiryo"),
+)
+"""Fonts for names: matplotlib's own, which knows no Japanese, then those that systems bring."""
+
 _TILE: Final = 96
 _FRAME: Final = 4
 _RIGHT: Final = (46, 160, 67)
@@ -180,6 +187,31 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
+@cache
+def _fonts() -> dict[str, frozenset[int]]:
+    """Of `_FAMILIES`, those that are installed, and the characters that each can draw."""
+    from matplotlib.font_manager import findfont
+    from matplotlib.ft2font import FT2Font
+
+    found = {}
+    for family in _FAMILIES:
+        try:
+            path = findfont(family, fallback_to_default=False)
+        except ValueError:
+            continue
+        found[family] = frozenset(FT2Font(path).get_charmap())
+    return found
+
+
+def shown_names(names: Sequence[str]) -> list[str]:
+    """Names as they can be drawn: where no font has all the characters, the label's number."""
+    known = frozenset().union(*_fonts().values())
+    return [
+        name if known.issuperset(map(ord, name)) else f"label {number}"
+        for number, name in enumerate(names)
+    ]
+
+
 def _write(figure: Figure, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=110, format="png")
@@ -226,10 +258,12 @@ def _roc(same: NDArray[np.float32], different: NDArray[np.float32], rate: float)
 def _confused(pairs: Sequence[Confusion], names: Sequence[str]) -> Figure:
     figure = _figure(7, 0.35 * len(pairs) + 1)
     axes = figure.add_subplot()
-    rows = [f"{names[pair.one]} / {names[pair.other]}" for pair in pairs]
-    # Names may be in scripts that the font lacks, or hold signs that would be read as formulas.
+    shown = shown_names(names)
+    rows = [f"{shown[pair.one]} / {shown[pair.other]}" for pair in pairs]
     axes.barh(range(len(pairs)), [pair.rate for pair in pairs], color="#e08a2e")
-    axes.set_yticks(range(len(pairs)), [row.replace("$", r"\$") for row in rows], fontsize=8)
+    # A dollar sign would begin a formula.
+    escaped = [row.replace("$", r"\$") for row in rows]
+    axes.set_yticks(range(len(pairs)), escaped, fontsize=8, fontfamily=list(_fonts()))
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of their pairs that pass for one character")

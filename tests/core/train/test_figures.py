@@ -11,7 +11,13 @@ from PIL import Image
 from core.likeness import COSINE
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
 from core.train.face_data import LabelledPictures
-from core.train.figures import confusions, draw_curves, draw_figures, retrieval_sheet
+from core.train.figures import (
+    confusions,
+    draw_curves,
+    draw_figures,
+    retrieval_sheet,
+    shown_names,
+)
 
 RIGHT, WRONG = (46, 160, 67), (207, 34, 46)
 
@@ -52,6 +58,11 @@ def test_the_sheet_marks_right_and_wrong_answers() -> None:
         assert row.count(RIGHT) == 1
 
 
+def test_names_that_no_font_can_draw_are_shown_as_numbers() -> None:
+    assert shown_names(["Miku", "Zoë", "\U0010ffff", "d"]) == ["Miku", "Zoë", "label 2", "d"]
+
+
+@pytest.mark.filterwarnings("error")  # as of characters that are missing in a font
 def test_figures_are_pictures(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     labels = np.repeat(np.arange(4), 5)
