@@ -146,6 +146,8 @@ def detector(
         *(Unboxed(each, each_a_face=True) for each in crops or []),
     ]
 
+    if without:
+        messages.print("First the detector of --start boxes the pictures that have no boxes.")
     with training_line() as line:
 
         def show(now: DetectorProgress) -> None:
