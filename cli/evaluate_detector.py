@@ -57,9 +57,10 @@ def evaluate_detector(
     with terminal.waiting("Loading the detector"):
         from core.evaluate_detector import false_alarms
         from core.faceless import FacelessError
-        from core.models import load_detector
+        from worker.resident import load_detector_of
 
-        loaded = load_detector(detector or settings.model.detector)
+        named = {"detector": detector} if detector else {}
+        loaded = load_detector_of(settings.model.model_copy(update=named))
     boxed, found = (
         (None, None) if folder is None else _measured(folder, loaded, everything, settings)
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import core.faceless.drawing
-import core.models
+import worker.resident
 from cli.main import main
 from core.faceless import Faceless, Kind
 from tests.core.fakes import FakeDetector, drawn_scene, save
@@ -23,7 +23,7 @@ HEAD = ("blue", 160, 120, 40)
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(core.models, "load_detector", lambda name: FakeDetector())
+    monkeypatch.setattr(worker.resident, "load_detector", lambda name, bfloat16: FakeDetector())
     # Among the real ones are some of the very colour that the fake detector looks for.
     plain = Faceless("plain", Kind.TEXTURE, np.zeros((40, 40, 3), np.uint8))
     monkeypatch.setattr(core.faceless.drawing, "drawn", lambda: (plain,) * 3)
