@@ -32,7 +32,13 @@ from safetensors.numpy import save_file
 from core.evaluate import average_precision, claims
 from core.face import Face
 from core.models.tensorflow_runtime import set_threads, tf
-from core.train.detector_data import Sample, Taught, batches, load_samples
+from core.train.detector_data import (
+    Sample,
+    Taught,
+    batches,
+    load_samples,
+    windows_without_faces,
+)
 from core.train.detector_export import export
 from core.train.detector_loss import assign, detection_losses
 from core.train.detector_network import (
@@ -46,6 +52,7 @@ from core.train.teacher import Unboxed, teach
 from core.train.voc import Annotation, read_folder, split
 
 _LEAST_PRECISION = 0.75
+_MOST_FALSE = 0.04
 
 
 class TrainingError(Exception):
@@ -189,7 +196,8 @@ def train(
         session.save(checkpoint)
         write_weights(out / "detector.safetensors", session.average, options.width)
     network = session.average
-    chosen = choose_threshold(network, tuning)
+    empty = windows_without_faces(parts.tuning, options.longest)
+    chosen = choose_threshold(network, tuning, empty)
     export(network, out / "familiar-face", options.longest, chosen.threshold)
     validation = load_samples(parts.validation, options.longest)
     metrics = {
@@ -197,6 +205,8 @@ def train(
         "threshold": chosen.threshold,
         "tuning_precision_at_threshold": chosen.precision,
         "tuning_recall_at_threshold": chosen.recall,
+        "windows_without_faces": len(empty),
+        "boxes_there_at_threshold": chosen.false,
         "validation_ap50": score(network, validation) if validation else None,
         "validation_pictures": len(validation),
         "training_pictures": len(samples),
@@ -363,24 +373,38 @@ def score(network: DetectorNetwork, samples: Sequence[Sample], iou: float = 0.5)
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A score from which boxes count as faces, and what it gives on the tuning pictures."""
+    """A score from which boxes count as faces, and what it gives.
+
+    Attributes:
+        threshold: The score.
+        precision: On the tuning pictures, at IoU 0.5; None without such pictures.
+        recall: The same.
+        false: Share of the windows without faces in which there is a box; None without windows.
+    """
 
     threshold: float
     precision: float | None
     recall: float | None
+    false: float | None
 
 
 def choose_threshold(
-    network: DetectorNetwork, samples: Sequence[Sample], default: float = 0.3
+    network: DetectorNetwork,
+    samples: Sequence[Sample],
+    empty: Sequence[Sample] = (),
+    default: float = 0.3,
 ) -> Operation:
-    """The lowest score at which three of four boxes are faces (IoU 0.5).
+    """The lowest score at which boxes can be relied upon.
 
-    A missed face costs a picture its character; a box too many costs a row of the index. So the
-    threshold is lower than where both would count the same.
+    Three of four boxes are faces from there on (IoU 0.5), and of pictures without a face at most
+    four in a hundred have one. A missed face costs a picture its character, a box too many costs
+    a row of the index: so the threshold is lower than where both would count the same. But a
+    picture of no one should be answered as one.
 
     Args:
         network: To choose for.
         samples: Pictures that nothing was trained on and nothing is reported on.
+        empty: The same, without any face.
         default: What to use where there are no such pictures, or no score is good enough.
     """
     wanted = sum(len(sample.boxes) for sample in samples)
@@ -390,12 +414,23 @@ def choose_threshold(
         for claim in claims(faces_in(network, sample.pixels), sample.boxes)
     ]
     claimed.sort(key=lambda claim: -claim[0])
-    chosen = Operation(default, None, None)
+    highest = sorted(
+        (max((face.score for face in faces_in(network, each.pixels)), default=0.0))
+        for each in empty
+    )
+    allowed = int(len(highest) * _MOST_FALSE)
+    least = highest[-1 - allowed] if highest else 0.0
+    chosen = Operation(default, None, None, None)
     hits = 0
     for count, (confidence, right) in enumerate(claimed, start=1):
         hits += right
-        if hits / count >= _LEAST_PRECISION:
-            chosen = Operation(confidence, hits / count, hits / wanted if wanted else None)
+        if hits / count >= _LEAST_PRECISION and confidence > least:
+            chosen = Operation(
+                confidence,
+                hits / count,
+                hits / wanted if wanted else None,
+                sum(score >= confidence for score in highest) / len(highest) if highest else None,
+            )
     return chosen
 
 

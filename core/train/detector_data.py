@@ -22,6 +22,8 @@ _SMALLEST = 6.0
 _LEAST_VISIBLE = 0.4
 _ALONE = (0.45, 1.7)
 _TOGETHER = (0.35, 1.1)
+_WINDOWS = 3
+_WINDOW_TRIES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,37 @@ def load_samples(annotations: Sequence[Annotation], longest: int) -> list[Sample
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         samples.append(Sample(np.ascontiguousarray(pixels, np.uint8), annotation.boxes * scale))
     return samples
+
+
+def windows_without_faces(annotations: Sequence[Annotation], longest: int) -> list[Sample]:
+    """Square parts of boxed pictures that touch no box, up to three of a picture.
+
+    Args:
+        annotations: Every face in the pictures is boxed.
+        longest: Side of the result, in pixels, as large as whole pictures are looked at.
+
+    Raises:
+        AnnotationError: A picture cannot be decoded.
+    """
+    found = []
+    for annotation in annotations:
+        (sample,) = load_samples([annotation], 1 << 16)
+        generator = np.random.default_rng(annotation.number)
+        shorter = min(sample.pixels.shape[:2])
+        kept = 0
+        for _ in range(_WINDOW_TRIES):
+            side = int(shorter * generator.uniform(0.4, 0.9))
+            rows, columns = (int(each) - side for each in sample.pixels.shape[:2])
+            top, left = int(generator.integers(rows + 1)), int(generator.integers(columns + 1))
+            x0, y0, x1, y1 = sample.boxes.T
+            touched = (x0 < left + side) & (x1 > left) & (y0 < top + side) & (y1 > top)
+            if side and kept < _WINDOWS and not touched.any():
+                window = sample.pixels[top : top + side, left : left + side]
+                how = cv2.INTER_AREA if side > longest else cv2.INTER_LINEAR
+                pixels = cv2.resize(window, (longest, longest), interpolation=how)
+                found.append(Sample(np.asarray(pixels, np.uint8), np.zeros((0, 4), np.float32)))
+                kept += 1
+    return found
 
 
 def batches(

@@ -273,3 +273,29 @@ def test_the_lowest_threshold_that_is_precise_enough_is_chosen(
     assert chosen.threshold == 0.3
     assert chosen.precision == pytest.approx(3 / 4)
     assert chosen.recall == pytest.approx(1.0)
+    assert chosen.false is None
+
+
+def test_pictures_without_a_face_raise_the_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = (0.0, 0.0, 10.0, 10.0)
+    scores = {1: 0.9, 2: 0.6, 3: 0.3, **{100 + i: 0.2 for i in range(48)}, 200: 0.5, 201: 0.4}
+    monkeypatch.setattr(
+        detector, "faces_in", lambda _, pixels: (Face(here, scores[int(pixels[0, 0, 0])]),)
+    )
+
+    def pictures(names: list[int], boxes: list[tuple[float, ...]]) -> list[Sample]:
+        array = np.array(boxes, np.float32).reshape(-1, 4)
+        return [Sample(np.full((64, 64, 3), name, np.uint8), array) for name in names]
+
+    faces = pictures([1, 2, 3], [here])
+    empty = pictures([name for name in scores if name >= 100], [])
+
+    chosen = choose_threshold(DetectorNetwork(16), faces, empty)
+
+    # Two of the fifty may have a box: the third highest, 0.2, has to stay below.
+    assert chosen.threshold == 0.3
+    assert chosen.false == pytest.approx(2 / 50)
+    # With five times as many of the two high ones, 0.5 has to stay below.
+    chosen = choose_threshold(DetectorNetwork(16), faces, empty + pictures([200, 201] * 4, []))
+    assert chosen.threshold == 0.6
+    assert chosen.false == 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +17,9 @@ from core.train.detector_data import (
     batches,
     draw_batch,
     move_boxes,
+    windows_without_faces,
 )
+from core.train.voc import Annotation
 
 FACE = (255, 0, 0)
 SIDE = 96
@@ -152,6 +155,26 @@ def test_a_mosaic_always_has_a_picture_that_people_boxed() -> None:
     assert (batch.kinds == -1).any()
     assert ((batch.kinds == 1).sum(1) <= 1).all()
     assert (batch.kinds == 1).any(1).mean() > 0.5
+
+
+def test_windows_without_faces_touch_none(tmp_path: Path) -> None:
+    annotations = []
+    for number, box in enumerate([(0, 0, 30, 160), (130, 130, 150, 150), (0, 0, 160, 160)]):
+        pixels = np.full((160, 160, 3), 90, np.uint8)
+        pixels[box[1] : box[3], box[0] : box[2]] = 255
+        cv2.imwrite(str(tmp_path / f"{number}.png"), pixels)
+        boxes = np.array([box], np.float32)
+        annotations.append(Annotation(tmp_path / f"{number}.png", boxes, ("face",)))
+
+    found = windows_without_faces(annotations, 64)
+
+    assert 3 < len(found) <= 6  # nothing is left of the third picture
+    for window in found:
+        assert window.pixels.shape == (64, 64, 3)
+        assert (window.pixels == 90).all()
+        assert window.boxes.shape == (0, 4)
+    again = windows_without_faces(annotations, 64)
+    assert len(again) == len(found)
 
 
 class TestMoveBoxes:
