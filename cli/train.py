@@ -295,8 +295,17 @@ def assembled(
     out: Annotated[Path, typer.Option(help="Folder of the new extractor; made if missing.")],
     characters: Annotated[
         Path,
-        typer.Option(help="<character>/<face crop>, to choose the threshold of `the same` on."),
+        typer.Option(
+            help="<character>/<face crop>, or Pascal VOC files with names: characters that no"
+            " network was trained on, to choose the likeness on from which two are the same."
+        ),
     ],
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Result of a further training on faces, joined with the first; may be given again."
+        ),
+    ] = None,
     false_accepts: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="Share of different characters that may pass it."),
@@ -307,24 +316,26 @@ def assembled(
     ] = None,
 ) -> None:
     """Put a face network and a picture network into one extractor's folder."""
-    for each in (face, picture, characters, *([colours] if colours else [])):
+    for each in (face, picture, characters, *(beside or []), *([colours] if colours else [])):
         _check_folder(each)
     from core.models import ModelError
     from core.train.assemble import Choices, assemble, colours_of, same_threshold
     from core.train.face_data import TrainingDataError
     from core.train.trained import TrainedNetwork
+    from core.train.voc import AnnotationError
 
+    faces = [face, *(beside or [])]
     try:
-        threshold = same_threshold(face, characters, false_accepts)
+        threshold = same_threshold(faces, characters, false_accepts, Choices())
         side = TrainedNetwork(picture).side if colours is not None else 0
         choices = Choices(
             same_character_threshold=threshold,
             false_accepts=false_accepts,
             colours=colours_of(colours, side) if colours is not None else None,
         )
-    except (TrainingDataError, ModelError) as error:
+    except (TrainingDataError, AnnotationError, ModelError) as error:
         raise Failure(str(error)) from error
-    assemble(face, picture, out, choices)
+    assemble(face, picture, out, choices, beside=beside or [])
     results.print(
         f"The extractor is in {out}; two faces are the same character from a likeness of"
         f" {threshold:.3f} on."

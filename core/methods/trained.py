@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.face import Landmarks, Pixels, Vectors, crop, widened_square
-from core.models.extractor import resized, whole_square
+from core.face import Landmarks, Pixels, Vectors, crop
+from core.models.extractor import lifted_square, resized, whole_square
 from core.train.trained import TrainedNetwork
 
 
@@ -54,11 +54,7 @@ class TrainedExtractor:
         points: Landmarks | None = None,
     ) -> Pixels:
         """The square that the face network sees, with the framing that it was trained on."""
-        square = whole_square(pixels)
-        if box is not None:
-            x0, y0, x1, y1 = box
-            up = self._framing.lift * max(x1 - x0, y1 - y0)
-            square = widened_square((x0, y0 - up, x1, y1 - up), self._framing.margin)
+        square = whole_square(pixels) if box is None else lifted_square(box, self._framing)
         return resized(crop(pixels, square), self._face.side)
 
     def prepare_picture(self, pixels: Pixels) -> Pixels:

@@ -6,6 +6,7 @@ They hold nothing that depends on the side, so that the last epochs can train at
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -178,7 +179,7 @@ class PictureNetwork(nn.Module):
     The cosine of two vectors is the weighted sum of the two parts' cosines.
     """
 
-    def __init__(self, network: EmbeddingNetwork, histogram: ColourHistogram, share: float) -> None:
+    def __init__(self, network: nn.Module, histogram: ColourHistogram, share: float) -> None:
         """
         Args:
             network: The learned part.
@@ -199,6 +200,23 @@ class PictureNetwork(nn.Module):
             ],
             1,
         )
+
+
+class JoinedNetwork(nn.Module):
+    """Several networks that look at the same squares, their vectors joined into one.
+
+    The cosine of two vectors is the mean of the networks' cosines: what one of them has learned
+    by heart of its training characters, the others do not confirm.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, 3, side, side)`` in -1..1 -> ``(n, all dimensions)`` of unit length."""
+        vectors: Tensor = torch.cat([member(x) for member in self.members], 1)
+        return vectors / math.sqrt(len(self.members))
 
 
 def multiply_adds(network: nn.Module, side: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from core.models import ModelError
 from core.models.backbones import (
     ColourHistogram,
     EmbeddingNetwork,
+    JoinedNetwork,
     NetworkShape,
     PictureNetwork,
     multiply_adds,
@@ -42,8 +44,8 @@ class HistogramConfiguration(BaseModel):
     share: float = Field(ge=0, le=1)
 
 
-class NetworkConfiguration(BaseModel):
-    """One network of an extractor, as its JSON file describes it."""
+class ShapeConfiguration(BaseModel):
+    """What an `EmbeddingNetwork` is built from."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,33 +54,50 @@ class NetworkConfiguration(BaseModel):
     dimensions: int = Field(gt=0)
     colour_channels: int = Field(ge=0)
     colour_cells: int = Field(gt=0)
+
+    def shape(self) -> NetworkShape:
+        """The same, as the network takes it."""
+        return NetworkShape(
+            self.widths, self.depths, self.dimensions, self.colour_channels, self.colour_cells
+        )
+
+
+class NetworkConfiguration(ShapeConfiguration):
+    """One network of an extractor, as its JSON file describes it.
+
+    Attributes:
+        side: Of the squares that it sees.
+        mirrored: Whether a vector is the mean of the picture's and its mirror image's.
+        histogram: The colour part beside it.
+        beside: Further networks that see the same squares; see `JoinedNetwork`.
+    """
+
     side: int = Field(ge=16, le=1024)
     mirrored: bool
     histogram: HistogramConfiguration | None = None
+    beside: tuple[ShapeConfiguration, ...] = ()
 
     @property
     def vector_dimensions(self) -> int:
-        """Length of the vectors, the colour part included."""
-        return self.dimensions + (self.histogram.dimensions if self.histogram else 0)
+        """Length of the vectors, all parts included."""
+        colours = self.histogram.dimensions if self.histogram else 0
+        return self.dimensions + colours + sum(member.dimensions for member in self.beside)
 
     @property
     def multiply_adds(self) -> int:
         """Of one vector, its mirror image's included."""
         return multiply_adds(self.network(), self.side) * (2 if self.mirrored else 1)
 
-    def network(self) -> EmbeddingNetwork | PictureNetwork:
+    def network(self) -> nn.Module:
         """The network, its weights still as drawn."""
-        network = EmbeddingNetwork(self.shape())
+        network: nn.Module = EmbeddingNetwork(self.shape())
+        if self.beside:
+            further = (EmbeddingNetwork(member.shape()) for member in self.beside)
+            network = JoinedNetwork([network, *further])
         if self.histogram is None:
             return network
         colours = ColourHistogram(self.histogram.dimensions)
         return PictureNetwork(network, colours, self.histogram.share)
-
-    def shape(self) -> NetworkShape:
-        """What `EmbeddingNetwork` is built from."""
-        return NetworkShape(
-            self.widths, self.depths, self.dimensions, self.colour_channels, self.colour_cells
-        )
 
 
 class ExtractorConfiguration(BaseModel):
@@ -203,10 +222,7 @@ class FamiliarExtractor:
         """
         if box is None:
             return resized(crop(pixels, whole_square(pixels)), self.face_side)
-        x0, y0, x1, y1 = box
-        up = self.lift * max(x1 - x0, y1 - y0)
-        square = widened_square((x0, y0 - up, x1, y1 - up), self.margin)
-        return resized(crop(pixels, square), self.face_side)
+        return resized(crop(pixels, lifted_square(box, self)), self.face_side)
 
     def prepare_picture(self, pixels: Pixels) -> Pixels:
         """The whole picture, squeezed into ``(picture_side, picture_side, 3)``."""
@@ -255,6 +271,27 @@ def _load_network(path: Path, configuration: NetworkConfiguration) -> nn.Module:
             " shipped, or train it with `familiar train extractor`."
         ) from error
     return network
+
+
+class Framing(Protocol):
+    """How a face is cut out; see `ExtractorConfiguration`."""
+
+    @property
+    def margin(self) -> float:
+        """On every side of the box, as a share of its longer side."""
+
+    @property
+    def lift(self) -> float:
+        """Upwards, as a share of the same."""
+
+
+def lifted_square(
+    box: tuple[float, float, float, float], framing: Framing
+) -> tuple[int, int, int, int]:
+    """The square ``(x0, y0, x1, y1)`` that is seen of a face in `box`, in pixels."""
+    x0, y0, x1, y1 = box
+    up = framing.lift * max(x1 - x0, y1 - y0)
+    return widened_square((x0, y0 - up, x1, y1 - up), framing.margin)
 
 
 def whole_square(pixels: Pixels) -> tuple[int, int, int, int]:

@@ -62,14 +62,14 @@ class TrainedNetwork:
         self._device = device
         self._network.eval().to(torch.device(device)).to(memory_format=torch.channels_last)
 
-    def embed(self, pictures: Pixels) -> Vectors:
-        """``(n, side, side, 3)`` -> ``(n, dimensions)``."""
+    def embed(self, pictures: Pixels, *, side: int | None = None) -> Vectors:
+        """``(n, any, any, 3)`` -> ``(n, dimensions)``, seen at `side`; None: as in training."""
         if not len(pictures):
             return np.empty((0, self.dimensions), np.float32)
         return embedded(
             self._network,
             pictures,
-            self.side,
+            self.side if side is None else side,
             device=self._device,
             mirrored=self._mirrored,
             unit=self._unit,

@@ -102,7 +102,7 @@ def test_a_stated_share_of_different_characters_reaches_the_threshold(
     _, different = pair_likenesses(vectors, pictures.labels)
 
     for share in (0.01, 0.2):
-        threshold = same_threshold(trained, characters, share)
+        threshold = same_threshold([trained], characters, share, Choices())
         assert (different >= threshold).mean() == pytest.approx(share, abs=0.002)
 
 
@@ -117,9 +117,68 @@ def test_one_command_assembles_an_extractor(
 
     assert not end.value.code
     extractor = FamiliarExtractor.load(out)
-    assert extractor.same_threshold == same_threshold(trained, characters, 0.1)
+    assert extractor.same_threshold == same_threshold([trained], characters, 0.1, Choices())
     assert f"{extractor.same_threshold:.3f}" in capsys.readouterr().out
     assert extractor.picture_dimensions == SHAPE.dimensions + COLOUR_COMPONENTS
+
+
+def test_a_threshold_can_be_chosen_on_named_boxes(trained: Path, tmp_path: Path) -> None:
+    framing = Choices(margin=0.5, lift=0.25)
+    frames, cut = tmp_path / "frames", tmp_path / "cut"
+    frames.mkdir()
+    for number, pixels in enumerate(coloured(12, side=100)):
+        cv2.imwrite(str(frames / f"{number}.png"), pixels)
+        names = ("Aki", "Ben") if number % 3 else ("Cho", "unknown")
+        boxes = [(20, 30, 40, 50), (60, 50, 80, 70)]
+        objects = [
+            f"<object><name>{name}</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin>"
+            f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
+            for name, (x0, y0, x1, y1) in zip(names, boxes, strict=True)
+        ]
+        xml = f"<annotation>{''.join(objects)}</annotation>"
+        (frames / f"{number}.xml").write_text(xml)
+        for name, (x0, y0, x1, y1) in zip(names, boxes, strict=True):
+            if name != "unknown":
+                (cut / name).mkdir(parents=True, exist_ok=True)
+                # Half a side around the box, and a quarter of one upwards.
+                head = pixels[y0 - 15 : y1 + 5, x0 - 10 : x1 + 10]
+                cv2.imwrite(str(cut / name / f"{number}.png"), head)
+
+    found = same_threshold([trained], frames, 0.1, framing)
+
+    assert found == pytest.approx(same_threshold([trained], cut, 0.1, framing), abs=1e-6)
+
+
+def test_joined_networks_compare_by_the_mean_of_their_cosines(
+    trained: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(2)
+    other = tmp_path / "other"
+    other.mkdir()
+    shape = NetworkShape((8, 24), (1, 1), 10, colour_channels=0)
+    weights = {
+        name: value
+        for name, value in EmbeddingNetwork(shape).state_dict().items()
+        if value.dtype.is_floating_point
+    }
+    save_file(weights, other / WEIGHTS)
+    options = {"shape": asdict(shape), "sides": [[1.0, 32]]}
+    (other / METRICS).write_text(json.dumps({"options": options}))
+    folders = (
+        assemble(trained, trained, tmp_path / "one"),
+        assemble(other, trained, tmp_path / "two"),
+        assemble(trained, trained, tmp_path / "joined", beside=[other]),
+    )
+    one, two, joined = (FamiliarExtractor.load(folder) for folder in folders)
+
+    faces = coloured(5, side=32)
+    first, second, vectors = (each.embed_faces(faces) for each in (one, two, joined))
+
+    assert joined.face_dimensions == vectors.shape[1] == 16
+    expected = (first @ first.T + second @ second.T) / 2
+    # The mean of a vector and its mirror image's is not of unit length before it is made so.
+    assert np.allclose(np.diag(vectors @ vectors.T), 1, atol=1e-5)
+    assert np.allclose(vectors @ vectors.T, expected, atol=0.02)
 
 
 def test_what_no_training_wrote_cannot_be_assembled(
