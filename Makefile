@@ -33,6 +33,7 @@ bench: $(INSTALLED)
 
 DATA := ../shared/data
 RUNS := runs/shipped
+FACES = $(DATA)/characters/train --unlabelled $(DATA)/unlabelled
 
 weights: $(INSTALLED)
 	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 32 \
@@ -40,12 +41,14 @@ weights: $(INSTALLED)
 	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 40 --rate 0.0012 \
 		--start $(RUNS)/detector-first/detector.safetensors \
 		--unboxed $(DATA)/series --crops $(DATA)/characters/train --out $(RUNS)/detector --resume
-	$(BIN)/familiar train extractor $(DATA)/characters/train --unlabelled $(DATA)/unlabelled \
-		--check $(DATA)/characters/val --out $(RUNS)/face --resume
+	$(BIN)/familiar train extractor $(FACES) --seed 7 --out $(RUNS)/face-7 --resume
+	$(BIN)/familiar train extractor $(FACES) --strong --seed 8 --out $(RUNS)/face-8 --resume
+	$(BIN)/familiar train extractor $(FACES) --strong --seed 9 --out $(RUNS)/face-9 --resume
 	$(BIN)/familiar train extractor $(DATA)/series --of pictures --unlabelled $(DATA)/faces \
 		--held-out 6 --out $(RUNS)/picture --resume
-	$(BIN)/familiar train assemble $(RUNS)/face $(RUNS)/picture --colours $(DATA)/series \
-		--characters $(DATA)/characters/train --out $(RUNS)/familiar-character
+	$(BIN)/familiar train assemble $(RUNS)/face-7 $(RUNS)/picture --colours $(DATA)/series \
+		--beside $(RUNS)/face-8 --beside $(RUNS)/face-9 \
+		--characters $(DATA)/frames --out $(RUNS)/familiar-character
 	@echo "$(RUNS)/detector/familiar-face and $(RUNS)/familiar-character go into core/models"
 
 setup: $(INSTALLED)

@@ -219,6 +219,9 @@ def extractor(
     ] = 0,
     device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
     seed: Seed = 7,
+    strong: Annotated[
+        bool, typer.Option("--strong", help="Change the pictures more, so that less is memorised.")
+    ] = False,
     start: Annotated[
         Path | None,
         typer.Option(help="Folder of an earlier training on the same labels, to begin with."),
@@ -229,6 +232,7 @@ def extractor(
     """Train a network of the feature extractor."""
     for each in (folder, *([unlabelled] if unlabelled else []), *(check or [])):
         _check_folder(each)
+    from core.train.augment import STRONG
     from core.train.extractor import ExtractorTraining, of_loss, of_pictures, train
     from core.train.face_data import TrainingDataError
     from worker.resident import torch_device
@@ -247,6 +251,8 @@ def extractor(
         options = replace(options, epochs=epochs)
     if identities is not None:
         options = replace(options, identities=identities)
+    if strong:
+        options = replace(options, augmentation=STRONG)
     with training_line() as line:
 
         def show(now: TrainingProgress) -> None:

@@ -56,6 +56,25 @@ class Augmentation:
     backdrop: float = 0.5
 
 
+STRONG = Augmentation(
+    zoom=(0.68, 1.15),
+    shift=0.09,
+    turn=9.0,
+    stretch=0.14,
+    light=0.25,
+    palette=0.12,
+    saturation=0.4,
+    hue=9.0,
+    grey=0.05,
+    soft=0.3,
+    compressed=0.2,
+    noisy=0.1,
+    covered=0.4,
+)
+"""Every change larger or more frequent than by default: a network learns its characters less by
+heart, and needs longer."""
+
+
 def _framed(pixels: Pixels, side: int, change: Augmentation, rng: np.random.Generator) -> Pixels:
     stored = pixels.shape[0]
     low, high = change.zoom

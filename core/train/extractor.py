@@ -83,7 +83,7 @@ UNIT_LENGTH: frozenset[Loss] = frozenset({"familiar", "arcface", "triplet-semiha
 
 SEMIHARD_MARGIN = 0.2
 
-FACE_SHAPE = NetworkShape((64, 128, 256, 384), (1, 2, 2, 1))
+FACE_SHAPE = NetworkShape((48, 96, 192, 384), (1, 2, 2, 1))
 FACE_AUGMENTATION = Augmentation()
 
 
@@ -127,10 +127,10 @@ class ExtractorTraining:
     """
 
     shape: NetworkShape = FACE_SHAPE
-    sides: tuple[tuple[float, int], ...] = ((0.5, 64), (0.75, 80), (0.9, 96), (1.0, 112))
+    sides: tuple[tuple[float, int], ...] = ((0.5, 64), (0.8, 80), (1.0, 96))
     stored_side: int = 128
     fit: Fit = "pad"
-    epochs: int = 75
+    epochs: int = 14
     identities: int = 24
     pictures: int = 4
     unlabelled_in_batch: int = 8

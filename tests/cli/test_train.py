@@ -12,6 +12,7 @@ import core.train.detector as detector_training
 import core.train.extractor as extractor_training
 import core.train.report as training_report
 from cli.main import main
+from core.train.augment import STRONG
 from core.train.detector import DetectorTraining, TrainingError
 from core.train.extractor import ExtractorTraining, TrainingProgress
 from core.train.face_data import TrainingDataError
@@ -97,7 +98,7 @@ def test_extractor(
     training = Called(out / "weights.safetensors", TrainingProgress(4, 40, 1, 2.5, 0.75))
     monkeypatch.setattr(extractor_training, "train", training)
     options = ("--out", out, "--of", "pictures", "--unlabelled", more, "--epochs", 4, "--seed", 3)
-    further = ("--identities", 6, "--held-out", 2, "--device", "cpu", "--start", more)
+    further = ("--identities", 6, "--held-out", 2, "--device", "cpu", "--start", more, "--strong")
     assert ended("train", "extractor", tmp_path, *options, *further) == 0
     folder, place, how = training.given
     assert (folder, place) == (tmp_path, out)
@@ -108,6 +109,7 @@ def test_extractor(
         identities=6,
         held_out=2,
         device="cpu",
+        augmentation=STRONG,
     )
     assert training.named["unlabelled"] == more
     assert training.named["start"] == more
