@@ -12,6 +12,7 @@ import pytest
 from core.index import current_version
 from core.job import TelegramDestination
 from tests.core.fakes import drawn_gallery
+from tests.platforms.collages import named_in
 from tests.platforms.processes import real_redis, wait_for
 from tests.platforms.telegram_server import Chat, TelegramServer, User
 from tests.platforms.workplace import Workplace
@@ -65,7 +66,7 @@ def check_each_answered_once(telegram: TelegramServer, chat: Chat, requests: int
     for message in messages:
         assert message.photo
         assert message.caption
-        assert message.caption.startswith("1. ")
+        assert [named.number for named in named_in(message.caption)] == [1, 2, 3, 4]
         assert message.edits == 1
 
 
