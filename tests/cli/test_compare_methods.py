@@ -17,7 +17,7 @@ def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # Not torchvision's download: a test asks no one on the network.
     monkeypatch.setenv("FAMILIAR_RESNET101_WEIGHTS", str(tmp_path / "none.pth"))
     monkeypatch.chdir(tmp_path)
-    return drawn_gallery(tmp_path / "gallery", each=2)
+    return drawn_gallery(tmp_path / "gallery", each=3)
 
 
 def ended(*arguments: object) -> int:
@@ -35,7 +35,7 @@ def test_json_has_every_method_and_a_chart_is_drawn(
     found = json.loads(told.out)
     assert [row["method"] for row in found["methods"]] == [method.name for method in METHODS]
     by_name = {row["method"]: row for row in found["methods"]}
-    assert by_name["Ours as shipped: both"]["precision_at_1"] > 0.3  # by chance: one in nine
+    assert by_name["Ours as shipped: both"]["precision_at_1"] > 0.5
     assert by_name["V1: ResNet101, whole picture"]["precision_at_1"] is None
     assert "none.pth" in by_name["V1: ResNet101, whole picture"]["note"]
     assert "Not trained" in by_name["ArcFace on IR-SE50, 112 px"]["note"]
