@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -214,6 +215,24 @@ class FolderReader:
         self.unreadable.sort(key=lambda item: item[0])
         if empty:
             raise Problem("folder_without_pictures", path=self._root)
+
+    def batches_of_characters(self) -> Iterator[tuple[list[str], list[str], list[Pixels]]]:
+        """Characters, paths and decoded pictures of ``<character>/<picture>``, sorted by path.
+
+        Pictures that lie outside of a character's folder are left out.
+
+        Raises:
+            Problem: There is no picture that can be read, or no character has two.
+        """
+        counts: Counter[str] = Counter()
+        for paths, pixels in self.batches():
+            kept = [number for number, path in enumerate(paths) if "/" in path]
+            characters = [paths[number].partition("/")[0] for number in kept]
+            counts.update(characters)
+            if kept:
+                yield characters, [paths[i] for i in kept], [pixels[i] for i in kept]
+        if max(counts.values(), default=0) < 2:
+            raise Problem("folder_without_characters", path=self._root)
 
     def _read(self, file: PictureFile) -> DecodedFile:
         try:

@@ -30,7 +30,6 @@ from core.job import Look
 from core.likeness import COSINE, Likeness
 from core.models import Detector, Extractor
 from core.picture import DEFAULT_LIMITS, Limits
-from core.problem import Problem
 
 _ASKING_TOGETHER = 256
 
@@ -114,18 +113,12 @@ def evaluate_folder(
     reader = FolderReader(folder, progress, limits)
     characters: list[str] = []
     embedded: list[Embedded] = []
-    for paths, pixels in reader.batches():
+    for its_characters, _, pixels in reader.batches_of_characters():
+        characters += its_characters
         if detector is None:
-            seen = embed_crops(pixels, extractor)
+            embedded += embed_crops(pixels, extractor)
         else:
-            seen = embed_batch(pixels, detector, extractor, above_threshold(detector))
-        for path, picture in zip(paths, seen, strict=True):
-            character, _, rest = path.partition("/")
-            if rest:
-                characters.append(character)
-                embedded.append(picture)
-    if len(set(characters)) == len(characters):
-        raise Problem("folder_without_characters", path=folder)
+            embedded += embed_batch(pixels, detector, extractor, above_threshold(detector))
     vectors = labelled(characters, embedded)
     return FolderFigures(
         looks={look: measure(vectors, look, extractor.weights_of_both) for look in looks},

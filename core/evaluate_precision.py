@@ -21,7 +21,6 @@ from core.face import Pixels, Vectors
 from core.job import Look
 from core.models import Detector, Extractor
 from core.picture import DEFAULT_LIMITS, Limits
-from core.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +105,10 @@ def compare_precisions(
     reader = FolderReader(folder, progress, limits)
     characters: list[str] = []
     seen: tuple[list[Embedded], list[Embedded], list[Embedded]] = ([], [], [])
-    for paths, decoded in reader.batches():
-        wanted = [number for number, path in enumerate(paths) if "/" in path]
-        if not wanted:
-            continue
-        characters += [paths[number].partition("/")[0] for number in wanted]
-        further = _three_ways([decoded[number] for number in wanted], exact, coarse)
-        for pictures, these in zip(seen, further, strict=True):
+    for its_characters, _, pixels in reader.batches_of_characters():
+        characters += its_characters
+        for pictures, these in zip(seen, _three_ways(pixels, exact, coarse), strict=True):
             pictures.extend(these)
-    if len(set(characters)) == len(characters):
-        raise Problem("folder_without_characters", path=folder)
     names = ["float32", "bfloat16, faces found in float32", "bfloat16"]
     vectors = [labelled(characters, pictures) for pictures in seen]
     turned = (

@@ -31,7 +31,6 @@ from core.methods.training import OF_PICTURES, Budget, Name, trained, trainings
 from core.models import Detector, Extractor, ModelError
 from core.models.extractor import FamiliarExtractor
 from core.picture import DEFAULT_LIMITS, Limits
-from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture, Query, Rows
 from core.train.extractor import Report
 from core.train.trained import TrainedNetwork
@@ -258,12 +257,10 @@ def compare(
     paths: list[str] = []
     faces: list[tuple[Face, ...]] = []
     seen: dict[Source, list[Embedded]] = {source: [] for source in sources}
-    for its_paths, decoded in reader.batches():
-        wanted = [number for number, path in enumerate(its_paths) if "/" in path]
-        if not wanted:
-            continue
-        pixels = [decoded[number] for number in wanted]
-        paths += [its_paths[number] for number in wanted]
+    characters: list[str] = []
+    for its_characters, its_paths, pixels in reader.batches_of_characters():
+        characters += its_characters
+        paths += its_paths
         found = None if detector is None else detector.detect(pixels)
         embedded: list[Embedded] = []
         for source, extractor in sources.items():
@@ -276,9 +273,6 @@ def compare(
                 )
             seen[source] += embedded
         faces += [picture.chosen for picture in embedded]
-    characters = tuple(path.partition("/")[0] for path in paths)
-    if len(set(characters)) == len(characters):
-        raise Problem("folder_without_characters", path=folder)
     vectors = {source: labelled(characters, pictures) for source, pictures in seen.items()}
     measured = []
     for method in METHODS:

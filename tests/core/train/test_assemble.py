@@ -22,17 +22,9 @@ from core.train.extractor import METRICS, WEIGHTS
 from core.train.face_data import load_labelled
 from core.train.histogram import fit_histogram
 from core.train.trained import TrainedNetwork
+from tests.core.train.drawings import coloured
 
 SHAPE = NetworkShape((8, 16), (1, 1), 6, colour_channels=4, colour_cells=2)
-
-
-def coloured(count: int, side: int = 40) -> np.ndarray:
-    rng = np.random.default_rng(2)
-    pictures = np.empty((count, side, side, 3), np.uint8)
-    for picture in pictures:
-        picture[:] = rng.integers(0, 256, 3)
-        picture[: int(rng.integers(5, side))] = rng.integers(0, 256, 3)
-    return pictures
 
 
 @pytest.fixture

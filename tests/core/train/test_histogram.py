@@ -7,15 +7,7 @@ import torch
 from core.models.backbones import BINS, ColourHistogram
 from core.train.augment import plain
 from core.train.histogram import fit_histogram
-
-
-def coloured(count: int, side: int = 40) -> np.ndarray:
-    rng = np.random.default_rng(2)
-    pictures = np.empty((count, side, side, 3), np.uint8)
-    for picture in pictures:
-        picture[:] = rng.integers(0, 256, 3)
-        picture[: int(rng.integers(5, side))] = rng.integers(0, 256, 3)
-    return pictures
+from tests.core.train.drawings import coloured
 
 
 def test_shares_agree_with_plain_loops() -> None:
