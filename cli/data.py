@@ -35,6 +35,10 @@ def crop(
         float | None,
         typer.Option(min=0, max=2, help="Shown around a face, as a share of its longer side."),
     ] = None,
+    lift: Annotated[
+        float,
+        typer.Option(min=-1, max=1, help="By how much of that side the crop is moved upwards."),
+    ] = 0.0,
 ) -> None:
     """Cut out every face: <name>_<n>.jpg, and crops.csv that maps each to its picture."""
     if detector == "lbpcascade" and cascade is None:
@@ -54,6 +58,7 @@ def crop(
             out,
             loaded,
             margin=HEAD_MARGIN if margin is None else margin,
+            lift=lift,
             progress=advance,
         )
     _tell(written.unreadable)

@@ -83,21 +83,23 @@ def largest(faces: Sequence[Face], count: int) -> tuple[Face, ...]:
 
 
 def widened_square(
-    box: tuple[float, float, float, float], margin: float
+    box: tuple[float, float, float, float], margin: float, lift: float = 0.0
 ) -> tuple[int, int, int, int]:
     """The square around the centre of `box`, in whole pixels; it may reach over the picture's edge.
 
     Args:
         box: ``(x0, y0, x1, y1)`` in pixels.
         margin: The square's side is the longer side of the box times ``1 + 2 * margin``.
+        lift: How far the square's centre lies above the box's, as a share of that longer side.
 
     Returns:
         ``(x0, y0, x1, y1)`` with equal sides of at least one pixel.
     """
     x0, y0, x1, y1 = box
-    side = max(1, round(max(x1 - x0, y1 - y0) * (1 + 2 * margin)))
+    longer = max(x1 - x0, y1 - y0)
+    side = max(1, round(longer * (1 + 2 * margin)))
     left = round((x0 + x1) / 2 - side / 2)
-    top = round((y0 + y1) / 2 - side / 2)
+    top = round((y0 + y1) / 2 - lift * longer - side / 2)
     return left, top, left + side, top + side
 
 

@@ -289,9 +289,7 @@ def lifted_square(
     box: tuple[float, float, float, float], framing: Framing
 ) -> tuple[int, int, int, int]:
     """The square ``(x0, y0, x1, y1)`` that is seen of a face in `box`, in pixels."""
-    x0, y0, x1, y1 = box
-    up = framing.lift * max(x1 - x0, y1 - y0)
-    return widened_square((x0, y0 - up, x1, y1 - up), framing.margin)
+    return widened_square(box, framing.margin, framing.lift)
 
 
 def whole_square(pixels: Pixels) -> tuple[int, int, int, int]:

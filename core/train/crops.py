@@ -44,6 +44,7 @@ def write_crops(
     detector: Detector,
     *,
     margin: float = HEAD_MARGIN,
+    lift: float = 0.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CropsWritten:
     """Cut every face that counts out of every picture below `folder`.
@@ -56,6 +57,7 @@ def write_crops(
         out: Made if it is missing; a table that is there already is replaced.
         detector: Its own threshold decides what counts.
         margin: See `core.face.widened_square`.
+        lift: The same.
         progress: Called after each picture with how many are done, and of how many.
 
     Raises:
@@ -84,7 +86,7 @@ def write_crops(
                     continue
                 path = f"{name}_{numbers[name]}.jpg"
                 numbers[name] += 1
-                head = crop(pixels, widened_square(face.box, margin))
+                head = crop(pixels, widened_square(face.box, margin, lift))
                 target = out / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _, data = cv2.imencode(".jpg", cv2.cvtColor(head, cv2.COLOR_RGB2BGR))

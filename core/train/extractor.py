@@ -12,7 +12,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,12 +26,14 @@ from torch import Tensor, nn
 from core.evaluate import retrieval
 from core.face import Pixels, Vectors
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
+from core.models import Extractor
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.extractor import resized
 from core.models.irse50 import IrSe50Network
 from core.models.precision import bfloat16_is_fast
 from core.train.attributes import COLOURS, TASKS, estimated
 from core.train.augment import Augmentation, augmented, plain
+from core.train.distil import distillation_loss, reduced, taught_vectors
 from core.train.face_data import (
     Fit,
     LabelledPictures,
@@ -62,6 +64,7 @@ from core.train.samplers import BalancedBatches, Passes
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 METRICS = "metrics.json"
+TAUGHT = "taught"
 
 Loss = Literal["familiar", "arcface", "triplet", "triplet-semihard", "attributes"]
 """What is minimised: ``familiar``, the angular margin and the contrastive loss of the shipped
@@ -103,7 +106,8 @@ class ExtractorTraining:
         epochs: Passes over the labelled pictures.
         identities: Labels in a batch (P).
         pictures: Pictures of each (K).
-        unlabelled_in_batch: Unlabelled pictures in a batch; each gives two views.
+        unlabelled_in_batch: Unlabelled pictures in a batch; each gives two views, or one where a
+            teacher says what to see in it.
         held_out: Labels kept away from training, to check on.
         margin: Angular margin in radians.
         scale: Of the cosines in the angular margin loss.
@@ -124,6 +128,7 @@ class ExtractorTraining:
         steps: Batches in all, spread evenly over the epochs; None: as many as show every labelled
             picture once an epoch.
         backbone: Which network; ``ir-se50`` has its own shape and sees 112 pixels.
+        distillation: Weight of the loss against a teacher's vectors, where there is a teacher.
     """
 
     shape: NetworkShape = FACE_SHAPE
@@ -153,6 +158,7 @@ class ExtractorTraining:
     triplet_margin: float | None = None
     backbone: Backbone = "familiar"
     steps: int | None = None
+    distillation: float = 100.0
 
     def __post_init__(self) -> None:
         if self.backbone == "ir-se50" and any(side != IR_SE50_SIDE for _, side in self.sides):
@@ -161,17 +167,27 @@ class ExtractorTraining:
             raise ValueError(f"The loss {self.loss} has no margin between triplets to choose.")
 
 
-def described(options: ExtractorTraining, names: tuple[str, ...]) -> str:
+def described(
+    options: ExtractorTraining, names: tuple[str, ...], teachers: tuple[str, ...] = ()
+) -> str:
     """What a checkpoint must agree with to be gone on from.
 
     Options that came later are left out where they are at their default, so that checkpoints
     from before them stay good.
     """
     fields = asdict(options)
-    later = {"loss": "familiar", "triplet_margin": None, "backbone": "familiar", "steps": None}
+    later = {
+        "loss": "familiar",
+        "triplet_margin": None,
+        "backbone": "familiar",
+        "steps": None,
+        "distillation": 100.0,
+    }
     for name, default in later.items():
         if fields[name] == default:
             del fields[name]
+    if teachers:
+        fields["teachers"] = teachers
     return json.dumps(fields | {"labels": names}, sort_keys=True)
 
 
@@ -191,6 +207,20 @@ def of_pictures() -> ExtractorTraining:
         margin=0.1,
         scale=24.0,
         augmentation=Augmentation(zoom=(0.65, 1.05), backdrop=0.2),
+    )
+
+
+def of_pupil(options: ExtractorTraining) -> ExtractorTraining:
+    """The same training with teachers, who have something to say of every picture.
+
+    So most of a batch is unlabelled, and larger squares pay at the end.
+    """
+    return replace(
+        options,
+        identities=16,
+        unlabelled_in_batch=128,
+        sides=((0.45, 64), (0.8, 80), (1.0, 112)),
+        rate=4e-3,
     )
 
 
@@ -283,9 +313,23 @@ class _Run:
     """One training: all that changes from step to step, and so belongs in a checkpoint."""
 
     def __init__(
-        self, options: ExtractorTraining, known: LabelledPictures, unlabelled: Pixels | None
+        self,
+        options: ExtractorTraining,
+        known: LabelledPictures,
+        unlabelled: Pixels | None,
+        taught: Vectors | None = None,
     ) -> None:
+        """
+        Args:
+            options: See `ExtractorTraining`.
+            known: The labelled pictures.
+            unlabelled: The others, ``(n, side, side, 3)``.
+            taught: What a teacher sees in both, the labelled ones first, ``(m, d)``.
+        """
         self.options, self.known, self.unlabelled = options, known, unlabelled
+        self.taught = (
+            None if taught is None else torch.from_numpy(reduced(taught, options.shape.dimensions))
+        )
         self.device = torch.device(options.device)
         torch.manual_seed(options.seed)
         self.unit = options.loss in UNIT_LENGTH
@@ -370,8 +414,9 @@ class _Run:
         labels = [self.known.labels[rows]]
         if self.passes is not None and self.unlabelled is not None:
             drawn = self.passes.draw(self.step)
-            pictures += [self.unlabelled[drawn]] * 2
-            labels += [drawn + len(self.known.names)] * 2
+            views = 2 if self.taught is None else 1
+            pictures += [self.unlabelled[drawn]] * views
+            labels += [drawn + len(self.known.names)] * views
         values = augmented(np.concatenate(pictures), self.side(), options.augmentation, rng).to(
             options.device
         )
@@ -383,6 +428,12 @@ class _Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             vectors = _vectors(self.network, values, self.unit)
         loss = self._loss(vectors, identities, rows)
+        if self.taught is not None:
+            # Labels of unlabelled pictures go on where the known names end, rows where the
+            # labelled pictures do.
+            beyond = identities[len(rows) :].cpu() - len(self.known.names) + len(self.known.labels)
+            wanted = self.taught[torch.cat([torch.from_numpy(rows), beyond])].to(options.device)
+            loss = loss + options.distillation * distillation_loss(vectors, wanted)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimiser.step()
@@ -449,6 +500,22 @@ class _Run:
         self.step = state["step"]
 
 
+def _new_run(
+    options: ExtractorTraining,
+    known: LabelledPictures,
+    unlabelled: Sequence[Path],
+    teachers: Sequence[Extractor],
+    cache: Path,
+) -> _Run:
+    """A training at its first step, its pictures loaded and looked at by the teachers."""
+    others = [load_unlabelled(each, options.stored_side, options.fit) for each in unlabelled]
+    taught = None
+    if teachers:
+        shown = (known.pixels, *others)
+        taught = np.concatenate([taught_vectors(teachers, each, cache) for each in shown])
+    return _Run(options, known, np.concatenate(others) if others else None, taught)
+
+
 def _attributes(known: LabelledPictures, options: ExtractorTraining) -> NDArray[np.int64]:
     """What is to be read off each picture, ``(n, attributes)``."""
     return estimated(known.pixels) if options.fit == "pad" else known.labels[:, None]
@@ -480,7 +547,8 @@ def train(
     out: Path,
     options: ExtractorTraining | None = None,
     *,
-    unlabelled: Path | None = None,
+    unlabelled: Sequence[Path] = (),
+    teachers: Sequence[Extractor] = (),
     start: Path | None = None,
     resume: bool = False,
     progress: Report | None = None,
@@ -492,7 +560,8 @@ def train(
         folder: ``<label>/<picture>``.
         out: Gets the checkpoint, the weights, and the curves and figures as JSON.
         options: Everything else that decides the result.
-        unlabelled: Further pictures, of which each is an identity of its own.
+        unlabelled: Folders of further pictures, of which each is an identity of its own.
+        teachers: Extractors whose vectors of the same pictures the network is to come near.
         start: What an earlier training of the same network on the same labels wrote, to begin
             with instead of random weights.
         resume: Go on from the checkpoint in `out`, where there is one.
@@ -513,10 +582,9 @@ def train(
     checks = {"held out": everything.only(held)} if options.held_out else {}
     checks |= also_check or {}
     del everything
-    others = load_unlabelled(unlabelled, options.stored_side, options.fit) if unlabelled else None
-    run = _Run(options, known, others)
     out.mkdir(parents=True, exist_ok=True)
-    description = described(options, known.names)
+    run = _new_run(options, known, unlabelled, teachers, out / TAUGHT)
+    description = described(options, known.names, tuple(each.sha256 for each in teachers))
     curve: list[dict[str, Any]] = []
     checkpoint = out / CHECKPOINT
     if resume and checkpoint.exists():

@@ -91,6 +91,24 @@ def test_a_crop_shows_its_face_and_what_is_around(pictures: Path, tmp_path: Path
         assert red.mean() == pytest.approx(width * height / pixels.shape[0] ** 2, abs=0.03)
 
 
+def test_a_lifted_crop_shows_what_is_above_a_face(pictures: Path, tmp_path: Path) -> None:
+    write_crops(pictures, tmp_path / "level", RedFinder(), margin=0.5)
+    write_crops(pictures, tmp_path / "lifted", RedFinder(), margin=0.5, lift=0.25)
+
+    def middle_of_red(crop: Path) -> float:
+        pixels = cv2.imread(str(crop))
+        return float(np.flatnonzero((pixels[..., 2] > 200) & (pixels[..., 1] < 80)).mean()) / (
+            pixels.shape[0] * pixels.shape[1]
+        )
+
+    for row in rows(tmp_path / "level"):
+        level, lifted = (
+            middle_of_red(tmp_path / each / row["crop"]) for each in ("level", "lifted")
+        )
+        # The crop's side is twice the box's: a quarter of the box is an eighth of the crop.
+        assert lifted - level == pytest.approx(0.125, abs=0.02)
+
+
 def test_progress_is_told(pictures: Path, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
 
