@@ -17,8 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from cli.terminal import Failure, messages, results
 
 if TYPE_CHECKING:
-    from core.train.detector import Progress as DetectorProgress
     from core.train.extractor import TrainingProgress
+    from core.train.session import Progress as SessionProgress
+    from core.train.teacher import Unboxed
 
 app = typer.Typer(help="Train a face detector or a feature extractor.", no_args_is_help=True)
 
@@ -76,6 +77,16 @@ class TrainingLine:
             messages.print(text)
         self._epoch = epoch
 
+    def show(self, now: SessionProgress) -> None:
+        """Show where a training of boxes stands."""
+        tuning = "" if now.tuning is None else f", AP50 {now.tuning:.3f}"
+        self.update(
+            (now.epoch - 1) * now.steps + now.step,
+            now.epochs * now.steps,
+            now.epoch,
+            f"Epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{tuning}",
+        )
+
 
 @contextmanager
 def training_line() -> Iterator[TrainingLine]:
@@ -91,6 +102,15 @@ def training_line() -> Iterator[TrainingLine]:
         return
     with Progress(*columns, console=messages) as bar:
         yield TrainingLine(bar)
+
+
+def _without_boxes(unboxed: list[Path] | None, crops: list[Path] | None) -> list[Unboxed]:
+    from core.train.teacher import Unboxed
+
+    return [
+        *(Unboxed(each) for each in unboxed or []),
+        *(Unboxed(each, each_a_face=True) for each in crops or []),
+    ]
 
 
 def _check_folder(folder: Path) -> None:
@@ -132,8 +152,8 @@ def detector(
     """Train the face detector and export it as a SavedModel."""
     for each in (folder, *(also or []), *(unboxed or []), *(crops or [])):
         _check_folder(each)
-    from core.train.detector import DetectorTraining, TrainingError, train
-    from core.train.teacher import Unboxed
+    from core.train.detector import DetectorTraining, train
+    from core.train.session import TrainingError
     from core.train.voc import AnnotationError
 
     options = DetectorTraining(seed=seed)
@@ -141,24 +161,10 @@ def detector(
         options = replace(options, epochs=epochs)
     if rate is not None:
         options = replace(options, rate=rate)
-    without = [
-        *(Unboxed(each) for each in unboxed or []),
-        *(Unboxed(each, each_a_face=True) for each in crops or []),
-    ]
-
+    without = _without_boxes(unboxed, crops)
     if without:
         messages.print("First the detector of --start boxes the pictures that have no boxes.")
     with training_line() as line:
-
-        def show(now: DetectorProgress) -> None:
-            tuning = "" if now.tuning is None else f", AP50 {now.tuning:.3f}"
-            line.update(
-                (now.epoch - 1) * now.steps + now.step,
-                now.epochs * now.steps,
-                now.epoch,
-                f"Epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{tuning}",
-            )
-
         try:
             metrics = train(
                 [folder, *(also or [])],
@@ -167,13 +173,84 @@ def detector(
                 start=start,
                 unboxed=without,
                 resume=resume,
-                progress=show,
+                progress=line.show,
             )
         except (TrainingError, AnnotationError) as error:
             raise Failure(str(error)) from error
     reached = metrics["validation_ap50"]
     if reached is not None:
         results.print(f"AP50 on the pictures kept for validation: {reached:.3f}")
+    from core.train.report import Origin, report_detector
+
+    origin = Origin(_command(), terms)
+    _tell(report_detector(out, [folder, *(also or [])], metrics, seed, origin))
+    results.print(f"The detector is in {out / 'familiar-face'}")
+
+
+@app.command("refiner")
+def refiner(
+    folder: Annotated[
+        Path, typer.Argument(help="Pictures with LabelImg's Pascal VOC files beside them.")
+    ],
+    detector: Annotated[
+        Path, typer.Option("--detector", help="Folder of the detector that proposes boxes.")
+    ],
+    out: Out = Path("runs/refiner"),
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="A further folder, trained on as a whole; may be given again."),
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="detector.safetensors of a detector's training, to begin with."),
+    ] = None,
+    unboxed: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A folder of pictures without boxes, which the detector boxes; may be given again."
+        ),
+    ] = None,
+    crops: Annotated[
+        list[Path] | None,
+        typer.Option(help="The same of face crops, each of which shows a face."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.0, help="Highest learning rate.")] = None,
+    seed: Seed = 0,
+    resume: Resume = False,
+    terms: Terms = "",
+) -> None:
+    """Train a second look at what a detector proposes, and export both as one detector."""
+    for each in (folder, detector, *(also or []), *(unboxed or []), *(crops or [])):
+        _check_folder(each)
+    from core.models import ModelError
+    from core.train.refiner import RefinerTraining, train
+    from core.train.session import TrainingError
+    from core.train.voc import AnnotationError
+
+    options = RefinerTraining(seed=seed)
+    if epochs is not None:
+        options = replace(options, epochs=epochs)
+    if rate is not None:
+        options = replace(options, rate=rate)
+    messages.print("First the detector looks at every training picture.")
+    with training_line() as line:
+        try:
+            metrics = train(
+                [folder, *(also or [])],
+                detector,
+                out,
+                options,
+                start=start,
+                unboxed=_without_boxes(unboxed, crops),
+                resume=resume,
+                progress=line.show,
+            )
+        except (TrainingError, AnnotationError, ModelError) as error:
+            raise Failure(str(error)) from error
+    before, after = metrics["first_stage_tuning_ap50"], metrics["tuning_ap50"]
+    if before is not None and after is not None:
+        results.print(f"AP50 on the tuning pictures: {before:.3f} before, {after:.3f} with it")
     from core.train.report import Origin, report_detector
 
     origin = Origin(_command(), terms)

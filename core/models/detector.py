@@ -67,6 +67,9 @@ class SavedModelDetector:
 
     Attributes:
         signature: TensorFlow's function from pictures to boxes.
+        model: That it belongs to.
+        classes: Of the detector's classes, those that are faces; None: all of them.
+        frame: Height and width of the pictures that it takes; None: any.
         longest: The picture's longest side as the network sees it, in pixels.
     """
 
@@ -93,10 +96,10 @@ class SavedModelDetector:
         self.name = name
         self.threshold = description.threshold
         self.sha256 = sha256
-        self._classes = description.classes
+        self.classes = description.classes
         self._bfloat16 = bfloat16
         # `signature` alone does not keep the model's variables alive.
-        self._model = model
+        self.model = model
         try:
             self.signature = model.signatures["serving_default"]
         except (AttributeError, KeyError) as error:
@@ -107,8 +110,8 @@ class SavedModelDetector:
                 f"The detector {name} does not give {', '.join(missing)}, as a detector exported"
                 " by the Object Detection API does."
             )
-        self._input, self._at_once, self._frame = _entrance(name, self.signature)
-        self.longest = description.longest if self._frame is None else max(self._frame)
+        self._input, self._at_once, self.frame = _entrance(name, self.signature)
+        self.longest = description.longest if self.frame is None else max(self.frame)
 
     @classmethod
     def load(
@@ -156,7 +159,7 @@ class SavedModelDetector:
             For each picture its faces; boxes in its own pixels, within it.
         """
         alike: dict[tuple[int, int], list[int]] = defaultdict(list)
-        scaled = [letterboxed(image, self.longest, self._frame) for image in images]
+        scaled = [letterboxed(image, self.longest, self.frame) for image in images]
         for index, (pixels, _) in enumerate(scaled):
             alike[pixels.shape[:2]].append(index)
         found: list[tuple[Face, ...]] = [()] * len(images)
@@ -189,9 +192,9 @@ class SavedModelDetector:
         scores = np.asarray(result["detection_scores"].numpy(), np.float32).copy()
         counts = np.asarray(result["num_detections"].numpy()).astype(int)
         scores[np.arange(scores.shape[1])[None] >= counts[:, None]] = 0.0
-        if self._classes is not None and "detection_classes" in result:
+        if self.classes is not None and "detection_classes" in result:
             classes = np.asarray(result["detection_classes"].numpy()).astype(int)
-            scores[~np.isin(classes, self._classes)] = 0.0
+            scores[~np.isin(classes, self.classes)] = 0.0
         height, width = batch.shape[1:3]
         # The API's boxes begin with y: here, once, they are turned to the project's order.
         boxes = relative[..., [1, 0, 3, 2]] * np.array([width, height, width, height], np.float32)

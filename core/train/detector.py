@@ -12,14 +12,10 @@ What is written to the output folder:
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-import math
-import os
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +23,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from core.evaluate import average_precision, claims
 from core.face import Face
 from core.models.tensorflow_runtime import set_threads, tf
 from core.train.detector_data import (
+    Batch,
     Sample,
     Taught,
     batches,
@@ -47,16 +43,20 @@ from core.train.detector_network import (
     named_variables,
     suppressed,
 )
-from core.train.detector_optimiser import Optimiser
+from core.train.session import (
+    Progress,
+    Session,
+    TrainingError,
+    append_curve,
+    precision_of,
+    write_tensors,
+    write_text,
+)
 from core.train.teacher import Unboxed, teach
 from core.train.voc import Annotation, read_folder, split
 
 _MISSED = 4
 """How many boxes too many a missed face counts, in the choice of the threshold."""
-
-
-class TrainingError(Exception):
-    """Training cannot go on; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +100,6 @@ class DetectorTraining:
     threads: int = 0
     seed: int = 0
     taught: float = 0.4
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where training stands.
-
-    Attributes:
-        epoch: Counted from 1.
-        epochs: In all.
-        step: Within the epoch, counted from 1.
-        steps: An epoch.
-        loss: Mean over the epoch so far.
-        tuning: AP50 on the tuning pictures when last looked at, else None.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    tuning: float | None
 
 
 def train(
@@ -174,7 +153,7 @@ def train(
             unboxed,
             out / "taught.safetensors",
             side=options.side,
-            precision=tf.as_dtype(_precision(options.precision)),
+            precision=tf.as_dtype(precision_of(options.precision)),
         )
         taught = Taught(boxed, options.taught)
     session = _Session(options, learning, begun, facts, taught)
@@ -188,11 +167,11 @@ def train(
             f"{len(samples)} training pictures are fewer than a batch of {options.batch}."
         )
     while session.epoch < options.epochs:
-        session.run_epoch(samples, progress)
+        session.learn(samples, progress)
         last = session.epoch == options.epochs
         if tuning and (session.epoch % options.tune_every == 0 or last):
             session.tuning = score(session.average, tuning)
-        _append_curve(out / "curve.csv", session.line())
+        append_curve(out / "curve.csv", session.line())
         session.save(checkpoint)
         write_weights(out / "detector.safetensors", session.average, options.width)
     network = session.average
@@ -212,12 +191,12 @@ def train(
         "training_pictures": len(samples),
         "seconds": round(session.seconds, 1),
     }
-    _write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return metrics
 
 
-class _Session:
-    """The state of one training."""
+class _Session(Session):
+    """The state of one training of the detector."""
 
     def __init__(
         self,
@@ -229,72 +208,36 @@ class _Session:
     ) -> None:
         self.options = options
         self.taught = taught
-        self.epoch = 0
-        self.seconds = 0.0
-        self.loss = math.nan
-        self.tuning: float | None = None
-        self.precision = tf.as_dtype(_precision(options.precision))
         self.network = DetectorNetwork(options.width, options.seed)
-        self.variables = named_variables(self.network)
-        self.trained = {n: v for n, v in self.variables.items() if v.trainable}
-        self.optimiser = Optimiser(self.trained, options.decay, self.precision)
         self.average = DetectorNetwork(options.width, options.seed)
-        self.averages = named_variables(self.average)
+        names = "\n".join(f"{a.picture.name} {a.boxes.tobytes().hex()}" for a in learning)
+        data = hashlib.sha256((names + facts).encode()).hexdigest()
+        super().__init__(options, self.network, self.average, len(learning) // options.batch, data)
         if begun is not None:
             for name, variable in named_variables(begun).items():
                 self.variables[name].assign(variable)
                 self.averages[name].assign(variable)
-        self.updates = tf.Variable(0.0, trainable=False)
-        self.steps = len(learning) // options.batch
-        names = "\n".join(f"{a.picture.name} {a.boxes.tobytes().hex()}" for a in learning)
-        names += facts
-        plan = {k: v for k, v in asdict(options).items() if k not in _FREE}
-        self.plan = json.dumps(plan, sort_keys=True)
-        self.data = hashlib.sha256(names.encode()).hexdigest()
         self._step = tf.function(self._one_step)
 
-    def run_epoch(self, samples: Sequence[Sample], progress: Callable[[Progress], None]) -> None:
+    def learn(self, samples: Sequence[Sample], progress: Callable[[Progress], None]) -> None:
+        """One epoch."""
         options = self.options
-        started = time.monotonic()
         plain = self.epoch >= options.epochs - options.plain_epochs
-        mosaic = 0.0 if plain else options.mosaic
-        total = 0.0
         drawn = batches(
             samples,
             side=options.side,
             size=options.batch,
             seed=options.seed,
             epoch=self.epoch,
-            mosaic=mosaic,
+            mosaic=0.0 if plain else options.mosaic,
             taught=self.taught,
         )
-        for step, batch in enumerate(drawn):
-            rate = self._rate(self.epoch * self.steps + step)
-            losses = self._step(
-                tf.constant(batch.pictures),
-                tf.constant(batch.boxes),
-                tf.constant(batch.kinds),
-                tf.constant(rate, tf.float32),
-            )
-            total += float(losses.total)
-            mean = total / (step + 1)
-            if not math.isfinite(mean):
-                raise TrainingError(
-                    f"The loss is no longer a number at epoch {self.epoch + 1}; try a lower rate."
-                )
-            progress(
-                Progress(self.epoch + 1, options.epochs, step + 1, self.steps, mean, self.tuning)
-            )
-        self.loss = mean
-        self.epoch += 1
-        self.seconds += time.monotonic() - started
 
-    def _rate(self, step: int) -> float:
-        options = self.options
-        if step < options.warm_up:
-            return options.rate * (step + 1) / options.warm_up
-        share = (step - options.warm_up) / max(1, options.epochs * self.steps - options.warm_up)
-        return options.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, share))) / 2)
+        def step_on(batch: Batch, rate: Any) -> Any:
+            arrays = (batch.pictures, batch.boxes, batch.kinds)
+            return self._step(*(tf.constant(each) for each in arrays), rate)
+
+        self.run_epoch(drawn, step_on, progress)
 
     def _one_step(self, pictures: Any, truths: Any, kinds: Any, rate: Any) -> Any:
         cells = cells_of(self.options.side)
@@ -302,67 +245,8 @@ class _Session:
             logits, boxes = self.network(pictures, training=True, precision=self.precision)
             wanted = assign(tf.stop_gradient(logits), tf.stop_gradient(boxes), truths, kinds, cells)
             losses = detection_losses(logits, boxes, wanted)
-        names = list(self.trained)
-        gradients = tape.gradient(losses.total, [self.trained[n] for n in names])
-        gradients, _ = tf.clip_by_global_norm(gradients, 20.0)
-        self.optimiser.apply(dict(zip(names, gradients, strict=True)), rate)
-        self.updates.assign_add(1.0)
-        # The average is young at first and would otherwise remember the starting weights.
-        keep = self.options.average * (1.0 - tf.exp(-self.updates / 300.0))
-        for name, variable in self.variables.items():
-            average = self.averages[name]
-            average.assign(keep * average + (1.0 - keep) * variable)
-        return losses
-
-    def line(self) -> dict[str, float | int | str]:
-        return {
-            "epoch": self.epoch,
-            "loss": round(self.loss, 5),
-            "tuning_ap50": "" if self.tuning is None else round(self.tuning, 4),
-            "seconds": round(self.seconds, 1),
-        }
-
-    def _state(self) -> dict[str, tf.Variable]:
-        found = {f"weights.{n}": v for n, v in self.variables.items()}
-        found |= {f"average.{n}": v for n, v in self.averages.items()}
-        found |= {f"optimiser.{n}": v for n, v in self.optimiser.state().items()}
-        return found | {"updates": self.updates}
-
-    def save(self, path: Path) -> None:
-        facts = {
-            "plan": self.plan,
-            "data": self.data,
-            "epoch": str(self.epoch),
-            "seconds": repr(self.seconds),
-            "loss": repr(self.loss),
-            "tuning": "" if self.tuning is None else repr(self.tuning),
-        }
-        _write_tensors(path, {n: v.numpy() for n, v in self._state().items()}, facts)
-
-    def restore(self, path: Path) -> None:
-        with safe_open(path, framework="np") as file:
-            facts = file.metadata()
-            if facts["plan"] != self.plan or facts["data"] != self.data:
-                raise TrainingError(
-                    f"{path} was made with other options or other pictures; "
-                    "train into another folder, or without resuming."
-                )
-            for name, variable in self._state().items():
-                variable.assign(file.get_tensor(name).reshape(variable.shape))
-        self.epoch = int(facts["epoch"])
-        self.seconds = float(facts["seconds"])
-        self.loss = float(facts["loss"])
-        self.tuning = float(facts["tuning"]) if facts["tuning"] else None
-
-
-def _precision(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
-    flags = Path("/proc/cpuinfo")
-    fast = tf.config.list_logical_devices("GPU") or (
-        flags.is_file() and "avx512_bf16" in flags.read_text(encoding="utf-8")
-    )
-    return "bfloat16" if fast else "float32"
+        self.descend(tape, losses.total, rate)
+        return losses.total
 
 
 def score(network: DetectorNetwork, samples: Sequence[Sample], iou: float = 0.5) -> float:
@@ -451,7 +335,7 @@ def faces_in(network: DetectorNetwork, pixels: NDArray[np.uint8]) -> tuple[Face,
 def write_weights(path: Path, network: DetectorNetwork, width: int) -> None:
     """Write a network's weights, so that a reader never finds half of them."""
     tensors = {n: v.numpy() for n, v in named_variables(network).items()}
-    _write_tensors(path, tensors, {"width": str(width)})
+    write_tensors(path, tensors, {"width": str(width)})
 
 
 def read_weights(path: Path) -> DetectorNetwork:
@@ -472,37 +356,6 @@ def read_weights(path: Path) -> DetectorNetwork:
         ) from error
     return network
 
-
-def _write_tensors(path: Path, tensors: dict[str, Any], facts: dict[str, str]) -> None:
-    partial = path.with_suffix(".partial")
-    save_file({n: np.ascontiguousarray(t) for n, t in tensors.items()}, partial, facts)
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
-def _append_curve(path: Path, line: dict[str, float | int | str]) -> None:
-    """Add an epoch; lines of epochs that are trained again after a kill are replaced."""
-    lines = []
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = [row for row in csv.DictReader(file) if int(row["epoch"]) < int(line["epoch"])]
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(line))
-        writer.writeheader()
-        writer.writerows([*lines, line])
-    os.replace(partial, path)
-
-
-# What may differ between a training and its continuation.
-_FREE = ("threads",)
 
 _detect = tf.function(
     lambda network, pictures: suppressed(*network(pictures)), reduce_retracing=True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.train.voc import Annotation, AnnotationError
+
+_Drawn = TypeVar("_Drawn")
 
 MOST_FACES = 32
 """Boxes that one training picture carries at most."""
@@ -147,11 +150,21 @@ def batches(
         taught: Further pictures that take the place of some.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(samples))
-    steps = len(samples) // size
-    ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=4)
+
+    def draw(step: int) -> Batch:
+        generator = np.random.default_rng([seed, epoch, step])
+        chosen = order[step * size : (step + 1) * size]
+        return draw_batch(samples, chosen, side, generator, mosaic, taught=taught)
+
+    yield from drawn_ahead(draw, len(samples) // size)
+
+
+def drawn_ahead(draw: Callable[[int], _Drawn], steps: int) -> Iterator[_Drawn]:
+    """What `draw` makes of 0, 1, ... `steps` - 1; a thread draws while the caller computes."""
+    ready: queue.Queue[_Drawn | BaseException] = queue.Queue(maxsize=4)
     stopped = threading.Event()
 
-    def put(item: Batch | BaseException) -> bool:
+    def put(item: _Drawn | BaseException) -> bool:
         while not stopped.is_set():
             try:
                 ready.put(item, timeout=0.2)
@@ -160,17 +173,15 @@ def batches(
                 continue
         return False
 
-    def draw() -> None:
+    def draw_all() -> None:
         try:
             for step in range(steps):
-                generator = np.random.default_rng([seed, epoch, step])
-                chosen = order[step * size : (step + 1) * size]
-                if not put(draw_batch(samples, chosen, side, generator, mosaic, taught=taught)):
+                if not put(draw(step)):
                     return
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             put(error)
 
-    thread = threading.Thread(target=draw, name="detector-data", daemon=True)
+    thread = threading.Thread(target=draw_all, name="detector-data", daemon=True)
     thread.start()
     try:
         for _ in range(steps):
@@ -202,7 +213,7 @@ def draw_batch(
         else:
             sample = _or_taught(samples[int(index)], taught, generator)
             pixels, found, kind = _window(sample, (side, side), _ALONE, generator)
-        pictures[i] = _recoloured(pixels, generator)
+        pictures[i] = recoloured(pixels, generator)
         kept = np.argsort(-kind, kind="stable")[:MOST_FACES]
         boxes[i, : len(kept)] = found[kept]
         kinds[i, : len(kept)] = kind[kept]
@@ -345,7 +356,7 @@ def move_boxes(
     return cut[kept].astype(np.float32), kinds[kept].astype(np.float32)
 
 
-def _recoloured(pixels: Pixels, generator: np.random.Generator) -> Pixels:
+def recoloured(pixels: Pixels, generator: np.random.Generator) -> Pixels:
     """Other light, other colours; sometimes none, inverted, blurred or badly compressed."""
     draw = generator.random(5)
     if draw[0] < 0.10:

@@ -1,4 +1,4 @@
-"""A trained network as a SavedModel that any user of the Object Detection API can run."""
+"""Trained networks as a SavedModel that any user of the Object Detection API can run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Any
 
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import DetectorNetwork, suppressed
+from core.train.refiner_network import FirstStage, RefinerNetwork, agreed, second_look
 
 _MULTIPLE = 32
 _GREY = 114
+_ENTERING = tf.TensorSpec([None, None, None, 3], tf.uint8, name="input_tensor")
 
 
 def _signature(network: DetectorNetwork, longest: int) -> Any:
@@ -36,17 +38,34 @@ def _signature(network: DetectorNetwork, longest: int) -> Any:
             pictures, [[0, 0], [0, rest[0]], [0, rest[1]], [0, 0]], constant_values=_GREY
         )
         boxes, scores, classes, count = suppressed(*constant(padded))
-        extent = tf.cast(tf.concat([inner, inner], 0), tf.float32)
-        return {
-            "detection_boxes": tf.clip_by_value(boxes / extent, 0.0, 1.0),
-            "detection_scores": scores,
-            # Class 0 is the background by the API's custom.
-            "detection_classes": classes + 1.0,
-            "num_detections": tf.cast(count, tf.float32),
-        }
+        return _answer(boxes, scores, classes, count, inner)
 
-    entering = tf.TensorSpec([None, None, None, 3], tf.uint8, name="input_tensor")
-    return tf.function(look, input_signature=[entering])
+    return tf.function(look, input_signature=[_ENTERING])
+
+
+def _signature_of_both(first: FirstStage, network: RefinerNetwork, share: float) -> Any:
+    """The same of a detector and a second look at what it proposes."""
+    constant = network.folded()
+
+    def look(input_tensor: Any) -> dict[str, Any]:
+        proposed, likely = first(input_tensor)
+        logits, places = second_look(constant, input_tensor, proposed, likely)
+        kept = suppressed(agreed(likely, logits, share), places)
+        return _answer(*kept, tf.shape(input_tensor)[1:3])
+
+    return tf.function(look, input_signature=[_ENTERING])
+
+
+def _answer(boxes: Any, scores: Any, classes: Any, count: Any, size: Any) -> dict[str, Any]:
+    """The signature's results, of boxes in pixels of pictures of one size."""
+    extent = tf.cast(tf.concat([size, size], 0), tf.float32)
+    return {
+        "detection_boxes": tf.clip_by_value(boxes / extent, 0.0, 1.0),
+        "detection_scores": scores,
+        # Class 0 is the background by the API's custom.
+        "detection_classes": classes + 1.0,
+        "num_detections": tf.cast(count, tf.float32),
+    }
 
 
 def export(network: DetectorNetwork, folder: Path, longest: int, threshold: float) -> None:
@@ -58,13 +77,40 @@ def export(network: DetectorNetwork, folder: Path, longest: int, threshold: floa
         longest: The picture's longest side as the network wants to see it, in pixels.
         threshold: Score from which a box counts as a face, 0..1.
     """
+    _write(Module(), _signature(network, longest), folder, longest, threshold)
+
+
+def export_both(
+    first: FirstStage,
+    network: RefinerNetwork,
+    folder: Path,
+    *,
+    share: float,
+    longest: int,
+    threshold: float,
+) -> None:
+    """The same of a detector and a second look at what it proposes, as one detector.
+
+    Args:
+        first: The detector.
+        network: Looks again; its kernels are stored in half precision.
+        folder: Made if it is missing; other files in it stay.
+        share: Of the first stage; see `core.train.refiner_network.agreed`.
+        longest: The picture's longest side as the detector wants to see it, in pixels.
+        threshold: Score from which a box counts as a face, 0..1.
+    """
+    holder = Module()
+    holder.first = first  # a detector from elsewhere may have variables
+    _write(holder, _signature_of_both(first, network, share), folder, longest, threshold)
+
+
+def _write(holder: Module, look: Any, folder: Path, longest: int, threshold: float) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     fresh = folder / "saved_model.partial"
     shutil.rmtree(fresh, ignore_errors=True)
-    # The network is no part of the module that is saved: its variables would be saved with it,
-    # beside the constants that they have become.
-    signatures = {"serving_default": _signature(network, longest)}
-    tf.saved_model.save(Module(), str(fresh), signatures=signatures)
+    # A trained network is no part of the module that is saved: its variables would be saved with
+    # it, beside the constants that they have become.
+    tf.saved_model.save(holder, str(fresh), signatures={"serving_default": look})
     # The fingerprint changes with each export of the same weights, and nothing needs it.
     (fresh / "fingerprint.pb").unlink(missing_ok=True)
     shutil.rmtree(folder / "saved_model", ignore_errors=True)

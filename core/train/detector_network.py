@@ -120,7 +120,34 @@ class Prediction(Module):
         return tf.nn.bias_add(tf.nn.conv2d(tf.cast(x, tf.float32), kernel, 1, "SAME"), bias)
 
 
-class DetectorNetwork(Module):
+class Backbone(Module):
+    """Pictures -> maps of stride 8 and 16.
+
+    Args:
+        generator: Of the starting weights.
+        width: Channels of the finest map; the others follow. A multiple of 16.
+    """
+
+    def __init__(self, generator: np.random.Generator, width: int) -> None:
+        super().__init__()
+        g, w = generator, width
+        self.stem = Convolution(g, 3, w, stride=2)
+        self.down2 = Convolution(g, w, 2 * w, stride=2)
+        self.stage2 = Stage(g, 2 * w, 2 * w, 1)
+        self.down3 = Convolution(g, 2 * w, 4 * w, stride=2)
+        self.stage3 = Stage(g, 4 * w, 4 * w, 2)
+        self.down4 = Convolution(g, 4 * w, 8 * w, stride=2)
+        self.stage4 = Stage(g, 8 * w, 8 * w, 2)
+
+    def maps(self, pictures: Any, training: bool, precision: Any) -> tuple[Any, Any]:
+        """The maps of pictures ``(n, height, width, 3)``, 0..255."""
+        x = tf.cast(tf.cast(pictures, tf.float32) / 127.5 - 1.0, precision)
+        x = self.stage2(self.down2(self.stem(x, training), training), training)
+        c3 = self.stage3(self.down3(x, training), training)
+        return c3, self.stage4(self.down4(c3, training), training)
+
+
+class DetectorNetwork(Backbone):
     """Pictures -> logits and boxes of every cell.
 
     Args:
@@ -129,18 +156,11 @@ class DetectorNetwork(Module):
     """
 
     def __init__(self, width: int = 32, seed: int = 0) -> None:
-        super().__init__()
         g = np.random.default_rng(seed)
+        super().__init__(g, width)
         w = width
         neck = 3 * w
         self.width = width
-        self.stem = Convolution(g, 3, w, stride=2)
-        self.down2 = Convolution(g, w, 2 * w, stride=2)
-        self.stage2 = Stage(g, 2 * w, 2 * w, 1)
-        self.down3 = Convolution(g, 2 * w, 4 * w, stride=2)
-        self.stage3 = Stage(g, 4 * w, 4 * w, 2)
-        self.down4 = Convolution(g, 4 * w, 8 * w, stride=2)
-        self.stage4 = Stage(g, 8 * w, 8 * w, 2)
         self.down5 = Convolution(g, 8 * w, 8 * w, stride=2)
         self.stage5 = Stage(g, 8 * w, 8 * w, 1)
         self.pool_in = Convolution(g, 8 * w, 4 * w, 1)
@@ -187,10 +207,7 @@ class DetectorNetwork(Module):
             Logits ``(n, cells)`` and boxes ``(n, cells, 4)``, ``[x0, y0, x1, y1]`` in pixels;
             the cells of stride 8 first, row by row.
         """
-        x = tf.cast(tf.cast(pictures, tf.float32) / 127.5 - 1.0, precision)
-        x = self.stage2(self.down2(self.stem(x, training), training), training)
-        c3 = self.stage3(self.down3(x, training), training)
-        c4 = self.stage4(self.down4(c3, training), training)
+        c3, c4 = self.maps(pictures, training, precision)
         c5 = self.stage5(self.down5(c4, training), training)
         pools = [self.pool_in(c5, training)]
         for _ in range(3):
@@ -243,7 +260,7 @@ def cells_of(side: int) -> Cells:
     return Cells(tf.concat([c for c, _ in maps], 0), tf.concat(strides, 0))
 
 
-def named_variables(network: DetectorNetwork) -> dict[str, tf.Variable]:
+def named_variables(network: Module) -> dict[str, tf.Variable]:
     """Every weight and running statistic by its place in the network, in a fixed order."""
     flattened = network._flatten(predicate=lambda v: isinstance(v, tf.Variable), with_path=True)
     return {".".join(str(p) for p in path): variable for path, variable in flattened}

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -26,6 +25,7 @@ from core.train.detector_data import Sample
 from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
 from core.train.face_data import SUFFIXES, decoded
+from core.train.refiner_network import FirstStage, Proposed, proposals
 from core.train.voc import AnnotationError, for_validation, number_of
 
 SURE: Final = 0.5
@@ -56,7 +56,7 @@ class Unboxed:
 
 
 def teach(
-    network: DetectorNetwork,
+    network: DetectorNetwork | FirstStage,
     teacher: str,
     unboxed: Sequence[Unboxed],
     cache: Path,
@@ -73,7 +73,7 @@ def teach(
         cache: File of the boxes; written, and read where the same detector looked at the same
             pictures before.
         side: Of the training pictures; smaller pictures are shown three quarters as large.
-        precision: Of the convolutions; None: single.
+        precision: Of a `DetectorNetwork`'s convolutions; None: single.
 
     Returns:
         The pictures with their boxes, and a hash of what was found.
@@ -97,7 +97,7 @@ def teach(
         names = ", ".join(str(source.folder) for source in unboxed)
         raise AnnotationError(f"There is no readable picture in {names}.")
     key = digest.hexdigest()
-    found = _read(cache, key)
+    found = read_boxes(cache, key)
     if found is None:
         precision = tf.float32 if precision is None else precision
         found = [
@@ -105,7 +105,7 @@ def teach(
             for start in range(0, len(pictures), _BATCH)
             for answer in _answers(network, pictures[start : start + _BATCH], precision)
         ]
-        _write(cache, key, found)
+        write_boxes(cache, key, found)
     samples = []
     for pixels, (boxes, scores), each_a_face in zip(pictures, found, known_faces, strict=True):
         if each_a_face and not (scores >= SURE).any():
@@ -116,10 +116,9 @@ def teach(
     return samples, key
 
 
-_Answer = tuple[NDArray[np.float32], NDArray[np.float32]]
-
-
-def _answers(network: DetectorNetwork, pictures: Sequence[Pixels], precision: Any) -> list[_Answer]:
+def _answers(
+    network: DetectorNetwork | FirstStage, pictures: Sequence[Pixels], precision: Any
+) -> list[Proposed]:
     """Boxes in each picture's pixels, and their scores: the mean of it and its mirror image."""
     squares = np.full((len(pictures), _SIDE, _SIDE, 3), _GREY, np.uint8)
     scales = []
@@ -138,14 +137,14 @@ def _answers(network: DetectorNetwork, pictures: Sequence[Pixels], precision: An
     ]
 
 
-def _turned(answer: _Answer) -> _Answer:
+def _turned(answer: Proposed) -> Proposed:
     """What the mirror image of a square shows, in the square itself."""
     boxes, scores = answer
     turned = [_SIDE - boxes[:, 2], boxes[:, 1], _SIDE - boxes[:, 0], boxes[:, 3]]
     return np.stack(turned, 1), scores
 
 
-def _agreed(one: _Answer, other: _Answer) -> _Answer:
+def _agreed(one: Proposed, other: Proposed) -> Proposed:
     """The boxes of both, with the means of their scores; what one alone shows has half of it."""
     shared = np.asarray(overlaps(one[0][:, None], other[0][None]))
     shared = shared.reshape(len(one[0]), len(other[0]))
@@ -155,7 +154,7 @@ def _agreed(one: _Answer, other: _Answer) -> _Answer:
     return boxes, np.concatenate([(one[1] + seconded) / 2, other[1][alone] / 2])
 
 
-def _in_picture(answer: _Answer, scale: tuple[float, float], pixels: Pixels) -> _Answer:
+def _in_picture(answer: Proposed, scale: tuple[float, float], pixels: Pixels) -> Proposed:
     """Boxes of a square in pixels of its picture, without those that say nothing."""
     height, width = pixels.shape[:2]
     limits = np.array([width, height, width, height], np.float32)
@@ -165,7 +164,9 @@ def _in_picture(answer: _Answer, scale: tuple[float, float], pixels: Pixels) -> 
     return boxes[kept].astype(np.float32), answer[1][kept].astype(np.float32)
 
 
-def _look(network: DetectorNetwork, squares: Pixels, precision: Any) -> list[_Answer]:
+def _look(network: DetectorNetwork | FirstStage, squares: Pixels, precision: Any) -> list[Proposed]:
+    if isinstance(network, FirstStage):
+        return proposals(network, squares)
     boxes, scores, _, counts = _detect(network, tf.constant(squares), precision)
     return [
         (box[:count][:, [1, 0, 3, 2]], score[:count])
@@ -179,7 +180,8 @@ _detect = tf.function(
 )
 
 
-def _write(path: Path, key: str, found: Sequence[_Answer]) -> None:
+def write_boxes(path: Path, key: str, found: Sequence[Proposed]) -> None:
+    """Keep what was found in some pictures, so that a reader never finds half of it."""
     tensors = {
         "boxes": np.concatenate([boxes for boxes, _ in found]),
         "scores": np.concatenate([scores for _, scores in found]),
@@ -190,7 +192,8 @@ def _write(path: Path, key: str, found: Sequence[_Answer]) -> None:
     os.replace(partial, path)
 
 
-def _read(path: Path, key: str) -> list[_Answer] | None:
+def read_boxes(path: Path, key: str) -> list[Proposed] | None:
+    """What `write_boxes` kept under the same key; None where there is no such file."""
     if not path.is_file():
         return None
     with safe_open(path, framework="np") as file:

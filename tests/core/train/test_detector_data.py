@@ -40,7 +40,7 @@ def samples(count: int = 8) -> list[Sample]:
 
 @pytest.fixture
 def true_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detector_data, "_recoloured", lambda pixels, _: pixels)
+    monkeypatch.setattr(detector_data, "recoloured", lambda pixels, _: pixels)
 
 
 @pytest.mark.usefixtures("true_colours")

@@ -1,0 +1,273 @@
+"""Training of a second look at what a face detector proposes, and one detector made of both.
+
+What is written to the output folder:
+
+- ``checkpoint.safetensors``: everything needed to go on after a kill, replaced after each epoch;
+- ``refiner.safetensors``: the averaged weights;
+- ``familiar-face/``: both stages as one detector, as `core.models` loads it;
+- ``taught.safetensors``: boxes of the pictures that nobody boxed, where there are such;
+- ``proposed.safetensors``: what the first stage proposes in the training pictures;
+- ``curve.csv``: one line an epoch;
+- ``metrics.json``: what the first stage and the finished detector reach.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.models.detector import SavedModelDetector
+from core.models.tensorflow_runtime import set_threads, tf
+from core.train.detector import read_weights
+from core.train.detector_data import load_samples, windows_without_faces
+from core.train.detector_export import export_both
+from core.train.detector_network import DetectorNetwork, named_variables
+from core.train.refiner_choice import choose, looked_again, looked_at, precision_of_both
+from core.train.refiner_data import Places, Shown, Views, batches, propose
+from core.train.refiner_loss import refiner_losses
+from core.train.refiner_network import (
+    FirstStage,
+    Proposed,
+    RefinerNetwork,
+    cut_out,
+    moved,
+    squares_around,
+)
+from core.train.session import (
+    Progress,
+    Session,
+    TrainingError,
+    append_curve,
+    precision_of,
+    write_tensors,
+    write_text,
+)
+from core.train.teacher import Unboxed, teach
+from core.train.voc import read_folder, split
+
+
+@dataclass(frozen=True, slots=True)
+class RefinerTraining:
+    """How to train.
+
+    Attributes:
+        epochs: Passes over the views.
+        batch: Views a step.
+        places: That are looked at in each view.
+        views: Of each boxed picture.
+        taught_views: Of each picture without boxes.
+        mosaic: Share of the boxed pictures' views that are put together from four; those of
+            pictures without boxes all are.
+        width: Of the network.
+        rate: Highest learning rate.
+        decay: Weight decay.
+        warm_up: Steps over which the learning rate rises.
+        average: Decay of the weights' running average.
+        tune_every: Epochs between two looks at the tuning pictures.
+        precision: Of the convolutions: ``bfloat16``, ``float32``, or ``auto``: bfloat16 on a GPU
+            and on processors with AVX512-BF16, where it is about 1.6 times as fast.
+        threads: Of the processor, 0 for all.
+        seed: Decides the starting weights, the order and every change of a picture.
+    """
+
+    epochs: int = 6
+    batch: int = 12
+    places: int = 8
+    views: float = 2.0
+    taught_views: float = 0.25
+    mosaic: float = 0.5
+    width: int = 32
+    rate: float = 1e-3
+    decay: float = 0.05
+    warm_up: int = 100
+    average: float = 0.998
+    tune_every: int = 1
+    precision: str = "auto"
+    threads: int = 0
+    seed: int = 0
+
+
+def train(
+    folders: Path | Sequence[Path],
+    detector: Path,
+    out: Path,
+    options: RefinerTraining | None = None,
+    *,
+    start: Path | None = None,
+    unboxed: Sequence[Unboxed] = (),
+    resume: bool = False,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> dict[str, float | int | None]:
+    """Train a second stage for a detector; the same seed, data and machine give the same weights.
+
+    Args:
+        folders: Pascal VOC pictures. Only the first folder is split; what is in the others is
+            trained on as a whole.
+        detector: Folder of the first stage, which stays as it is.
+        out: Where to write; made if it is missing.
+        options: See `RefinerTraining`.
+        start: Weights of a detector's training (``detector.safetensors``) whose first layers the
+            second stage begins with instead of random ones.
+        unboxed: Pictures without boxes, on which the detector says where faces are: that of
+            `start` where it is given, else the first stage.
+        resume: Go on from the checkpoint in `out`, if there is one.
+        progress: Called after each step.
+
+    Returns:
+        What ``metrics.json`` holds.
+
+    Raises:
+        AnnotationError: The pictures cannot be used.
+        ModelError: `detector` holds no detector.
+        TrainingError: The checkpoint was made with other options or other data, the detector takes
+            pictures of one size alone, `start` is no detector's weights, or there are too few
+            pictures.
+    """
+    options = options or RefinerTraining()
+    set_threads(options.threads)
+    loaded = SavedModelDetector.load(detector)
+    if loaded.frame is not None:
+        raise TrainingError(
+            f"The detector {loaded.name} takes pictures of one size alone; a second stage needs one"
+            " that takes any."
+        )
+    first = FirstStage(loaded)
+    begun = read_weights(start) if start is not None else None
+    if begun is not None and begun.width != options.width:
+        raise TrainingError(
+            f"{start} is of width {begun.width}, the second stage of width {options.width}."
+        )
+    boxed, *others = [folders] if isinstance(folders, Path) else list(folders)
+    parts = split(read_folder(boxed))
+    learning = list(parts.training) + [a for f in others for a in read_folder(f)]
+    if not learning:
+        raise TrainingError(f"There is no picture to train on in {boxed}.")
+    out.mkdir(parents=True, exist_ok=True)
+    facts = [loaded.sha256, *(f"{a.picture.name} {a.boxes.tobytes().hex()}" for a in learning)]
+    if start is not None:
+        facts.append(hashlib.sha256(start.read_bytes()).hexdigest())
+    samples = load_samples(learning, 2 * loaded.longest)
+    shown = [Shown(samples, math.ceil(options.views * len(samples)), options.mosaic)]
+    if unboxed:
+        taught, key = teach(
+            first if begun is None else begun,
+            loaded.sha256 if begun is None else facts[-1],
+            unboxed,
+            out / "taught.safetensors",
+            side=loaded.longest,
+            precision=tf.as_dtype(precision_of(options.precision)),
+        )
+        shown.append(Shown(taught, math.ceil(options.taught_views * len(taught)), 1.0))
+        facts.append(key)
+    views = Views(shown, loaded.longest, options.seed)
+    if len(views) < options.batch:
+        raise TrainingError(
+            f"{len(views)} views of {len(samples)} pictures are fewer than a batch of"
+            f" {options.batch}."
+        )
+    plan = f"{options.seed} {options.mosaic} {[each.views for each in shown]}"
+    data = hashlib.sha256("\n".join([plan, *facts]).encode()).hexdigest()
+    proposed = propose(views, first, data, out / "proposed.safetensors")
+    session = _Session(options, views, proposed, begun, data)
+    checkpoint = out / "checkpoint.safetensors"
+    if resume and checkpoint.is_file():
+        session.restore(checkpoint)
+    tuning = looked_at(load_samples(parts.tuning, 1 << 16), first, loaded.longest)
+    empty = looked_at(windows_without_faces(parts.tuning, loaded.longest), first, loaded.longest)
+    while session.epoch < options.epochs:
+        session.learn(progress)
+        last = session.epoch == options.epochs
+        if tuning and (session.epoch % options.tune_every == 0 or last):
+            session.tuning = choose(looked_again(tuning, session.average), []).average_precision
+        append_curve(out / "curve.csv", session.line())
+        session.save(checkpoint)
+        weights = {n: v.numpy() for n, v in session.averages.items()}
+        write_tensors(out / "refiner.safetensors", weights, {"width": str(options.width)})
+    chosen = choose(looked_again(tuning, session.average), looked_again(empty, session.average))
+    export_both(
+        first,
+        session.average,
+        out / "familiar-face",
+        share=chosen.share,
+        longest=loaded.longest,
+        threshold=chosen.threshold,
+    )
+    metrics = {
+        "first_stage_tuning_ap50": precision_of_both(tuning, 1.0) if tuning else None,
+        "tuning_ap50": chosen.average_precision,
+        "first_stage_share": chosen.share,
+        "threshold": chosen.threshold,
+        "tuning_precision_at_threshold": chosen.precision,
+        "tuning_recall_at_threshold": chosen.recall,
+        "tuning_pictures_with_a_box_at_threshold": chosen.found,
+        "windows_without_faces": len(empty),
+        "boxes_there_at_threshold": chosen.false,
+        "training_views": len(views),
+        "seconds": round(session.seconds, 1),
+    }
+    write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    return metrics
+
+
+class _Session(Session):
+    """The state of one training of the second stage."""
+
+    def __init__(
+        self,
+        options: RefinerTraining,
+        views: Views,
+        proposed: Sequence[Proposed],
+        begun: DetectorNetwork | None,
+        data: str,
+    ) -> None:
+        self.options = options
+        self.views = views
+        self.proposed = proposed
+        self.network = RefinerNetwork(options.width, options.seed)
+        self.average = RefinerNetwork(options.width, options.seed)
+        super().__init__(options, self.network, self.average, len(views) // options.batch, data)
+        if begun is not None:
+            for name, variable in named_variables(begun).items():
+                if name in self.variables:
+                    self.variables[name].assign(variable)
+                    self.averages[name].assign(variable)
+        self._step = tf.function(self._one_step)
+
+    def learn(self, progress: Callable[[Progress], None]) -> None:
+        """One epoch."""
+        drawn = batches(
+            self.views,
+            self.proposed,
+            size=self.options.batch,
+            places=self.options.places,
+            seed=self.options.seed,
+            epoch=self.epoch,
+        )
+
+        def step_on(batch: Places, rate: Any) -> Any:
+            arrays = (batch.pictures, batch.boxes, batch.kinds, batch.places)
+            return self._step(*(tf.constant(each) for each in arrays), rate)
+
+        self.run_epoch(drawn, step_on, progress)
+
+    def _one_step(self, pictures: Any, truths: Any, kinds: Any, places: Any, rate: Any) -> Any:
+        count = self.options.places
+        owners = tf.repeat(tf.range(self.options.batch), count)
+        places = tf.reshape(places, [-1, 4])
+        squares = cut_out(pictures, squares_around(places), owners)
+        with tf.GradientTape() as tape:
+            logits, changes = self.network(squares, places, training=True, precision=self.precision)
+            losses = refiner_losses(
+                logits,
+                moved(changes, places),
+                places,
+                tf.gather(truths, owners),
+                tf.gather(kinds, owners),
+            )
+        self.descend(tape, losses.total, rate)
+        return losses.total

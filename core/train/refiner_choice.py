@@ -1,0 +1,166 @@
+"""How both stages' answers become one, chosen on pictures that nothing was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.evaluate import average_precision, claims
+from core.face import Face, Pixels
+from core.models.detector import faces_of, letterboxed
+from core.models.tensorflow_runtime import tf
+from core.train.detector_data import Sample
+from core.train.detector_network import suppressed
+from core.train.refiner_network import (
+    FirstStage,
+    Proposed,
+    RefinerNetwork,
+    agreed,
+    proposals,
+    second_look,
+)
+
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+"""Shares of the first stage's logit that are tried."""
+
+MOST_FALSE = 0.04
+"""In so many of the pictures without a face there may be a box at or above the threshold."""
+
+_WITHOUT_PICTURES = 0.3
+_PARTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A picture with what both stages say about it, in pixels of the picture as it was looked at.
+
+    Attributes:
+        pixels: Letterboxed.
+        size: Height and width of what is the picture's own in them.
+        truths: ``(n, 4)``.
+        proposed: Boxes ``(k, 4)`` and scores ``(k,)`` of the first stage.
+        moved: Boxes ``(k, 4)`` of the second stage.
+        logits: ``(k,)`` of the second stage.
+    """
+
+    pixels: Pixels
+    size: tuple[int, int]
+    truths: NDArray[np.float32]
+    proposed: Proposed
+    moved: NDArray[np.float32]
+    logits: NDArray[np.float32]
+
+
+def looked_at(samples: Sequence[Sample], first: FirstStage, longest: int) -> list[Looked]:
+    """Look at pictures with the first stage alone; the second has nothing to add yet."""
+    found = []
+    for sample in samples:
+        pixels, scale = letterboxed(sample.pixels, longest)
+        height, width = sample.pixels.shape[:2]
+        size = (round(height * float(scale[1])), round(width * float(scale[0])))
+        ((boxes, scores),) = proposals(first, pixels[None])
+        nothing = np.zeros_like(scores)
+        found.append(Looked(pixels, size, sample.boxes * scale, (boxes, scores), boxes, nothing))
+    return found
+
+
+def looked_again(pictures: Sequence[Looked], network: RefinerNetwork) -> list[Looked]:
+    """The same with what a second stage says to the proposals of the first."""
+    found = []
+    for picture in pictures:
+        boxes, scores = (tf.constant(each[None]) for each in picture.proposed)
+        logits, moved = _look_again(network, tf.constant(picture.pixels[None]), boxes, scores)
+        found.append(replace(picture, moved=moved.numpy()[0], logits=logits.numpy()[0]))
+    return found
+
+
+_look_again = tf.function(second_look, reduce_retracing=True)
+
+
+def faces_of_both(looked: Looked, share: float) -> tuple[Face, ...]:
+    """The faces of a picture, most confident first.
+
+    Args:
+        looked: What both stages say.
+        share: Of the first stage; see `core.train.refiner_network.agreed`.
+    """
+    logits = agreed(looked.proposed[1][None], looked.logits[None], share)
+    boxes, scores, _, count = suppressed(logits, tf.constant(looked.moved[None]))
+    kept = int(count[0])
+    return faces_of(boxes.numpy()[0][:kept, [1, 0, 3, 2]], scores.numpy()[0][:kept], *looked.size)
+
+
+def precision_of_both(pictures: Sequence[Looked], share: float, iou: float = 0.5) -> float:
+    """Average precision of both stages together, 0..1."""
+    found = [faces_of_both(each, share) for each in pictures]
+    return average_precision(found, [each.truths for each in pictures], iou)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen, and what it gives; None where there are no pictures to say so.
+
+    Attributes:
+        share: Of the first stage; see `core.train.refiner_network.agreed`.
+        threshold: Score from which a box is a face.
+        average_precision: On the pictures with faces, at IoU 0.5.
+        precision: Of the boxes at or above the threshold there.
+        recall: Of these boxes.
+        found: Share of the pictures with faces in which there is such a box.
+        false: Share of the pictures without a face in which there is such a box.
+    """
+
+    share: float
+    threshold: float
+    average_precision: float | None
+    precision: float | None
+    recall: float | None
+    found: float | None
+    false: float | None
+
+
+def choose(pictures: Sequence[Looked], empty: Sequence[Looked]) -> Choice:
+    """The share with the highest average precision, and the lowest threshold that keeps the peace.
+
+    Average precision is taken over both kinds of pictures together, so that boxes where there is no
+    face count. Of the pictures without a face, no more than `MOST_FALSE` may have a box.
+
+    Args:
+        pictures: With faces.
+        empty: Without.
+    """
+    pictures = [each for each in pictures if len(each.truths)]
+    if not pictures:
+        return Choice(SHARES[len(SHARES) // 2], _WITHOUT_PICTURES, *[None] * 5)
+    everything = [*pictures, *empty]
+    share = max(SHARES, key=lambda each: precision_of_both(everything, each))
+    found = [faces_of_both(each, share) for each in pictures]
+    highest = sorted((_highest(faces_of_both(each, share)) for each in empty), reverse=True)
+    allowed = int(MOST_FALSE * len(empty))
+    threshold = _WITHOUT_PICTURES
+    if empty:
+        # As many places as a detector's description keeps.
+        threshold = min(1.0, (int(highest[allowed] * _PARTS) + 1) / _PARTS)
+    truths = [each.truths for each in pictures]
+    kept = [
+        right
+        for faces, boxes in zip(found, truths, strict=True)
+        for score, right in claims(faces, boxes)
+        if score >= threshold
+    ]
+    return Choice(
+        share,
+        threshold,
+        average_precision(found, truths),
+        sum(kept) / len(kept) if kept else None,
+        sum(kept) / sum(len(boxes) for boxes in truths),
+        float(np.mean([_highest(faces) >= threshold for faces in found])),
+        float(np.mean([score >= threshold for score in highest])) if empty else None,
+    )
+
+
+def _highest(faces: Sequence[Face]) -> float:
+    return max((face.score for face in faces), default=0.0)

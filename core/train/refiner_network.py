@@ -1,0 +1,241 @@
+"""A second look at each face that a detector proposes: its square again, from near.
+
+One network looks at the whole picture at once and has to be cheap everywhere; a second one looks
+at a handful of places, says again whether there is a face, and where its sides are. That it shares
+nothing with the first keeps it from repeating the first one's mistakes (Cheng et al., 2018,
+"Revisiting RCNN", arXiv:1803.06799); that it moves the box before it judges it
+is Cascade R-CNN's (Cai and Vasconcelos, 2018, arXiv:1712.00726).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.face import Pixels
+from core.models.detector import SavedModelDetector
+from core.models.tensorflow_runtime import Module, tf
+from core.train.detector_network import Backbone, Convolution, Prediction, named_variables
+
+SIDE = 64
+"""Of what the network looks at, in pixels."""
+
+CONTEXT = 2.0
+"""Side of the square that is looked at, in the proposed box's longer side: with hair and neck."""
+
+MOST_PROPOSALS = 16
+"""Of a picture, those with the highest scores."""
+
+LEAST_PROPOSED = 0.02
+"""Proposals with less are not looked at."""
+
+GREY = 114.0
+"""What lies outside of a picture."""
+
+Proposed = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Boxes ``(k, 4)`` of a picture, in its pixels, and their scores ``(k,)``."""
+
+_FINER = 2
+_LARGEST_STEP = 1.5
+_NOTHING = -30.0
+
+
+class RefinerNetwork(Backbone):
+    """Squares around proposed faces -> logits and boxes.
+
+    Args:
+        width: Channels of the backbone's finest map, as `DetectorNetwork` has them.
+        seed: Of the starting weights.
+    """
+
+    def __init__(self, width: int = 32, seed: int = 0) -> None:
+        g = np.random.default_rng(seed)
+        super().__init__(g, width)
+        self.width = width
+        cells = (SIDE // 16) ** 2
+        self.narrow = Convolution(g, 8 * width, 4 * width)
+        # Where something is tells a face from half a face: no mean over the cells.
+        self.whole = Convolution(g, cells * 4 * width + 1, 8 * width, 1)
+        self.score = Prediction(g, 8 * width, 1, 0.0)
+        self.place = Prediction(g, 8 * width, 4, 0.0)
+
+    def folded(self) -> RefinerNetwork:
+        """A copy whose weights are constants: it only looks, and needs half the space on disk."""
+        copy = RefinerNetwork(self.width)
+        ours = named_variables(self)
+        for name, variable in named_variables(copy).items():
+            variable.assign(ours[name])
+        for module in copy.submodules:
+            if isinstance(module, Convolution | Prediction):
+                module.fold()
+        return copy
+
+    def __call__(
+        self, squares: Any, boxes: Any, training: bool = False, precision: Any = tf.float32
+    ) -> tuple[Any, Any]:
+        """Look at squares.
+
+        Args:
+            squares: ``(m, SIDE, SIDE, 3)``, 0..255; `m` may be 0.
+            boxes: ``(m, 4)``, as proposed; the square does not show how high and wide they are.
+            training: Normalise by the batch and update the running statistics.
+            precision: What the convolutions compute in.
+
+        Returns:
+            Logits ``(m,)``, and changes ``(m, 4)`` as `moved` takes them.
+        """
+        _, c4 = self.maps(squares, training, precision)
+        x = self.narrow(c4, training)
+        x = tf.reshape(x, [-1, 1, 1, x.shape[1] * x.shape[2] * x.shape[3]])
+        sides = tf.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)
+        shape = tf.cast(tf.math.log(sides[:, :1] / sides[:, 1:]), x.dtype)
+        x = self.whole(tf.concat([x, shape[:, None, None]], -1), training)
+        return self.score(x)[:, 0, 0, 0], self.place(x)[:, 0, 0]
+
+
+def squares_around(boxes: Any) -> Any:
+    """What is looked at of boxes ``(m, 4)``: ``(m, 3)``, ``[x, y, side]`` with the centre."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    longer = tf.maximum(tf.reduce_max(sides, -1, keepdims=True), 1.0)
+    return tf.concat([(boxes[:, :2] + boxes[:, 2:]) / 2, CONTEXT * longer], -1)
+
+
+def cut_out(pictures: Any, squares: Any, owners: Any) -> Any:
+    """Squares of pictures, as the network looks at them.
+
+    Args:
+        pictures: ``(n, height, width, 3)`` uint8 or float32, 0..255.
+        squares: ``(m, 3)`` ``[x, y, side]`` with the centre, in pixels.
+        owners: ``(m,)`` int32, which picture each is cut from.
+
+    Returns:
+        ``(m, SIDE, SIDE, 3)`` float32, 0..255; grey outside of the picture.
+    """
+    fine = _FINER * SIDE
+    centres, sides = squares[:, 1::-1], squares[:, 2:]
+    # The operation counts from the centres of the outermost pixels, boxes from pixels' edges.
+    low = centres - sides / 2 + sides / (2 * fine) - 0.5
+    high = centres + sides / 2 - sides / (2 * fine) - 0.5
+    extent = tf.maximum(tf.cast(tf.shape(pictures)[1:3], tf.float32) - 1.0, 1.0)
+    cut = tf.image.crop_and_resize(
+        pictures,
+        tf.concat([low / extent, high / extent], -1),
+        owners,
+        [fine, fine],
+        extrapolation_value=GREY,
+    )
+    # Two samples a pixel and direction: fewer would show large faces jagged.
+    return tf.nn.avg_pool2d(cut, _FINER, _FINER, "VALID")
+
+
+def moved(changes: Any, boxes: Any) -> Any:
+    """Boxes that the network means.
+
+    Args:
+        changes: ``(m, 4)``: of the centre, in sides of the proposed box, and of width and height,
+            as logarithms.
+        boxes: ``(m, 4)``, as proposed.
+
+    Returns:
+        ``(m, 4)`` ``[x0, y0, x1, y1]`` in pixels.
+    """
+    sides = boxes[:, 2:] - boxes[:, :2]
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2 + changes[:, :2] * sides
+    steps = tf.clip_by_value(changes[:, 2:], -_LARGEST_STEP, _LARGEST_STEP)
+    reach = tf.exp(steps) * sides / 2
+    return tf.concat([centres - reach, centres + reach], -1)
+
+
+class FirstStage(Module):
+    """What a trained detector proposes.
+
+    Args:
+        detector: Takes pictures of any number and size.
+    """
+
+    def __init__(self, detector: SavedModelDetector) -> None:
+        super().__init__()
+        self.model = detector.model
+        self._signature = detector.signature
+        ((self._entrance, _),) = detector.signature.structured_input_signature[1].items()
+        self._classes = detector.classes
+
+    def __call__(self, pictures: Any) -> tuple[Any, Any]:
+        """The best proposals of each picture.
+
+        Args:
+            pictures: ``(n, height, width, 3)`` uint8.
+
+        Returns:
+            Boxes ``(n, k, 4)`` ``[x0, y0, x1, y1]`` in pixels and scores ``(n, k)``, highest first;
+            a score of 0 says that there is no proposal. `k` is at most `MOST_PROPOSALS`.
+        """
+        found = self._signature(**{self._entrance: pictures})
+        scores = tf.cast(found["detection_scores"], tf.float32)
+        rank = tf.range(tf.shape(scores)[1])
+        counted = rank < tf.cast(found["num_detections"], tf.int32)[:, None]
+        counted &= scores >= LEAST_PROPOSED
+        if self._classes is not None:
+            classes = tf.cast(found["detection_classes"], tf.int32)[..., None]
+            counted &= tf.reduce_any(classes == list(self._classes), -1)
+        most = tf.minimum(MOST_PROPOSALS, tf.shape(scores)[1])
+        scores, best = tf.math.top_k(tf.where(counted, scores, 0.0), most)
+        boxes = tf.gather(found["detection_boxes"], best, batch_dims=1)
+        size = tf.cast(tf.shape(pictures)[1:3], tf.float32)
+        extent = tf.concat([size[::-1], size[::-1]], 0)
+        return tf.gather(boxes, [1, 0, 3, 2], axis=-1) * extent, scores
+
+
+def proposals(first: FirstStage, pictures: Pixels) -> list[Proposed]:
+    """What the first stage proposes in pictures of one size, ``(n, height, width, 3)``."""
+    boxes, scores = _propose(first, tf.constant(pictures))
+    return [
+        (box[score > 0], score[score > 0])
+        for box, score in zip(boxes.numpy(), scores.numpy(), strict=True)
+    ]
+
+
+_propose = tf.function(lambda first, pictures: first(pictures), reduce_retracing=True)
+
+
+def second_look(
+    network: Any, pictures: Any, boxes: Any, scores: Any, precision: Any = tf.float32
+) -> tuple[Any, Any]:
+    """Look again at what the first stage proposes, and at nothing else.
+
+    Args:
+        network: A `RefinerNetwork`.
+        pictures: ``(n, height, width, 3)`` uint8.
+        boxes: ``(n, k, 4)`` in pixels.
+        scores: ``(n, k)``, 0 where there is no proposal.
+        precision: Of the convolutions.
+
+    Returns:
+        Logits ``(n, k)``, meaningful where there is a proposal, and moved boxes ``(n, k, 4)``.
+    """
+    there = tf.cast(tf.where(scores > 0), tf.int32)
+    proposed = tf.gather_nd(boxes, there)
+    squares = cut_out(pictures, squares_around(proposed), there[:, 0])
+    logits, changes = network(squares, proposed, precision=precision)
+    return (
+        tf.scatter_nd(there, logits, tf.shape(scores)),
+        tf.scatter_nd(there, moved(changes, proposed), tf.shape(boxes)),
+    )
+
+
+def agreed(scores: Any, logits: Any, share: float) -> Any:
+    """Both stages' answers as one.
+
+    Args:
+        scores: Of the first stage, ``(n, k)``, 0 where there is no proposal.
+        logits: Of the second stage, ``(n, k)``.
+        share: Of the first stage in the mean of both logits, 0..1.
+
+    Returns:
+        Logits ``(n, k)``; where there is no proposal, so low that nothing is kept of it.
+    """
+    likely = tf.clip_by_value(scores, 1e-6, 1.0 - 1e-6)
+    first = tf.math.log(likely) - tf.math.log1p(-likely)
+    return tf.where(scores > 0, share * first + (1.0 - share) * logits, _NOTHING)
