@@ -212,7 +212,13 @@ class _Session(Session):
         self.average = DetectorNetwork(options.width, options.seed)
         names = "\n".join(f"{a.picture.name} {a.boxes.tobytes().hex()}" for a in learning)
         data = hashlib.sha256((names + facts).encode()).hexdigest()
-        super().__init__(options, self.network, self.average, len(learning) // options.batch, data)
+        super().__init__(
+            options,
+            self.network,
+            self.average,
+            steps=len(learning) // options.batch,
+            data=data,
+        )
         if begun is not None:
             for name, variable in named_variables(begun).items():
                 self.variables[name].assign(variable)

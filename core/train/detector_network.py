@@ -120,6 +120,10 @@ class Prediction(Module):
         return tf.nn.bias_add(tf.nn.conv2d(tf.cast(x, tf.float32), kernel, 1, "SAME"), bias)
 
 
+FIRST_LAYERS = ("stem", "down2", "stage2")
+"""Of a backbone, those up to stride 4: what is general in a network that was trained before."""
+
+
 class Backbone(Module):
     """Pictures -> maps of stride 8 and 16.
 
@@ -139,10 +143,20 @@ class Backbone(Module):
         self.down4 = Convolution(g, 4 * w, 8 * w, stride=2)
         self.stage4 = Stage(g, 8 * w, 8 * w, 2)
 
-    def maps(self, pictures: Any, training: bool, precision: Any) -> tuple[Any, Any]:
-        """The maps of pictures ``(n, height, width, 3)``, 0..255."""
+    def maps(
+        self, pictures: Any, training: bool, precision: Any, frozen: bool = False
+    ) -> tuple[Any, Any]:
+        """Look at pictures.
+
+        Args:
+            pictures: ``(n, height, width, 3)``, 0..255.
+            training: Normalise by the batch and update the running statistics.
+            precision: What the convolutions compute in.
+            frozen: Whether the layers in `FIRST_LAYERS` stay as they are even so.
+        """
         x = tf.cast(tf.cast(pictures, tf.float32) / 127.5 - 1.0, precision)
-        x = self.stage2(self.down2(self.stem(x, training), training), training)
+        learning = training and not frozen
+        x = self.stage2(self.down2(self.stem(x, learning), learning), learning)
         c3 = self.stage3(self.down3(x, training), training)
         return c3, self.stage4(self.down4(c3, training), training)
 

@@ -26,7 +26,7 @@ from core.models.tensorflow_runtime import set_threads, tf
 from core.train.detector import read_weights
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
-from core.train.detector_network import DetectorNetwork, named_variables
+from core.train.detector_network import FIRST_LAYERS, DetectorNetwork, named_variables
 from core.train.refiner_choice import choose, looked_again, looked_at, precision_of_both
 from core.train.refiner_data import Places, Shown, Views, batches, propose
 from core.train.refiner_loss import refiner_losses
@@ -75,17 +75,17 @@ class RefinerTraining:
         seed: Decides the starting weights, the order and every change of a picture.
     """
 
-    epochs: int = 6
-    batch: int = 12
+    epochs: int = 4
+    batch: int = 16
     places: int = 8
-    views: float = 2.0
-    taught_views: float = 0.25
+    views: float = 1.5
+    taught_views: float = 0.15
     mosaic: float = 0.5
     width: int = 32
     rate: float = 1e-3
     decay: float = 0.05
     warm_up: int = 100
-    average: float = 0.998
+    average: float = 0.995
     tune_every: int = 1
     precision: str = "auto"
     threads: int = 0
@@ -111,8 +111,8 @@ def train(
         detector: Folder of the first stage, which stays as it is.
         out: Where to write; made if it is missing.
         options: See `RefinerTraining`.
-        start: Weights of a detector's training (``detector.safetensors``) whose first layers the
-            second stage begins with instead of random ones.
+        start: Weights of a detector's training (``detector.safetensors``) whose backbone the second
+            stage begins with instead of a random one; its first layers then stay as they are.
         unboxed: Pictures without boxes, on which the detector says where faces are: that of
             `start` where it is given, else the first stage.
         resume: Go on from the checkpoint in `out`, if there is one.
@@ -130,7 +130,7 @@ def train(
     """
     options = options or RefinerTraining()
     set_threads(options.threads)
-    loaded = SavedModelDetector.load(detector)
+    loaded = SavedModelDetector.load(detector, described=False)
     if loaded.frame is not None:
         raise TrainingError(
             f"The detector {loaded.name} takes pictures of one size alone; a second stage needs one"
@@ -230,7 +230,15 @@ class _Session(Session):
         self.proposed = proposed
         self.network = RefinerNetwork(options.width, options.seed)
         self.average = RefinerNetwork(options.width, options.seed)
-        super().__init__(options, self.network, self.average, len(views) // options.batch, data)
+        self.frozen = begun is not None
+        super().__init__(
+            options,
+            self.network,
+            self.average,
+            steps=len(views) // options.batch,
+            data=data,
+            frozen=FIRST_LAYERS if self.frozen else (),
+        )
         if begun is not None:
             for name, variable in named_variables(begun).items():
                 if name in self.variables:

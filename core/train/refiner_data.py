@@ -139,12 +139,15 @@ def places_in(
     few = min(len(wrong), count // 2)
     wrong = generator.choice(wrong, few, replace=False, p=likely / likely.sum()) if few else wrong
     right = generator.permutation(right)[: count // 4]
-    found = [_shaken(boxes[np.concatenate([wrong, right])], generator, 0.06)]
+    chosen = boxes[np.concatenate([wrong, right])]
+    found = [_shaken(chosen, generator, np.full((len(chosen), 1), 0.06))]
     faces = view.boxes[view.kinds > 0]
     left = count - len(found[0])
     if len(faces):
         near = faces[generator.integers(len(faces), size=(left + 1) // 2)]
-        found.append(_shaken(near, generator, 0.25))
+        # From nearly right to hardly near: the first stage's own boxes are better than that.
+        amounts = generator.uniform(0.03, 0.3, (len(near), 1))
+        found.append(_shaken(near, generator, amounts))
         left -= len(near)
     found.append(_elsewhere(view, left, generator))
     return np.concatenate(found).astype(np.float32)
@@ -161,14 +164,14 @@ def overlap_table(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.
 
 
 def _shaken(
-    boxes: NDArray[np.float32], generator: np.random.Generator, amount: float
+    boxes: NDArray[np.float32], generator: np.random.Generator, amounts: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """Boxes shifted and stretched by about `amount` of their sides."""
+    """Boxes shifted and stretched by about so much of their sides, ``(n, 1)``."""
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     sides = boxes[:, 2:] - boxes[:, :2]
-    middle = middle + generator.normal(0.0, amount, middle.shape) * sides
-    together = generator.normal(0.0, 1.4 * amount, (len(boxes), 1))
-    sides = sides * np.exp(together + generator.normal(0.0, 0.5 * amount, sides.shape))
+    middle = middle + amounts * generator.normal(size=middle.shape) * sides
+    together = 1.4 * amounts * generator.normal(size=(len(boxes), 1))
+    sides = sides * np.exp(together + 0.5 * amounts * generator.normal(size=sides.shape))
     return np.concatenate([middle - sides / 2, middle + sides / 2], 1).astype(np.float32)
 
 

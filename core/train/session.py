@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -86,10 +86,18 @@ class Session:
         average: Of the same form; gets the running average of the weights.
         steps: An epoch.
         data: Tells what is learned from; a checkpoint of other data is refused.
+        frozen: Parts of the network that stay as they are.
     """
 
     def __init__(
-        self, options: Options, network: Module, average: Module, steps: int, data: str
+        self,
+        options: Options,
+        network: Module,
+        average: Module,
+        *,
+        steps: int,
+        data: str,
+        frozen: Sequence[str] = (),
     ) -> None:
         self.epoch = 0
         self.seconds = 0.0
@@ -100,7 +108,11 @@ class Session:
         self.variables = named_variables(network)
         self.averages = named_variables(average)
         self._options = options
-        self._trained = {n: v for n, v in self.variables.items() if v.trainable}
+        self._trained = {
+            name: variable
+            for name, variable in self.variables.items()
+            if variable.trainable and name.split(".")[0] not in frozen
+        }
         self._optimiser = Optimiser(self._trained, options.decay, self.precision)
         self._updates = tf.Variable(0.0, trainable=False)
         plan = {k: v for k, v in asdict(options).items() if k not in _FREE}

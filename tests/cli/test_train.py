@@ -10,12 +10,16 @@ import pytest
 
 import core.train.detector as detector_training
 import core.train.extractor as extractor_training
+import core.train.refiner as refiner_training
 import core.train.report as training_report
 from cli.main import main
+from core.models import ModelError
 from core.train.augment import STRONG
-from core.train.detector import DetectorTraining, TrainingError
+from core.train.detector import DetectorTraining
 from core.train.extractor import ExtractorTraining, TrainingProgress
 from core.train.face_data import TrainingDataError
+from core.train.refiner import RefinerTraining
+from core.train.session import Progress, TrainingError
 from core.train.teacher import Unboxed
 from core.train.voc import AnnotationError
 
@@ -69,7 +73,7 @@ def test_detector(
 ) -> None:
     more = tmp_path / "more"
     more.mkdir()
-    shown = detector_training.Progress(2, 5, 3, 10, 0.25, 0.5)
+    shown = Progress(2, 5, 3, 10, 0.25, 0.5)
     training = Called({"validation_ap50": 0.625}, shown)
     monkeypatch.setattr(detector_training, "train", training)
     out = tmp_path / "out"
@@ -86,6 +90,31 @@ def test_detector(
     told = capsys.readouterr()
     assert "Epoch 2 of 5, loss 0.250, AP50 0.500" in told.err
     assert "0.625" in told.out
+    assert str(out / "familiar-face") in told.out
+
+
+def test_refiner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = tmp_path / "more"
+    more.mkdir()
+    figures = {"first_stage_tuning_ap50": 0.625, "tuning_ap50": 0.75}
+    training = Called(figures, Progress(2, 5, 3, 10, 0.25, 0.5))
+    monkeypatch.setattr(refiner_training, "train", training)
+    out = tmp_path / "out"
+    options = ("--out", out, "--detector", more, "--also", more, "--epochs", 5, "--seed", 3)
+    further = ("--start", out / "w", "--unboxed", tmp_path, "--crops", more, "--rate", 0.5)
+    assert ended("train", "refiner", tmp_path, *options, *further, "--resume") == 0
+    folders, first, place, how = training.given
+    assert list(folders) == [tmp_path, more]
+    assert (first, place) == (more, out)
+    assert how == RefinerTraining(epochs=5, seed=3, rate=0.5)
+    assert training.named["start"] == out / "w"
+    assert training.named["unboxed"] == [Unboxed(tmp_path), Unboxed(more, each_a_face=True)]
+    assert training.named["resume"] is True
+    told = capsys.readouterr()
+    assert "Epoch 2 of 5, loss 0.250, AP50 0.500" in told.err
+    assert "0.625 before, 0.750 with it" in told.out
     assert str(out / "familiar-face") in told.out
 
 
@@ -125,10 +154,11 @@ def test_extractor(
     [
         ("detector", detector_training, TrainingError("The checkpoint is another's.")),
         ("detector", detector_training, AnnotationError("There is no annotation.")),
+        ("refiner", refiner_training, ModelError("There is no detector.")),
         ("extractor", extractor_training, TrainingDataError("There are no pictures.")),
         ("extractor", extractor_training, ValueError("A batch cannot be drawn.")),
     ],
-    ids=["checkpoint", "annotation", "pictures", "batch"],
+    ids=["checkpoint", "annotation", "detector", "pictures", "batch"],
 )
 def test_what_cannot_be_trained_is_a_sentence(
     kind: str,
@@ -139,7 +169,8 @@ def test_what_cannot_be_trained_is_a_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(module, "train", Called(None, None, failure))
-    assert ended("train", kind, tmp_path) == 1
+    further = ("--detector", tmp_path) if kind == "refiner" else ()
+    assert ended("train", kind, tmp_path, *further) == 1
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.strip().splitlines()[-1] == str(failure)

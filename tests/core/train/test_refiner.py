@@ -1,0 +1,316 @@
+"""A second look at what a detector proposes, on a tiny network and drawn pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from core.models import ModelError
+from core.models.detector import SavedModelDetector
+from core.models.tensorflow_runtime import tf
+from core.train.detector import write_weights
+from core.train.detector_network import FIRST_LAYERS, DetectorNetwork
+from core.train.refiner import RefinerTraining, train
+from core.train.refiner_network import (
+    CONTEXT,
+    GREY,
+    SIDE,
+    FirstStage,
+    RefinerNetwork,
+    agreed,
+    cut_out,
+    moved,
+    proposals,
+    second_look,
+    squares_around,
+)
+from core.train.session import Progress, TrainingError
+from core.train.teacher import Unboxed
+from core.train.voc import AnnotationError
+from tests.core.train.refiner_drawings import drawn, write_first_stage, write_pictures
+
+TINY = RefinerTraining(
+    epochs=4,
+    batch=4,
+    places=6,
+    views=2.0,
+    mosaic=0.0,
+    width=16,
+    rate=4e-3,
+    warm_up=4,
+    average=0.9,
+    tune_every=2,
+    precision="float32",
+    threads=1,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty-five drawn pictures: of 5 and 25 decisions are taken, 10 and 20 are left alone."""
+    return write_pictures(tmp_path_factory.mktemp("pictures"), 25)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_first_stage(tmp_path_factory.mktemp("first") / "stage")
+
+
+@pytest.fixture(scope="module")
+def finished(folder: Path, first: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finished")
+    train(folder, first, out, TINY)
+    return out
+
+
+def test_it_learns_which_proposals_are_faces_and_where_they_are(
+    finished: Path, first: Path
+) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert metrics["tuning_ap50"] > metrics["first_stage_tuning_ap50"] + 0.2
+    with (finished / "curve.csv").open(newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
+    both = SavedModelDetector.load(finished / "familiar-face")
+    assert both.threshold == pytest.approx(metrics["threshold"], abs=1e-4)
+    assert both.longest == 96
+
+    before, after = [], []
+    for seed in range(100, 108):
+        pixels, box = drawn(np.random.default_rng(seed))
+        for detector, overlaps in ((SavedModelDetector.load(first), before), (both, after)):
+            (faces,) = detector.detect([pixels])
+            overlaps.append(_overlap(faces[0].box, box))
+    assert np.mean(np.array(after) > 0.5) > 0.8
+    assert np.mean(after) > np.mean(before) + 0.15
+
+
+def _overlap(a, b) -> float:
+    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    shared = float(np.prod(np.maximum(sides, 0)))
+    areas = [(c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)]
+    return shared / (sum(areas) - shared)
+
+
+def test_the_finished_detector_says_the_same_of_a_picture_alone_and_among_others(
+    finished: Path,
+) -> None:
+    detector = SavedModelDetector.load(finished / "familiar-face")
+    pictures = [drawn(np.random.default_rng(seed))[0] for seed in range(3)]
+    pictures.insert(1, np.full_like(pictures[0], 60))
+
+    together = detector.detect(pictures)
+
+    assert not together[1]
+    for picture, faces in zip(pictures, together, strict=True):
+        (alone,) = detector.detect([picture])
+        assert len(alone) == len(faces)
+        for one, other in zip(alone, faces, strict=True):
+            assert one.score == pytest.approx(other.score, abs=1e-4)
+            np.testing.assert_allclose(one.box, other.box, atol=0.01)
+
+
+def test_a_picture_in_which_nothing_is_proposed_has_no_faces(finished: Path) -> None:
+    detector = SavedModelDetector.load(finished / "familiar-face")
+
+    assert detector.detect([np.zeros((50, 80, 3), np.uint8)]) == [()]
+
+
+KILLED_IN_THE_SECOND_EPOCH = """
+import os, signal, sys
+from pathlib import Path
+from core.train.refiner import RefinerTraining, train
+
+def kill(progress):
+    if (progress.epoch, progress.step) == (2, 2):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+folder, first, out = (Path(each) for each in sys.argv[1:4])
+train(folder, first, out, eval(sys.argv[4]), progress=kill)
+"""
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(
+    folder: Path, first: Path, finished: Path, tmp_path: Path
+) -> None:
+    given = [str(folder), str(first), str(tmp_path), repr(TINY)]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_IN_THE_SECOND_EPOCH, *given],
+        cwd=Path(__file__).parents[3],
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+
+    after: list[Progress] = []
+    train(folder, first, tmp_path, TINY, resume=True, progress=after.append)
+
+    assert after[0].epoch == 2
+    expected = load_file(finished / "refiner.safetensors")
+    found = load_file(tmp_path / "refiner.safetensors")
+    assert found.keys() == expected.keys()
+    for name, weights in expected.items():
+        np.testing.assert_array_equal(found[name], weights, err_msg=name)
+
+
+def test_a_checkpoint_of_other_options_is_refused(
+    folder: Path, first: Path, finished: Path
+) -> None:
+    with pytest.raises(TrainingError, match="other options or other pictures"):
+        train(folder, first, finished, replace(TINY, rate=1e-4), resume=True)
+
+
+def test_it_begins_with_a_detectors_backbone_and_leaves_its_first_layers(
+    folder: Path, first: Path, tmp_path: Path
+) -> None:
+    start = tmp_path / "detector.safetensors"
+    write_weights(start, DetectorNetwork(16, seed=5), 16)
+    options = replace(TINY, epochs=1)
+
+    train(folder, first, tmp_path, options, start=start, unboxed=[Unboxed(folder)])
+
+    began, ended = load_file(start), load_file(tmp_path / "refiner.safetensors")
+    for name in set(began) & set(ended):
+        same = (began[name] == ended[name]).all()
+        assert same == (name.split(".")[0] in FIRST_LAYERS), name
+    # Whatever the second stage begins with has boxed them, not the first stage.
+    assert len(load_file(tmp_path / "taught.safetensors")["counts"]) == 23
+
+
+def test_the_first_stage_boxes_what_nobody_boxed(folder: Path, first: Path, tmp_path: Path) -> None:
+    options = replace(TINY, epochs=1, taught_views=0.5)
+
+    metrics = train(folder, first, tmp_path, options, unboxed=[Unboxed(folder)])
+
+    taught = load_file(tmp_path / "taught.safetensors")
+    assert (taught["counts"] > 0).all()
+    assert metrics["training_views"] == 2 * 21 + 12
+
+
+def test_bad_input_is_refused_in_one_sentence(folder: Path, first: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ModelError, match="no detector in"):
+        train(folder, tmp_path, out, TINY)
+    with pytest.raises(AnnotationError, match="no Pascal VOC"):
+        train(tmp_path, first, out, TINY)
+    with pytest.raises(TrainingError, match=r"42 views .* fewer than a batch of 64"):
+        train(folder, first, out, replace(TINY, batch=64))
+    one_size = write_first_stage(tmp_path / "one-size", (96, 96))
+    with pytest.raises(TrainingError, match="pictures of one size alone"):
+        train(folder, one_size, out, TINY)
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match="does not hold a detector's weights"):
+        train(folder, first, out, TINY, start=weights)
+    write_weights(weights, DetectorNetwork(32), 32)
+    with pytest.raises(TrainingError, match="is of width 32, the second stage of width 16"):
+        train(folder, first, out, TINY, start=weights)
+
+
+class TestCutOut:
+    """Squares around boxes, as the network looks at them."""
+
+    def test_every_pixel_shows_what_is_there(self) -> None:
+        rows, columns = np.mgrid[0:80, 0:200].astype(np.float32)
+        ramp = np.stack([columns, rows, np.full_like(rows, 7)], -1)
+        box = [60.0, 20.0, 80.0, 52.0]  # 20 wide and 32 high: the square is 64 from (38, 4)
+
+        (cut,) = cut_out(tf.constant(ramp[None]), squares_around(tf.constant([box])), [0]).numpy()
+
+        assert cut.shape == (SIDE, SIDE, 3)
+        np.testing.assert_allclose(cut[0, :, 0], 38 + np.arange(64), atol=1e-3)
+        np.testing.assert_allclose(cut[:, 0, 1], 4 + np.arange(64), atol=1e-3)
+        np.testing.assert_allclose(cut[..., 2], 7, atol=1e-3)
+
+    def test_outside_of_the_picture_is_grey(self) -> None:
+        white = np.full((1, 40, 40, 3), 255, np.uint8)
+
+        (cut,) = cut_out(
+            tf.constant(white), squares_around(tf.constant([[0.0, 0.0, 32.0, 32.0]])), [0]
+        ).numpy()
+
+        assert (cut[:15] == GREY).all()
+        assert (cut[:, :15] == GREY).all()
+        assert (cut[17:55, 17:55] == 255).all()
+        assert (cut[57:] == GREY).all()
+
+    def test_it_is_cut_from_its_own_picture(self) -> None:
+        pictures = np.stack([np.full((50, 50, 3), value, np.uint8) for value in (10, 20, 30)])
+        squares = squares_around(tf.constant([[20.0, 20.0, 30.0, 30.0]] * 2))
+
+        cut = cut_out(tf.constant(pictures), squares, [2, 0]).numpy()
+
+        assert cut[0].max() == cut[0].min() == 30
+        assert cut[1].max() == cut[1].min() == 10
+
+    def test_the_square_is_around_the_longer_side(self) -> None:
+        found = squares_around(tf.constant([[0.0, 10.0, 20.0, 50.0]])).numpy()
+
+        assert found.tolist() == [[10, 30, CONTEXT * 40]]
+
+
+def test_boxes_are_moved_by_shares_of_their_own_sides() -> None:
+    box = tf.constant([[10.0, 20.0, 30.0, 60.0]])
+
+    assert moved(tf.zeros([1, 4]), box).numpy().tolist() == box.numpy().tolist()
+    shifted = moved(tf.constant([[0.5, -0.25, 0.0, 0.0]]), box).numpy()
+    assert shifted.tolist() == [[20, 10, 40, 50]]
+    larger = moved(tf.constant([[0.0, 0.0, np.log(2.0), np.log(0.5)]]), box).numpy()
+    np.testing.assert_allclose(larger, [[0, 30, 40, 50]], atol=1e-4)
+
+
+def test_what_is_not_proposed_is_not_looked_at() -> None:
+    looks = []
+
+    def network(squares, boxes, **_):
+        looks.append(squares.numpy())
+        return tf.range(1.0, len(looks[-1]) + 1), tf.zeros_like(boxes)
+
+    pictures = tf.constant(np.stack([np.full((40, 40, 3), v, np.uint8) for v in (50, 90)]))
+    boxes = np.zeros((2, 3, 4), np.float32)
+    boxes[0, 0], boxes[1, :2] = [10, 12, 20, 22], [[4, 6, 30, 34], [15, 15, 25, 25]]
+    scores = np.array([[0.5, 0, 0], [0.4, 0.3, 0]], np.float32)
+
+    logits, places = second_look(network, pictures, tf.constant(boxes), tf.constant(scores))
+
+    assert [square[32, 32, 0] for square in looks[0]] == [50, 90, 90]
+    assert logits.numpy().tolist() == [[1, 0, 0], [2, 3, 0]]
+    np.testing.assert_allclose(places.numpy(), boxes)
+    logits, places = second_look(
+        RefinerNetwork(16), pictures, tf.constant(boxes), tf.zeros_like(scores)
+    )
+    assert logits.shape == (2, 3)
+    assert places.shape == (2, 3, 4)
+
+
+def test_both_stages_agree_by_their_shares() -> None:
+    scores = tf.constant([[0.5, 0.9, 0.0]])
+    logits = tf.constant([[2.0, -1.0, 9.0]])
+
+    nine = np.log(9.0)
+    np.testing.assert_allclose(agreed(scores, logits, 1.0)[0, :2], [0, nine], atol=1e-4)
+    np.testing.assert_allclose(agreed(scores, logits, 0.0)[0, :2], [2, -1], atol=1e-4)
+    np.testing.assert_allclose(agreed(scores, logits, 0.25)[0, :2], [1.5, nine / 4 - 0.75], 1e-4)
+    assert agreed(scores, logits, 0.25)[0, 2] < -20
+
+
+def test_proposals_of_other_classes_and_without_a_score_are_left_out(first: Path) -> None:
+    detector = SavedModelDetector.load(first)
+    pixels = np.zeros((1, 64, 96, 3), np.uint8)
+    pixels[0, 20:40, 60:80] = 255
+
+    ((boxes, scores),) = proposals(FirstStage(detector), pixels)
+    np.testing.assert_allclose(boxes, [[67, 20, 87, 40]], atol=1e-3)
+    np.testing.assert_allclose(scores, [0.4])
+
+    detector.classes = (2,)
+    ((boxes, scores),) = proposals(FirstStage(detector), pixels)
+    assert boxes.shape == (0, 4)
+    assert scores.shape == (0,)

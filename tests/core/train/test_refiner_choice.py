@@ -1,0 +1,102 @@
+"""How two stages become one: whose word counts how much, and from which score on it is a face."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.train import refiner_choice
+from core.train.refiner_choice import Looked, choose, faces_of_both, looked_at, precision_of_both
+
+FACE = (10.0, 10.0, 30.0, 40.0)
+ELSEWHERE = (50.0, 50.0, 80.0, 80.0)
+PIXELS = np.zeros((96, 96, 3), np.uint8)
+
+
+def looked(*said, truths=(FACE,)) -> Looked:
+    """What both stages say: ``(box, first score, second logit)`` each."""
+    boxes = np.array([box for box, _, _ in said], np.float32).reshape(-1, 4)
+    scores = np.array([score for _, score, _ in said], np.float32)
+    logits = np.array([logit for _, _, logit in said], np.float32)
+    array = np.array(truths, np.float32).reshape(-1, 4)
+    return Looked(PIXELS, (96, 90), array, (boxes, scores), boxes, logits)
+
+
+def test_the_stage_that_is_right_is_believed() -> None:
+    second_knows = [looked((FACE, 0.3, 2.0), (ELSEWHERE, 0.6, -2.0))] * 3
+    first_knows = [looked((FACE, 0.9, -1.0), (ELSEWHERE, 0.3, 0.5))] * 3
+
+    assert precision_of_both(second_knows, 1.0) < 1.0
+    assert choose(second_knows, []).share < 0.5
+    assert choose(second_knows, []).average_precision == pytest.approx(1.0)
+    assert choose(first_knows, []).share >= 0.4
+
+
+def test_boxes_without_a_face_decide_too() -> None:
+    pictures = [looked((FACE, 0.6, 1.0))] * 2
+    empty = [looked((ELSEWHERE, 0.9, -1.0), truths=())] * 4
+
+    chosen = choose(pictures, empty)
+
+    assert chosen.share < 0.6
+    assert chosen.false == 0.0
+    assert chosen.found == 1.0
+    assert chosen.recall == 1.0
+    assert chosen.precision == 1.0
+
+
+def test_the_threshold_lets_one_in_twenty_five_pass() -> None:
+    logits = np.linspace(-3, 2, 100)
+    empty = [looked((ELSEWHERE, 0.5, float(logit)), truths=()) for logit in logits]
+    pictures = [looked((FACE, 0.5, 3.0)), looked((FACE, 0.5, -2.0))]
+
+    chosen = choose(pictures, empty)
+
+    assert chosen.false == pytest.approx(0.04)
+    assert chosen.found == chosen.recall == 0.5
+    assert chosen.threshold == round(chosen.threshold, 4)
+    scores = [faces_of_both(each, chosen.share)[0].score for each in empty]
+    assert sum(score >= chosen.threshold for score in scores) == 4
+
+
+def test_pictures_without_any_box_are_pictures_too() -> None:
+    empty = [looked(truths=())] * 24 + [looked((ELSEWHERE, 0.9, 4.0), truths=())]
+
+    chosen = choose([looked((FACE, 0.5, 0.0)), looked()], empty)
+
+    assert chosen.threshold == pytest.approx(1e-4)
+    assert chosen.false == pytest.approx(0.04)
+    assert chosen.found == 0.5
+
+
+def test_without_pictures_nothing_is_chosen() -> None:
+    chosen = choose([], [looked((ELSEWHERE, 0.9, 4.0), truths=())])
+
+    assert chosen.average_precision is chosen.found is chosen.false is None
+    assert 0 < chosen.threshold < 1
+
+
+def test_faces_lie_within_the_picture_and_not_upon_each_other() -> None:
+    near = (12.0, 12.0, 31.0, 41.0)
+    beyond = (70.0, 80.0, 110.0, 120.0)
+
+    faces = faces_of_both(looked((FACE, 0.5, 1.0), (near, 0.5, 2.0), (beyond, 0.5, 0.0)), 0.0)
+
+    assert [face.box for face in faces] == [near, (70.0, 80.0, 90.0, 96.0)]
+
+
+def test_pictures_are_looked_at_as_the_detector_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def proposed(first, pictures):
+        seen.append(pictures.shape)
+        return [(np.array([FACE], np.float32), np.array([0.5], np.float32))]
+
+    monkeypatch.setattr(refiner_choice, "proposals", proposed)
+    sample = refiner_choice.Sample(np.zeros((40, 100, 3), np.uint8), np.array([FACE], np.float32))
+
+    (found,) = looked_at([sample], None, 320)
+
+    assert seen == [(1, 128, 320, 3)]
+    assert found.size == (128, 320)
+    np.testing.assert_allclose(found.truths, np.array([FACE]) * 3.2, rtol=1e-5)
