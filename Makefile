@@ -41,6 +41,9 @@ weights: $(INSTALLED)
 	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 40 --rate 0.0012 \
 		--start $(RUNS)/detector-first/detector.safetensors \
 		--unboxed $(DATA)/series --crops $(DATA)/characters/train --out $(RUNS)/detector --resume
+	$(BIN)/familiar train refiner $(DATA)/faces --also $(DATA)/frames \
+		--detector $(RUNS)/detector/familiar-face --start $(RUNS)/detector/detector.safetensors \
+		--unboxed $(DATA)/series --out $(RUNS)/refiner --resume
 	$(BIN)/familiar train extractor $(FACES) --seed 7 --out $(RUNS)/face-7 --resume
 	$(BIN)/familiar train extractor $(FACES) --strong --seed 8 --out $(RUNS)/face-8 --resume
 	$(BIN)/familiar train extractor $(FACES) --strong --seed 9 --out $(RUNS)/face-9 --resume
@@ -49,7 +52,7 @@ weights: $(INSTALLED)
 	$(BIN)/familiar train assemble $(RUNS)/face-7 $(RUNS)/picture --colours $(DATA)/series \
 		--beside $(RUNS)/face-8 --beside $(RUNS)/face-9 \
 		--characters $(DATA)/frames --out $(RUNS)/familiar-character
-	@echo "$(RUNS)/detector/familiar-face and $(RUNS)/familiar-character go into core/models"
+	@echo "$(RUNS)/refiner/familiar-face and $(RUNS)/familiar-character go into core/models"
 
 setup: $(INSTALLED)
 
