@@ -11,7 +11,13 @@ from typing import Any
 
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import DetectorNetwork, suppressed
-from core.train.refiner_network import FirstStage, RefinerNetwork, agreed, second_look
+from core.train.refiner_network import (
+    Agreement,
+    FirstStage,
+    RefinerNetwork,
+    agreed,
+    second_look,
+)
 
 _MULTIPLE = 32
 _GREY = 114
@@ -43,14 +49,14 @@ def _signature(network: DetectorNetwork, longest: int) -> Any:
     return tf.function(look, input_signature=[_ENTERING])
 
 
-def _signature_of_both(first: FirstStage, network: RefinerNetwork, share: float) -> Any:
+def _signature_of_both(first: FirstStage, network: RefinerNetwork, agreement: Agreement) -> Any:
     """The same of a detector and a second look at what it proposes."""
     constant = network.folded()
 
     def look(input_tensor: Any) -> dict[str, Any]:
-        proposed, likely = first(input_tensor)
-        logits, places = second_look(constant, input_tensor, proposed, likely)
-        kept = suppressed(agreed(likely, logits, share), places)
+        proposed = first(input_tensor)
+        again = second_look(constant, input_tensor, *proposed)
+        kept = suppressed(*agreed(proposed, again, agreement))
         return _answer(*kept, tf.shape(input_tensor)[1:3])
 
     return tf.function(look, input_signature=[_ENTERING])
@@ -85,7 +91,7 @@ def export_both(
     network: RefinerNetwork,
     folder: Path,
     *,
-    share: float,
+    agreement: Agreement,
     longest: int,
     threshold: float,
 ) -> None:
@@ -95,13 +101,13 @@ def export_both(
         first: The detector.
         network: Looks again; its kernels are stored in half precision.
         folder: Made if it is missing; other files in it stay.
-        share: Of the first stage; see `core.train.refiner_network.agreed`.
+        agreement: Of the two.
         longest: The picture's longest side as the detector wants to see it, in pixels.
         threshold: Score from which a box counts as a face, 0..1.
     """
     holder = Module()
     holder.first = first  # a detector from elsewhere may have variables
-    _write(holder, _signature_of_both(first, network, share), folder, longest, threshold)
+    _write(holder, _signature_of_both(first, network, agreement), folder, longest, threshold)
 
 
 def _write(holder: Module, look: Any, folder: Path, longest: int, threshold: float) -> None:

@@ -27,7 +27,13 @@ from core.train.detector import read_weights
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork, named_variables
-from core.train.refiner_choice import choose, looked_again, looked_at, precision_of_both
+from core.train.refiner_choice import (
+    FIRST_ALONE,
+    choose,
+    looked_again,
+    looked_at,
+    precision_of_both,
+)
 from core.train.refiner_data import Places, Shown, Views, batches, propose
 from core.train.refiner_loss import refiner_losses
 from core.train.refiner_network import (
@@ -193,14 +199,15 @@ def train(
         first,
         session.average,
         out / "familiar-face",
-        share=chosen.share,
+        agreement=chosen.agreement,
         longest=loaded.longest,
         threshold=chosen.threshold,
     )
     metrics = {
-        "first_stage_tuning_ap50": precision_of_both(tuning, 1.0) if tuning else None,
+        "first_stage_tuning_ap50": precision_of_both(tuning, FIRST_ALONE) if tuning else None,
         "tuning_ap50": chosen.average_precision,
-        "first_stage_share": chosen.share,
+        "first_stage_share": chosen.agreement.first,
+        "way_of_boxes": chosen.agreement.way,
         "threshold": chosen.threshold,
         "tuning_precision_at_threshold": chosen.precision,
         "tuning_recall_at_threshold": chosen.recall,

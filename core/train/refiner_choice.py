@@ -15,6 +15,7 @@ from core.models.tensorflow_runtime import tf
 from core.train.detector_data import Sample
 from core.train.detector_network import suppressed
 from core.train.refiner_network import (
+    Agreement,
     FirstStage,
     Proposed,
     RefinerNetwork,
@@ -23,8 +24,11 @@ from core.train.refiner_network import (
     second_look,
 )
 
-SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-"""Shares of the first stage's logit that are tried."""
+AGREEMENTS = tuple(Agreement(first / 10, way) for way in (1.0, 0.75, 0.5) for first in range(0, 8))
+"""What is tried."""
+
+FIRST_ALONE = Agreement(1.0, 0.0)
+"""As if there were no second stage."""
 
 MOST_FALSE = 0.04
 """In so many of the pictures without a face there may be a box at or above the threshold."""
@@ -72,7 +76,7 @@ def looked_again(pictures: Sequence[Looked], network: RefinerNetwork) -> list[Lo
     found = []
     for picture in pictures:
         boxes, scores = (tf.constant(each[None]) for each in picture.proposed)
-        logits, moved = _look_again(network, tf.constant(picture.pixels[None]), boxes, scores)
+        moved, logits = _look_again(network, tf.constant(picture.pixels[None]), boxes, scores)
         found.append(replace(picture, moved=moved.numpy()[0], logits=logits.numpy()[0]))
     return found
 
@@ -80,22 +84,18 @@ def looked_again(pictures: Sequence[Looked], network: RefinerNetwork) -> list[Lo
 _look_again = tf.function(second_look, reduce_retracing=True)
 
 
-def faces_of_both(looked: Looked, share: float) -> tuple[Face, ...]:
-    """The faces of a picture, most confident first.
-
-    Args:
-        looked: What both stages say.
-        share: Of the first stage; see `core.train.refiner_network.agreed`.
-    """
-    logits = agreed(looked.proposed[1][None], looked.logits[None], share)
-    boxes, scores, _, count = suppressed(logits, tf.constant(looked.moved[None]))
+def faces_of_both(looked: Looked, agreement: Agreement) -> tuple[Face, ...]:
+    """The faces of a picture, most confident first."""
+    boxes, scores = (tf.constant(each[None]) for each in looked.proposed)
+    again = (tf.constant(looked.moved[None]), tf.constant(looked.logits[None]))
+    boxes, scores, _, count = suppressed(*agreed((boxes, scores), again, agreement))
     kept = int(count[0])
     return faces_of(boxes.numpy()[0][:kept, [1, 0, 3, 2]], scores.numpy()[0][:kept], *looked.size)
 
 
-def precision_of_both(pictures: Sequence[Looked], share: float, iou: float = 0.5) -> float:
+def precision_of_both(pictures: Sequence[Looked], agreement: Agreement, iou: float = 0.5) -> float:
     """Average precision of both stages together, 0..1."""
-    found = [faces_of_both(each, share) for each in pictures]
+    found = [faces_of_both(each, agreement) for each in pictures]
     return average_precision(found, [each.truths for each in pictures], iou)
 
 
@@ -104,7 +104,7 @@ class Choice:
     """What was chosen, and what it gives; None where there are no pictures to say so.
 
     Attributes:
-        share: Of the first stage; see `core.train.refiner_network.agreed`.
+        agreement: Of both stages.
         threshold: Score from which a box is a face.
         average_precision: On the pictures with faces, at IoU 0.5.
         precision: Of the boxes at or above the threshold there.
@@ -113,7 +113,7 @@ class Choice:
         false: Share of the pictures without a face in which there is such a box.
     """
 
-    share: float
+    agreement: Agreement
     threshold: float
     average_precision: float | None
     precision: float | None
@@ -123,7 +123,7 @@ class Choice:
 
 
 def choose(pictures: Sequence[Looked], empty: Sequence[Looked]) -> Choice:
-    """The share with the highest average precision, and the lowest threshold that keeps the peace.
+    """The agreement with the highest average precision, and the lowest threshold that is quiet.
 
     Average precision is taken over both kinds of pictures together, so that boxes where there is no
     face count. Of the pictures without a face, no more than `MOST_FALSE` may have a box.
@@ -134,11 +134,11 @@ def choose(pictures: Sequence[Looked], empty: Sequence[Looked]) -> Choice:
     """
     pictures = [each for each in pictures if len(each.truths)]
     if not pictures:
-        return Choice(SHARES[len(SHARES) // 2], _WITHOUT_PICTURES, *[None] * 5)
+        return Choice(Agreement(0.5, 0.75), _WITHOUT_PICTURES, *[None] * 5)
     everything = [*pictures, *empty]
-    share = max(SHARES, key=lambda each: precision_of_both(everything, each))
-    found = [faces_of_both(each, share) for each in pictures]
-    highest = sorted((_highest(faces_of_both(each, share)) for each in empty), reverse=True)
+    agreement = max(AGREEMENTS, key=lambda each: precision_of_both(everything, each))
+    found = [faces_of_both(each, agreement) for each in pictures]
+    highest = sorted((_highest(faces_of_both(each, agreement)) for each in empty), reverse=True)
     allowed = int(MOST_FALSE * len(empty))
     threshold = _WITHOUT_PICTURES
     if empty:
@@ -152,7 +152,7 @@ def choose(pictures: Sequence[Looked], empty: Sequence[Looked]) -> Choice:
         if score >= threshold
     ]
     return Choice(
-        share,
+        agreement,
         threshold,
         average_precision(found, truths),
         sum(kept) / len(kept) if kept else None,

@@ -9,6 +9,7 @@ is Cascade R-CNN's (Cai and Vasconcelos, 2018, arXiv:1712.00726).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ CONTEXT = 2.0
 MOST_PROPOSALS = 16
 """Of a picture, those with the highest scores."""
 
-LEAST_PROPOSED = 0.02
+LEAST_PROPOSED = 0.01
 """Proposals with less are not looked at."""
 
 GREY = 114.0
@@ -219,29 +220,49 @@ def second_look(
         precision: Of the convolutions.
 
     Returns:
-        Logits ``(n, k)``, meaningful where there is a proposal, and moved boxes ``(n, k, 4)``.
+        Moved boxes ``(n, k, 4)`` and logits ``(n, k)``, meaningful where there is a proposal.
     """
     there = tf.cast(tf.where(scores > 0), tf.int32)
     proposed = tf.gather_nd(boxes, there)
     squares = cut_out(pictures, squares_around(proposed), there[:, 0])
     logits, changes = network(squares, proposed, precision=precision)
     return (
-        tf.scatter_nd(there, logits, tf.shape(scores)),
         tf.scatter_nd(there, moved(changes, proposed), tf.shape(boxes)),
+        tf.scatter_nd(there, logits, tf.shape(scores)),
     )
 
 
-def agreed(scores: Any, logits: Any, share: float) -> Any:
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How both stages' answers become one.
+
+    Attributes:
+        first: Share of the first stage in the mean of both logits, 0..1.
+        way: How far a box goes from where the first stage has it to where the second one has it,
+            0..1: each errs in its own way.
+    """
+
+    first: float
+    way: float
+
+
+def agreed(
+    first: tuple[Any, Any], second: tuple[Any, Any], agreement: Agreement
+) -> tuple[Any, Any]:
     """Both stages' answers as one.
 
     Args:
-        scores: Of the first stage, ``(n, k)``, 0 where there is no proposal.
-        logits: Of the second stage, ``(n, k)``.
-        share: Of the first stage in the mean of both logits, 0..1.
+        first: Boxes ``(n, k, 4)`` and scores ``(n, k)``, 0 where there is no proposal.
+        second: Moved boxes ``(n, k, 4)`` and logits ``(n, k)``.
+        agreement: Whose word counts how much.
 
     Returns:
-        Logits ``(n, k)``; where there is no proposal, so low that nothing is kept of it.
+        Logits ``(n, k)`` and boxes ``(n, k, 4)``; where there is no proposal, logits so low that
+        nothing is kept of it.
     """
+    (proposed, scores), (boxes, logits) = first, second
     likely = tf.clip_by_value(scores, 1e-6, 1.0 - 1e-6)
-    first = tf.math.log(likely) - tf.math.log1p(-likely)
-    return tf.where(scores > 0, share * first + (1.0 - share) * logits, _NOTHING)
+    before = tf.math.log(likely) - tf.math.log1p(-likely)
+    both = agreement.first * before + (1.0 - agreement.first) * logits
+    where = proposed + agreement.way * (boxes - proposed)
+    return tf.where(scores > 0, both, _NOTHING), where

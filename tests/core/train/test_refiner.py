@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from core.models import ModelError
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
+from core.train import refiner
 from core.train.detector import write_weights
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork
 from core.train.refiner import RefinerTraining, train
@@ -24,6 +25,7 @@ from core.train.refiner_network import (
     CONTEXT,
     GREY,
     SIDE,
+    Agreement,
     FirstStage,
     RefinerNetwork,
     agreed,
@@ -178,20 +180,26 @@ def test_it_begins_with_a_detectors_backbone_and_leaves_its_first_layers(
 
     began, ended = load_file(start), load_file(tmp_path / "refiner.safetensors")
     for name in set(began) & set(ended):
-        same = (began[name] == ended[name]).all()
+        same = np.allclose(began[name], ended[name], rtol=1e-5)
         assert same == (name.split(".")[0] in FIRST_LAYERS), name
     # Whatever the second stage begins with has boxed them, not the first stage.
     assert len(load_file(tmp_path / "taught.safetensors")["counts"]) == 23
 
 
-def test_the_first_stage_boxes_what_nobody_boxed(folder: Path, first: Path, tmp_path: Path) -> None:
-    options = replace(TINY, epochs=1, taught_views=0.5)
+def test_the_first_stage_boxes_what_nobody_boxed(
+    folder: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
 
-    metrics = train(folder, first, tmp_path, options, unboxed=[Unboxed(folder)])
+    def teach(network, *_, **__):
+        asked.append(network)
+        raise AnnotationError("Enough is known.")
 
-    taught = load_file(tmp_path / "taught.safetensors")
-    assert (taught["counts"] > 0).all()
-    assert metrics["training_views"] == 2 * 21 + 12
+    monkeypatch.setattr(refiner, "teach", teach)
+    with pytest.raises(AnnotationError, match="Enough"):
+        train(folder, first, tmp_path, TINY, unboxed=[Unboxed(folder)])
+
+    assert isinstance(asked[0], FirstStage)
 
 
 def test_bad_input_is_refused_in_one_sentence(folder: Path, first: Path, tmp_path: Path) -> None:
@@ -278,12 +286,12 @@ def test_what_is_not_proposed_is_not_looked_at() -> None:
     boxes[0, 0], boxes[1, :2] = [10, 12, 20, 22], [[4, 6, 30, 34], [15, 15, 25, 25]]
     scores = np.array([[0.5, 0, 0], [0.4, 0.3, 0]], np.float32)
 
-    logits, places = second_look(network, pictures, tf.constant(boxes), tf.constant(scores))
+    places, logits = second_look(network, pictures, tf.constant(boxes), tf.constant(scores))
 
     assert [square[32, 32, 0] for square in looks[0]] == [50, 90, 90]
     assert logits.numpy().tolist() == [[1, 0, 0], [2, 3, 0]]
     np.testing.assert_allclose(places.numpy(), boxes)
-    logits, places = second_look(
+    places, logits = second_look(
         RefinerNetwork(16), pictures, tf.constant(boxes), tf.zeros_like(scores)
     )
     assert logits.shape == (2, 3)
@@ -291,14 +299,21 @@ def test_what_is_not_proposed_is_not_looked_at() -> None:
 
 
 def test_both_stages_agree_by_their_shares() -> None:
-    scores = tf.constant([[0.5, 0.9, 0.0]])
-    logits = tf.constant([[2.0, -1.0, 9.0]])
+    proposed, places = tf.zeros([1, 3, 4]), tf.fill([1, 3, 4], 8.0)
+    first = (proposed, tf.constant([[0.5, 0.9, 0.0]]))
+    second = (places, tf.constant([[2.0, -1.0, 9.0]]))
+
+    def said(share: float, way: float = 1.0):
+        logits, boxes = agreed(first, second, Agreement(share, way))
+        return logits.numpy()[0], boxes.numpy()[0]
 
     nine = np.log(9.0)
-    np.testing.assert_allclose(agreed(scores, logits, 1.0)[0, :2], [0, nine], atol=1e-4)
-    np.testing.assert_allclose(agreed(scores, logits, 0.0)[0, :2], [2, -1], atol=1e-4)
-    np.testing.assert_allclose(agreed(scores, logits, 0.25)[0, :2], [1.5, nine / 4 - 0.75], 1e-4)
-    assert agreed(scores, logits, 0.25)[0, 2] < -20
+    np.testing.assert_allclose(said(1.0)[0][:2], [0, nine], atol=1e-4)
+    np.testing.assert_allclose(said(0.0)[0][:2], [2, -1], atol=1e-4)
+    np.testing.assert_allclose(said(0.25)[0][:2], [1.5, nine / 4 - 0.75], atol=1e-4)
+    assert said(0.25)[0][2] < -20
+    assert said(0.25)[1].tolist() == [[8.0] * 4] * 3
+    assert said(0.25, 0.25)[1].tolist() == [[2.0] * 4] * 3
 
 
 def test_proposals_of_other_classes_and_without_a_score_are_left_out(first: Path) -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from core.train import refiner_choice
-from core.train.refiner_choice import Looked, choose, faces_of_both, looked_at, precision_of_both
+from core.train.refiner_choice import (
+    FIRST_ALONE,
+    Looked,
+    choose,
+    faces_of_both,
+    looked_at,
+    precision_of_both,
+)
+from core.train.refiner_network import Agreement
 
 FACE = (10.0, 10.0, 30.0, 40.0)
 ELSEWHERE = (50.0, 50.0, 80.0, 80.0)
@@ -26,10 +36,10 @@ def test_the_stage_that_is_right_is_believed() -> None:
     second_knows = [looked((FACE, 0.3, 2.0), (ELSEWHERE, 0.6, -2.0))] * 3
     first_knows = [looked((FACE, 0.9, -1.0), (ELSEWHERE, 0.3, 0.5))] * 3
 
-    assert precision_of_both(second_knows, 1.0) < 1.0
-    assert choose(second_knows, []).share < 0.5
+    assert precision_of_both(second_knows, FIRST_ALONE) < 1.0
+    assert choose(second_knows, []).agreement.first < 0.5
     assert choose(second_knows, []).average_precision == pytest.approx(1.0)
-    assert choose(first_knows, []).share >= 0.4
+    assert choose(first_knows, []).agreement.first >= 0.4
 
 
 def test_boxes_without_a_face_decide_too() -> None:
@@ -38,15 +48,27 @@ def test_boxes_without_a_face_decide_too() -> None:
 
     chosen = choose(pictures, empty)
 
-    assert chosen.share < 0.6
+    assert chosen.agreement.first < 0.6
     assert chosen.false == 0.0
     assert chosen.found == 1.0
     assert chosen.recall == 1.0
     assert chosen.precision == 1.0
 
 
+@pytest.mark.parametrize(("away", "way"), [(0.0, 1.0), (14.0, 0.5)])
+def test_a_box_goes_as_far_as_it_pays(away: float, way: float) -> None:
+    # The first stage errs by 14 pixels to the left, the second by as many to the right or not.
+    said = looked((FACE, 0.5, 1.0))
+    first = said.proposed[0] - np.array([14, 0, 14, 0], np.float32)
+    second = said.moved + np.array([away, 0, away, 0], np.float32)
+
+    chosen = choose([replace(said, proposed=(first, said.proposed[1]), moved=second)] * 2, [])
+
+    assert chosen.agreement.way == way
+
+
 def test_the_threshold_lets_one_in_twenty_five_pass() -> None:
-    logits = np.linspace(-3, 2, 100)
+    logits = np.linspace(-3, 2, 50)
     empty = [looked((ELSEWHERE, 0.5, float(logit)), truths=()) for logit in logits]
     pictures = [looked((FACE, 0.5, 3.0)), looked((FACE, 0.5, -2.0))]
 
@@ -55,8 +77,8 @@ def test_the_threshold_lets_one_in_twenty_five_pass() -> None:
     assert chosen.false == pytest.approx(0.04)
     assert chosen.found == chosen.recall == 0.5
     assert chosen.threshold == round(chosen.threshold, 4)
-    scores = [faces_of_both(each, chosen.share)[0].score for each in empty]
-    assert sum(score >= chosen.threshold for score in scores) == 4
+    scores = [faces_of_both(each, chosen.agreement)[0].score for each in empty]
+    assert sum(score >= chosen.threshold for score in scores) == 2
 
 
 def test_pictures_without_any_box_are_pictures_too() -> None:
@@ -80,7 +102,9 @@ def test_faces_lie_within_the_picture_and_not_upon_each_other() -> None:
     near = (12.0, 12.0, 31.0, 41.0)
     beyond = (70.0, 80.0, 110.0, 120.0)
 
-    faces = faces_of_both(looked((FACE, 0.5, 1.0), (near, 0.5, 2.0), (beyond, 0.5, 0.0)), 0.0)
+    faces = faces_of_both(
+        looked((FACE, 0.5, 1.0), (near, 0.5, 2.0), (beyond, 0.5, 0.0)), Agreement(0.0, 1.0)
+    )
 
     assert [face.box for face in faces] == [near, (70.0, 80.0, 90.0, 96.0)]
 

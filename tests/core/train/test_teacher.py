@@ -9,11 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
 from core.train import teacher
 from core.train.detector_network import DetectorNetwork
+from core.train.refiner_network import FirstStage
 from core.train.teacher import Unboxed, teach
 from core.train.voc import AnnotationError
+from tests.core.train.refiner_drawings import write_first_stage
 
 Found = list[tuple[tuple[float, float, float, float], float]]
 BOX = (32.0, 64.0, 96.0, 128.0)
@@ -134,6 +137,20 @@ def test_a_real_network_looks_at_pictures_of_all_shapes(folder: Path) -> None:
         assert len(sample.boxes) > 0
         assert (sample.boxes >= 0).all()
         assert (sample.boxes <= np.array([width, height] * 2) + 1e-3).all()
+
+
+def test_any_detector_may_say_where_faces_are(folder: Path, tmp_path: Path) -> None:
+    pixels = np.zeros((64, 128, 3), np.uint8)
+    pixels[20:40, 10:30] = 255
+    cv2.imwrite(str(folder / "4.png"), pixels)
+    first = FirstStage(SavedModelDetector.load(write_first_stage(tmp_path / "stage")))
+
+    *others, found = teach(first, "two", [Unboxed(folder)], tmp_path / "taught", side=256)[0]
+
+    assert [len(sample.boxes) for sample in others] == [0, 0, 0]
+    # It boxes too far to the right, in the mirror too: neither look seconds the other.
+    np.testing.assert_allclose(found.boxes, [[17, 20, 37, 40], [3, 20, 23, 40]], atol=1)
+    assert found.kinds.tolist() == [-1, -1]
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
