@@ -29,15 +29,7 @@ def _signature(network: DetectorNetwork, longest: int) -> Any:
     constant = network.folded()
 
     def look(input_tensor: Any) -> dict[str, Any]:
-        size = tf.shape(input_tensor)[1:3]
-        longer = tf.reduce_max(size)
-        scale = tf.cast(longest, tf.float32) / tf.cast(longer, tf.float32)
-        inner = tf.maximum(1, tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32))
-        pictures = tf.cond(
-            tf.equal(longer, longest),
-            lambda: tf.cast(input_tensor, tf.float32),
-            lambda: tf.image.resize(input_tensor, inner, antialias=True),
-        )
+        pictures = _scaled(input_tensor, longest)
         inner = tf.shape(pictures)[1:3]
         rest = -inner % _MULTIPLE
         padded = tf.pad(
@@ -49,17 +41,33 @@ def _signature(network: DetectorNetwork, longest: int) -> Any:
     return tf.function(look, input_signature=[_ENTERING])
 
 
-def _signature_of_both(first: FirstStage, network: RefinerNetwork, agreement: Agreement) -> Any:
+def _signature_of_both(
+    first: FirstStage, network: RefinerNetwork, agreement: Agreement, longest: int
+) -> Any:
     """The same of a detector and a second look at what it proposes."""
     constant = network.folded()
 
     def look(input_tensor: Any) -> dict[str, Any]:
-        proposed = first(input_tensor)
-        again = second_look(constant, input_tensor, *proposed)
+        pictures = tf.cast(tf.round(_scaled(input_tensor, longest)), tf.uint8)
+        proposed = first(pictures)
+        again = second_look(constant, pictures, *proposed)
         kept = suppressed(*agreed(proposed, again, agreement))
-        return _answer(*kept, tf.shape(input_tensor)[1:3])
+        return _answer(*kept, tf.shape(pictures)[1:3])
 
     return tf.function(look, input_signature=[_ENTERING])
+
+
+def _scaled(pictures: Any, longest: int) -> Any:
+    """Pictures in single precision, with a longer side of `longest` pixels."""
+    size = tf.shape(pictures)[1:3]
+    longer = tf.reduce_max(size)
+    scale = tf.cast(longest, tf.float32) / tf.cast(longer, tf.float32)
+    inner = tf.maximum(1, tf.cast(tf.round(tf.cast(size, tf.float32) * scale), tf.int32))
+    return tf.cond(
+        tf.equal(longer, longest),
+        lambda: tf.cast(pictures, tf.float32),
+        lambda: tf.image.resize(pictures, inner, antialias=True),
+    )
 
 
 def _answer(boxes: Any, scores: Any, classes: Any, count: Any, size: Any) -> dict[str, Any]:
@@ -107,7 +115,9 @@ def export_both(
     """
     holder = Module()
     holder.first = first  # a detector from elsewhere may have variables
-    _write(holder, _signature_of_both(first, network, agreement), folder, longest, threshold)
+    _write(
+        holder, _signature_of_both(first, network, agreement, longest), folder, longest, threshold
+    )
 
 
 def _write(holder: Module, look: Any, folder: Path, longest: int, threshold: float) -> None:
