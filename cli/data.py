@@ -39,6 +39,9 @@ def crop(
         float,
         typer.Option(min=-1, max=1, help="By how much of that side the crop is moved upwards."),
     ] = 0.0,
+    smallest: Annotated[
+        int, typer.Option(min=1, help="Crops of a smaller side are left out, in pixels.")
+    ] = 1,
 ) -> None:
     """Cut out every face: <name>_<n>.jpg, and crops.csv that maps each to its picture."""
     if detector == "lbpcascade" and cascade is None:
@@ -59,6 +62,7 @@ def crop(
             loaded,
             margin=HEAD_MARGIN if margin is None else margin,
             lift=lift,
+            smallest=smallest,
             progress=advance,
         )
     _tell(written.unreadable)

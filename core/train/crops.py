@@ -45,6 +45,7 @@ def write_crops(
     *,
     margin: float = HEAD_MARGIN,
     lift: float = 0.0,
+    smallest: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CropsWritten:
     """Cut every face that counts out of every picture below `folder`.
@@ -58,6 +59,7 @@ def write_crops(
         detector: Its own threshold decides what counts.
         margin: See `core.face.widened_square`.
         lift: The same.
+        smallest: Side of the smallest crop that is written, in pixels.
         progress: Called after each picture with how many are done, and of how many.
 
     Raises:
@@ -82,11 +84,12 @@ def write_crops(
             # Two pictures may differ in their suffix alone: their crops are counted together.
             name = PurePosixPath(picture.path).with_suffix("")
             for face in faces:
-                if face.score < detector.threshold:
+                x0, y0, x1, y1 = widened_square(face.box, margin, lift)
+                if face.score < detector.threshold or x1 - x0 < smallest:
                     continue
                 path = f"{name}_{numbers[name]}.jpg"
                 numbers[name] += 1
-                head = crop(pixels, widened_square(face.box, margin, lift))
+                head = crop(pixels, (x0, y0, x1, y1))
                 target = out / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _, data = cv2.imencode(".jpg", cv2.cvtColor(head, cv2.COLOR_RGB2BGR))

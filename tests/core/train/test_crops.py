@@ -109,6 +109,16 @@ def test_a_lifted_crop_shows_what_is_above_a_face(pictures: Path, tmp_path: Path
         assert lifted - level == pytest.approx(0.125, abs=0.02)
 
 
+def test_crops_that_are_too_small_are_left_out(pictures: Path, tmp_path: Path) -> None:
+    """The boxes are 40 x 30, 30 x 40 and 40 x 30 pixels; crops are twice their longer side."""
+    save(pictures / "rei" / "2.png", (10, 10, 25, 25))
+    kept = write_crops(pictures, tmp_path / "all", RedFinder(), margin=0.5, smallest=30)
+    fewer = write_crops(pictures, tmp_path / "large", RedFinder(), margin=0.5, smallest=31)
+    assert (kept.crops, fewer.crops) == (4, 3)
+    assert not (tmp_path / "large" / "rei" / "2_0.jpg").exists()
+    assert len(rows(tmp_path / "large")) == 3
+
+
 def test_progress_is_told(pictures: Path, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
 
