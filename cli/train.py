@@ -411,6 +411,13 @@ def assembled(
             help="Result of a further training on faces, joined with the first; may be given again."
         ),
     ] = None,
+    unlabelled: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Face crops of other characters, which the face networks' vectors are evened out"
+            " on and made shorter by; may be given again."
+        ),
+    ] = None,
     false_accepts: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="Share of different characters that may pass it."),
@@ -421,26 +428,34 @@ def assembled(
     ] = None,
 ) -> None:
     """Put a face network and a picture network into one extractor's folder."""
-    for each in (face, picture, characters, *(beside or []), *([colours] if colours else [])):
+    folders = (face, picture, characters, *(beside or []), *(unlabelled or []))
+    for each in (*folders, *([colours] if colours else [])):
         _check_folder(each)
     from core.models import ModelError
-    from core.train.assemble import Choices, assemble, colours_of, same_threshold
+    from core.train.assemble import (
+        Choices,
+        assemble,
+        choose_threshold,
+        colours_of,
+        load_characters,
+        projection_of,
+    )
     from core.train.face_data import TrainingDataError
     from core.train.trained import TrainedNetwork
     from core.train.voc import AnnotationError
 
     faces = [face, *(beside or [])]
     try:
-        threshold = same_threshold(faces, characters, false_accepts, Choices())
         side = TrainedNetwork(picture).side if colours is not None else 0
         choices = Choices(
-            same_character_threshold=threshold,
-            false_accepts=false_accepts,
             colours=colours_of(colours, side) if colours is not None else None,
+            projection=projection_of(faces, unlabelled) if unlabelled else None,
         )
+        named = load_characters(characters, choices)
+        assemble(face, picture, out, choices, beside=faces[1:])
+        threshold = choose_threshold(out, named, false_accepts)
     except (TrainingDataError, AnnotationError, ModelError) as error:
         raise Failure(str(error)) from error
-    assemble(face, picture, out, choices, beside=beside or [])
     results.print(
         f"The extractor is in {out}; two faces are the same character from a likeness of"
         f" {threshold:.3f} on."

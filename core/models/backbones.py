@@ -219,6 +219,25 @@ class JoinedNetwork(nn.Module):
         return vectors / math.sqrt(len(self.members))
 
 
+class ProjectedNetwork(nn.Module):
+    """A network whose vectors are turned and stretched by one matrix, and so made shorter."""
+
+    def __init__(self, network: nn.Module, entering: int, leaving: int) -> None:
+        """
+        Args:
+            network: Gives vectors of length `entering`.
+            entering: Before the matrix.
+            leaving: After it.
+        """
+        super().__init__()
+        self.network = network
+        self.projection = nn.Linear(entering, leaving, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, 3, side, side)`` in -1..1 -> ``(n, leaving)`` of unit length."""
+        return functional.normalize(self.projection(self.network(x)), dim=1)
+
+
 def multiply_adds(network: nn.Module, side: int) -> int:
     """Multiply-adds of the convolutions and linear layers for one picture of `side` pixels."""
     total = 0

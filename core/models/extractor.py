@@ -26,6 +26,7 @@ from core.models.backbones import (
     JoinedNetwork,
     NetworkShape,
     PictureNetwork,
+    ProjectedNetwork,
     multiply_adds,
 )
 from core.models.precision import convolve_in_bfloat16, fold_norms
@@ -70,18 +71,25 @@ class NetworkConfiguration(ShapeConfiguration):
         mirrored: Whether a vector is the mean of the picture's and its mirror image's.
         histogram: The colour part beside it.
         beside: Further networks that see the same squares; see `JoinedNetwork`.
+        projected: Length of the learned vector after its projection; None: there is none.
     """
 
     side: int = Field(ge=16, le=1024)
     mirrored: bool
     histogram: HistogramConfiguration | None = None
     beside: tuple[ShapeConfiguration, ...] = ()
+    projected: int | None = Field(default=None, gt=0)
+
+    @property
+    def learned_dimensions(self) -> int:
+        """Length of the networks' vectors together, before any projection."""
+        return self.dimensions + sum(member.dimensions for member in self.beside)
 
     @property
     def vector_dimensions(self) -> int:
         """Length of the vectors, all parts included."""
         colours = self.histogram.dimensions if self.histogram else 0
-        return self.dimensions + colours + sum(member.dimensions for member in self.beside)
+        return (self.projected or self.learned_dimensions) + colours
 
     @property
     def multiply_adds(self) -> int:
@@ -94,6 +102,8 @@ class NetworkConfiguration(ShapeConfiguration):
         if self.beside:
             further = (EmbeddingNetwork(member.shape()) for member in self.beside)
             network = JoinedNetwork([network, *further])
+        if self.projected is not None:
+            network = ProjectedNetwork(network, self.learned_dimensions, self.projected)
         if self.histogram is None:
             return network
         colours = ColourHistogram(self.histogram.dimensions)

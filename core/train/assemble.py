@@ -13,19 +13,22 @@ import torch
 from safetensors.torch import load_file, save
 
 from core.evaluate import threshold_at
-from core.face import crop
+from core.face import Vectors, crop
 from core.models.backbones import ColourHistogram
 from core.models.extractor import (
     CONFIGURATION,
     FACE_WEIGHTS,
     PICTURE_WEIGHTS,
     ExtractorConfiguration,
+    FamiliarExtractor,
+    Framing,
     HistogramConfiguration,
     NetworkConfiguration,
     ShapeConfiguration,
     lifted_square,
     resized,
 )
+from core.train.distil import taught_vectors
 from core.train.extractor import METRICS, WEIGHTS
 from core.train.face_data import (
     LabelledPictures,
@@ -37,6 +40,7 @@ from core.train.face_data import (
 from core.train.histogram import fit_histogram
 from core.train.trained import TrainedNetwork
 from core.train.voc import read_folder
+from core.train.whitening import whitening_matrix
 
 COLOUR_COMPONENTS: Final = 32
 """Of the colour part of a picture network."""
@@ -45,7 +49,14 @@ COLOUR_SHARE: Final = 0.6
 """Of the colour part in the cosine of whole pictures; docs/training-log/extractor.md has the
 figures by which it was chosen."""
 
+PROJECTED: Final = 192
+"""Length that the vectors of several face networks are brought down to."""
+
+WHITENING: Final = 0.5
+"""How far their directions are evened out; the same log has these figures, too."""
+
 _STORED_SIDE: Final = 128
+_THRESHOLD: Final = 0.5
 _NOBODY: Final = "unknown"
 
 
@@ -56,48 +67,30 @@ class Choices:
     Attributes:
         colours: The colour part of the picture network and its share in the cosine; None: the
             picture network has none.
+        projection: ``(d, k)``, what the face networks' vectors are multiplied by; None: nothing.
     """
 
     margin: float = 0.7
     lift: float = 0.5
     weights_of_both: tuple[float, float] = (0.75, 0.25)
-    same_character_threshold: float = 0.5
-    false_accepts: float = 0.01
     colours: tuple[ColourHistogram, float] | None = None
+    projection: Vectors | None = None
 
 
-def same_threshold(
-    faces: Sequence[Path], characters: Path, false_accepts: float, framing: Choices
-) -> float:
-    """The cosine that a share of the pairs of different characters reach.
-
-    On characters that the networks were trained on it would come out too low: they have been
-    pushed apart.
+def load_characters(folder: Path, framing: Framing) -> LabelledPictures:
+    """Named faces to choose a threshold on.
 
     Args:
-        faces: What `core.train.extractor.train` wrote for the face networks.
-        characters: ``<character>/<face crop>``, or pictures with named boxes in Pascal VOC files,
-            of which those that are called ``unknown`` are left out.
-        false_accepts: That share, 0..1.
+        folder: ``<character>/<face crop>``, or pictures with named boxes in Pascal VOC files, of
+            which those that are called ``unknown`` are left out.
         framing: Margin and lift of the squares around boxes.
 
     Raises:
         TrainingDataError: The folder has too few readable pictures.
         core.train.voc.AnnotationError: An annotation cannot be used.
-        core.models.ModelError: `faces` do not hold trainings' results.
     """
-    if any(characters.rglob("*.xml")):
-        pictures = _named_faces(characters, framing)
-    else:
-        pictures = load_labelled(characters, _STORED_SIDE)
-    networks = [TrainedNetwork(face, mirrored=True) for face in faces]
-    side = max(network.side for network in networks)
-    vectors = np.concatenate([each.embed(pictures.pixels, side=side) for each in networks], 1)
-    vectors /= np.float32(len(networks) ** 0.5)
-    return threshold_at(vectors, pictures.labels, false_accepts)[0]
-
-
-def _named_faces(folder: Path, framing: Choices) -> LabelledPictures:
+    if not any(folder.rglob("*.xml")):
+        return load_labelled(folder, _STORED_SIDE)
     squares, names = [], []
     for annotation in read_folder(folder):
         pixels = decoded(annotation.picture.read_bytes())
@@ -113,6 +106,51 @@ def _named_faces(folder: Path, framing: Choices) -> LabelledPictures:
         raise TrainingDataError(f"The boxes in {folder} need the names of two characters or more.")
     labels = np.array([known.index(name) for name in names], np.int64)
     return LabelledPictures(np.stack(squares), labels, tuple(known))
+
+
+def choose_threshold(extractor: Path, characters: LabelledPictures, false_accepts: float) -> float:
+    """Find the cosine that a share of the pairs of different characters reach, and write it down.
+
+    On characters that the networks were trained on it would come out too low: they have been
+    pushed apart.
+
+    Args:
+        extractor: The folder that `assemble` wrote.
+        characters: That no network was trained on.
+        false_accepts: That share, 0..1.
+
+    Raises:
+        core.models.ModelError: The folder holds no extractor.
+    """
+    loaded = FamiliarExtractor.load(extractor)
+    vectors = taught_vectors([loaded], characters.pixels)
+    threshold = threshold_at(vectors, characters.labels, false_accepts)[0]
+    chosen = {"same_character_threshold": threshold, "false_accepts": false_accepts}
+    _write(extractor, loaded.configuration.model_copy(update=chosen))
+    return threshold
+
+
+def projection_of(faces: Sequence[Path], folders: Sequence[Path]) -> Vectors:
+    """The projection for face networks, fitted to pictures that they have no labels of.
+
+    Args:
+        faces: What `core.train.extractor.train` wrote for them.
+        folders: Face crops of characters that the networks were not trained on, at any depth, zip
+            files included.
+
+    Returns:
+        ``(the networks' dimensions together, at most PROJECTED)``.
+
+    Raises:
+        TrainingDataError: There is no readable picture.
+        core.models.ModelError: `faces` do not hold trainings' results.
+    """
+    networks = [TrainedNetwork(face, mirrored=True) for face in faces]
+    side = max(network.side for network in networks)
+    pictures = np.concatenate([load_unlabelled(folder, _STORED_SIDE) for folder in folders])
+    parts = [network.embed(pictures, side=side) for network in networks]
+    vectors = np.concatenate(parts, 1) / np.float32(len(networks) ** 0.5)
+    return whitening_matrix(vectors, min(PROJECTED, vectors.shape[1]), WHITENING)
 
 
 def colours_of(folder: Path, side: int) -> tuple[ColourHistogram, float]:
@@ -153,13 +191,18 @@ def assemble(
         picture: The same for the picture network, or an extractor's folder whose picture
             network is taken over.
         to: The new folder.
-        choices: Margin, weights and thresholds.
+        choices: Margin, weights, and what belongs to the networks.
         beside: Further trainings' results for faces, to be joined with `face`.
 
     Returns:
-        `to`.
+        `to`. Its threshold is one that nobody chose: see `choose_threshold`.
+
+    Raises:
+        core.models.ModelError: `face` or `beside` do not hold trainings' results.
     """
     choices = choices or Choices()
+    for each in (face, *beside):
+        TrainedNetwork(each)
     to.mkdir(parents=True, exist_ok=True)
     weights = _halved(face)
     face_network = _network(face, mirrored=True)
@@ -177,6 +220,12 @@ def assemble(
                 "beside": tuple(ShapeConfiguration(**shape) for shape in shapes),
             }
         )
+    if choices.projection is not None:
+        weights = {f"network.{name}": value for name, value in weights.items()}
+        # In full precision: its columns are stretched far apart.
+        matrix = torch.from_numpy(np.ascontiguousarray(choices.projection.T))
+        weights["projection.weight"] = matrix
+        face_network = face_network.model_copy(update={"projected": len(matrix)})
     (to / FACE_WEIGHTS).write_bytes(save(weights))
     if (picture / CONFIGURATION).exists():
         taken = ExtractorConfiguration.model_validate_json((picture / CONFIGURATION).read_bytes())
@@ -204,8 +253,12 @@ def assemble(
         margin=choices.margin,
         lift=choices.lift,
         weights_of_both=choices.weights_of_both,
-        same_character_threshold=choices.same_character_threshold,
-        false_accepts=choices.false_accepts,
+        same_character_threshold=_THRESHOLD,
+        false_accepts=1.0,
     )
-    (to / CONFIGURATION).write_text(configuration.model_dump_json(indent=2) + "\n")
+    _write(to, configuration)
     return to
+
+
+def _write(folder: Path, configuration: ExtractorConfiguration) -> None:
+    (folder / CONFIGURATION).write_text(configuration.model_dump_json(indent=2) + "\n")

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
@@ -61,31 +60,6 @@ def taught_vectors(
         save_file({"vectors": vectors}, partial)
         os.replace(partial, kept)
     return vectors
-
-
-def reduced(vectors: Vectors, dimensions: int) -> Vectors:
-    """The vectors in fewer dimensions, of unit length, their cosines kept as well as can be.
-
-    The directions are the singular vectors of all rows, not moved to their mean first: a cosine
-    is measured from the origin (Eckart and Young 1936).
-
-    Args:
-        vectors: ``(n, d)``.
-        dimensions: At most as many as come out, and fewer where `vectors` span no more.
-
-    Returns:
-        ``(n, dimensions)``; dimensions that nothing is left for are zero.
-    """
-    products: NDArray[np.float64] = vectors.T.astype(np.float64) @ vectors
-    _, directions = np.linalg.eigh(products)
-    kept = directions[:, ::-1][:, :dimensions]
-    # An eigenvector's sign is arbitrary; the largest entry decides, so that machines agree.
-    kept = kept * np.sign(kept[np.abs(kept).argmax(0), np.arange(kept.shape[1])])
-    found = np.zeros((len(vectors), dimensions), np.float32)
-    found[:, : kept.shape[1]] = vectors @ kept
-    lengths = np.linalg.norm(found, axis=1, keepdims=True)
-    unit: Vectors = found / np.maximum(lengths, np.float32(1e-6))
-    return unit
 
 
 def distillation_loss(vectors: Tensor, wanted: Tensor) -> Tensor:

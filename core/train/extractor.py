@@ -33,7 +33,7 @@ from core.models.irse50 import IrSe50Network
 from core.models.precision import bfloat16_is_fast
 from core.train.attributes import COLOURS, TASKS, estimated
 from core.train.augment import Augmentation, augmented, plain
-from core.train.distil import distillation_loss, reduced, taught_vectors
+from core.train.distil import distillation_loss, taught_vectors
 from core.train.face_data import (
     Fit,
     LabelledPictures,
@@ -60,6 +60,7 @@ from core.train.networks import (
     with_length,
 )
 from core.train.samplers import BalancedBatches, Passes
+from core.train.whitening import whitened, whitening_matrix
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
@@ -85,6 +86,9 @@ UNIT_LENGTH: frozenset[Loss] = frozenset({"familiar", "arcface", "triplet-semiha
 """Losses whose vectors are of unit length."""
 
 SEMIHARD_MARGIN = 0.2
+
+_LAST_LAYERS = ("embed.", "embed_norm.")
+"""Of `EmbeddingNetwork`, after everything that its vectors are made of."""
 
 FACE_SHAPE = NetworkShape((48, 96, 192, 384), (1, 2, 2, 1))
 FACE_AUGMENTATION = Augmentation()
@@ -129,6 +133,7 @@ class ExtractorTraining:
             picture once an epoch.
         backbone: Which network; ``ir-se50`` has its own shape and sees 112 pixels.
         distillation: Weight of the loss against a teacher's vectors, where there is a teacher.
+        whitening: Of the teacher's vectors, 0..1; see `core.train.whitening`.
     """
 
     shape: NetworkShape = FACE_SHAPE
@@ -159,6 +164,7 @@ class ExtractorTraining:
     backbone: Backbone = "familiar"
     steps: int | None = None
     distillation: float = 100.0
+    whitening: float = 0.5
 
     def __post_init__(self) -> None:
         if self.backbone == "ir-se50" and any(side != IR_SE50_SIDE for _, side in self.sides):
@@ -182,6 +188,7 @@ def described(
         "backbone": "familiar",
         "steps": None,
         "distillation": 100.0,
+        "whitening": 0.5,
     }
     for name, default in later.items():
         if fields[name] == default:
@@ -213,10 +220,12 @@ def of_pictures() -> ExtractorTraining:
 def of_pupil(options: ExtractorTraining) -> ExtractorTraining:
     """The same training with teachers, who have something to say of every picture.
 
-    So most of a batch is unlabelled, and larger squares pay at the end.
+    So most of a batch is unlabelled, vectors have room for what several networks know, and larger
+    squares pay at the end.
     """
     return replace(
         options,
+        shape=replace(options.shape, dimensions=192),
         identities=16,
         unlabelled_in_batch=128,
         sides=((0.45, 64), (0.8, 80), (1.0, 112)),
@@ -327,9 +336,12 @@ class _Run:
             taught: What a teacher sees in both, the labelled ones first, ``(m, d)``.
         """
         self.options, self.known, self.unlabelled = options, known, unlabelled
-        self.taught = (
-            None if taught is None else torch.from_numpy(reduced(taught, options.shape.dimensions))
-        )
+        self.taught: Tensor | None = None
+        if taught is not None:
+            # Of the labelled characters the teachers know more than of any other.
+            unknown = taught[len(known.labels) :] if unlabelled is not None else taught
+            matrix = whitening_matrix(unknown, options.shape.dimensions, options.whitening)
+            self.taught = torch.from_numpy(whitened(taught, matrix))
         self.device = torch.device(options.device)
         torch.manual_seed(options.seed)
         self.unit = options.loss in UNIT_LENGTH
@@ -484,10 +496,19 @@ class _Run:
         }
 
     def begin_with(self, state: dict[str, Any]) -> None:
-        """Take what an earlier training had learned; steps and learning rate begin anew."""
-        self.network.load_state_dict(state["average"])
-        self.average.load_state_dict(state["average"])
-        self.learned.load_state_dict(state["margin"])
+        """Take what an earlier training had learned; steps and learning rate begin anew.
+
+        Where its vectors had another length, what makes the vectors begins anew, too.
+        """
+        own = self.network.state_dict()
+        begun = dict(state["average"])
+        last = [name for name in begun if name.startswith(_LAST_LAYERS)]
+        if any(begun[name].shape != own[name].shape for name in last):
+            begun |= {name: own[name] for name in last}
+        else:
+            self.learned.load_state_dict(state["margin"])
+        self.network.load_state_dict(begun)
+        self.average.load_state_dict(begun)
 
     def restore(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])

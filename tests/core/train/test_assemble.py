@@ -16,12 +16,20 @@ from cli.main import main
 from core.evaluate import pair_likenesses
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.extractor import FamiliarExtractor
-from core.train.assemble import COLOUR_COMPONENTS, Choices, assemble, same_threshold
+from core.train.assemble import (
+    COLOUR_COMPONENTS,
+    Choices,
+    assemble,
+    choose_threshold,
+    load_characters,
+    projection_of,
+)
 from core.train.augment import plain
 from core.train.extractor import METRICS, WEIGHTS
-from core.train.face_data import load_labelled
+from core.train.face_data import LabelledPictures
 from core.train.histogram import fit_histogram
 from core.train.trained import TrainedNetwork
+from core.train.whitening import whitened
 from tests.core.train.drawings import coloured
 
 SHAPE = NetworkShape((8, 16), (1, 1), 6, colour_channels=4, colour_cells=2)
@@ -87,15 +95,43 @@ def test_a_picture_network_can_be_taken_over(trained: Path, tmp_path: Path) -> N
 
 
 def test_a_stated_share_of_different_characters_reaches_the_threshold(
-    trained: Path, characters: Path
+    trained: Path, characters: Path, tmp_path: Path
 ) -> None:
-    pictures = load_labelled(characters, 128)
-    vectors = TrainedNetwork(trained, mirrored=True).embed(pictures.pixels)
-    _, different = pair_likenesses(vectors, pictures.labels)
+    folder = assemble(trained, trained, tmp_path / "extractor")
+    pictures = load_characters(characters, Choices())
 
     for share in (0.01, 0.2):
-        threshold = same_threshold([trained], characters, share, Choices())
+        threshold = choose_threshold(folder, pictures, share)
+        extractor = FamiliarExtractor.load(folder)
+        assert extractor.same_threshold == threshold
+        assert extractor.configuration.false_accepts == share
+        squares = [extractor.prepare_face(pixels, None) for pixels in pictures.pixels]
+        vectors = extractor.embed_faces(np.stack(squares))
+        _, different = pair_likenesses(vectors, pictures.labels)
         assert (different >= threshold).mean() == pytest.approx(share, abs=0.002)
+
+
+def test_a_projection_evens_out_what_the_networks_see(trained: Path, tmp_path: Path) -> None:
+    """As `TrainedNetwork` sees them, multiplied by the matrix; the mirror image comes after it."""
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    for number, pixels in enumerate(coloured(50)):
+        cv2.imwrite(str(crops / f"{number}.png"), pixels)
+    matrix = projection_of([trained, trained], [crops])
+    assert matrix.shape == (12, 12)
+    short = Choices(projection=matrix[:, :4])
+
+    folder = assemble(trained, trained, tmp_path / "projected", short, beside=[trained])
+    extractor = FamiliarExtractor.load(folder)
+    again = FamiliarExtractor.load(assemble(trained, trained, tmp_path / "plain", beside=[trained]))
+
+    assert (extractor.face_dimensions, again.face_dimensions) == (4, 12)
+    faces = coloured(6, side=32)
+    one_way = TrainedNetwork(trained).embed(faces), TrainedNetwork(trained).embed(faces[:, :, ::-1])
+    seen = [np.concatenate([vectors, vectors], 1) / 2**0.5 for vectors in one_way]
+    expected = sum(whitened(vectors, matrix[:, :4]) for vectors in seen)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    assert extractor.embed_faces(faces) == pytest.approx(expected, abs=2e-3)
 
 
 def test_one_command_assembles_an_extractor(
@@ -103,18 +139,19 @@ def test_one_command_assembles_an_extractor(
 ) -> None:
     out = tmp_path / "extractor"
     options = ["--out", out, "--characters", characters, "--colours", characters]
-    options += ["--false-accepts", 0.1]
+    options += ["--false-accepts", 0.1, "--unlabelled", characters]
     with pytest.raises(SystemExit) as end:
         main(["train", "assemble", *(str(each) for each in (trained, trained, *options))])
 
     assert not end.value.code
     extractor = FamiliarExtractor.load(out)
-    assert extractor.same_threshold == same_threshold([trained], characters, 0.1, Choices())
+    assert extractor.configuration.false_accepts == 0.1
     assert f"{extractor.same_threshold:.3f}" in capsys.readouterr().out
     assert extractor.picture_dimensions == SHAPE.dimensions + COLOUR_COMPONENTS
+    assert extractor.configuration.face.projected == SHAPE.dimensions
 
 
-def test_a_threshold_can_be_chosen_on_named_boxes(trained: Path, tmp_path: Path) -> None:
+def test_a_threshold_can_be_chosen_on_named_boxes(tmp_path: Path) -> None:
     framing = Choices(margin=0.5, lift=0.25)
     frames, cut = tmp_path / "frames", tmp_path / "cut"
     frames.mkdir()
@@ -136,9 +173,16 @@ def test_a_threshold_can_be_chosen_on_named_boxes(trained: Path, tmp_path: Path)
                 head = pixels[y0 - 15 : y1 + 5, x0 - 10 : x1 + 10]
                 cv2.imwrite(str(cut / name / f"{number}.png"), head)
 
-    found = same_threshold([trained], frames, 0.1, framing)
+    boxed, crops = load_characters(frames, framing), load_characters(cut, framing)
 
-    assert found == pytest.approx(same_threshold([trained], cut, 0.1, framing), abs=1e-6)
+    assert boxed.names == crops.names == ("Aki", "Ben", "Cho")
+
+    def known(pictures: LabelledPictures) -> list[tuple[int, bytes]]:
+        return sorted(
+            zip(pictures.labels.tolist(), map(np.ndarray.tobytes, pictures.pixels), strict=True)
+        )
+
+    assert known(boxed) == known(crops)
 
 
 def test_joined_networks_compare_by_the_mean_of_their_cosines(

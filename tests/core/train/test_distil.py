@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from core.face import Pixels, Vectors
 from core.models.backbones import NetworkShape
 from core.models.extractor import resized
-from core.train.distil import distillation_loss, reduced, taught_vectors
-from core.train.extractor import ExtractorTraining, train
+from core.train.distil import distillation_loss, taught_vectors
+from core.train.extractor import WEIGHTS, ExtractorTraining, train
 from core.train.face_data import LabelledPictures, TrainingDataError, load_labelled
 from core.train.trained import TrainedNetwork
 from tests.core.train.drawings import coloured
@@ -83,22 +84,6 @@ def test_the_same_teachers_look_at_the_same_pictures_once(tmp_path: Path) -> Non
     assert not np.allclose(taught_vectors([other], coloured(20), tmp_path), first)
 
 
-def test_fewer_dimensions_keep_the_cosines_that_matter() -> None:
-    rng = np.random.default_rng(3)
-    inner = rng.standard_normal((200, 5)).astype(np.float32)
-    vectors = inner @ rng.standard_normal((5, 40)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-
-    kept = reduced(vectors, 5)
-
-    assert kept.shape == (200, 5)
-    assert kept @ kept.T == pytest.approx(vectors @ vectors.T, abs=1e-4)
-    wide = reduced(vectors, 60)
-    assert wide.shape == (200, 60)
-    assert wide @ wide.T == pytest.approx(vectors @ vectors.T, abs=1e-4)
-    assert np.abs(reduced(vectors, 2) @ reduced(vectors, 2).T - vectors @ vectors.T).max() > 0.1
-
-
 def test_the_loss_is_nothing_where_vectors_are_as_wanted() -> None:
     wanted = torch.nn.functional.normalize(torch.randn(6, 4), dim=1)
     assert float(distillation_loss(wanted, wanted)) == pytest.approx(0, abs=1e-6)
@@ -111,6 +96,7 @@ PUPIL = ExtractorTraining(
     stored_side=32,
     epochs=4,
     steps=160,
+    whitening=0.0,
     identities=4,
     pictures=4,
     unlabelled_in_batch=16,
@@ -119,6 +105,22 @@ PUPIL = ExtractorTraining(
     seed=3,
     bfloat16=False,
 )
+
+
+def test_a_longer_vector_begins_with_what_was_seen_before(folder: Path, tmp_path: Path) -> None:
+    """The layers before the vector are taken over; the vector, of another length, is new."""
+    torch.set_num_threads(1)
+    short = replace(PUPIL, steps=4, epochs=1)
+    train(folder, tmp_path / "first", short)
+    longer = replace(short, shape=replace(short.shape, dimensions=6), rate=1e-9, decay=0.0)
+    train(folder, tmp_path / "next", longer, start=tmp_path / "first")
+    before, after = (load_file(tmp_path / each / WEIGHTS) for each in ("first", "next"))
+    assert before["embed.weight"].shape[0] == 3
+    assert after["embed.weight"].shape[0] == 6
+    assert torch.allclose(before["stem.0.weight"], after["stem.0.weight"], atol=1e-5)
+    other = replace(short, shape=replace(short.shape, widths=(8, 24)))
+    with pytest.raises(TrainingDataError, match="another network"):
+        train(folder, tmp_path / "other", other, start=tmp_path / "first")
 
 
 def disagreement(trained: Path, pictures: LabelledPictures) -> float:
