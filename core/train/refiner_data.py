@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.train.detector_data import MOST_FACES, Sample, draw_batch, drawn_ahead, recoloured
-from core.train.refiner_network import FirstStage, Proposed, proposals
+from core.train.refiner_network import MOST_LOOKED_AT, FirstStage, Proposed, proposals
 from core.train.teacher import read_boxes, write_boxes
 
 _LOOKED_AT_ONCE = 8
 _NO_FACE = 0.3
+_LEAST_SCORE = 0.02
 _TRIES = 16
 
 
@@ -117,9 +118,16 @@ def propose(views: Views, first: FirstStage, key: str, cache: Path) -> list[Prop
         found = []
         for start in range(0, len(views), _LOOKED_AT_ONCE):
             chosen = range(start, min(start + _LOOKED_AT_ONCE, len(views)))
-            found += proposals(first, np.stack([views[number].pixels for number in chosen]))
+            pictures = np.stack([views[number].pixels for number in chosen])
+            found += [_learned_from(each) for each in proposals(first, pictures)]
         write_boxes(cache, key, found)
     return found
+
+
+def _learned_from(proposed: Proposed) -> Proposed:
+    boxes, scores = proposed
+    kept = (scores >= _LEAST_SCORE)[:MOST_LOOKED_AT]
+    return boxes[:MOST_LOOKED_AT][kept], scores[:MOST_LOOKED_AT][kept]
 
 
 def places_in(

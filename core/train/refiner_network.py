@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Pixels
-from core.models.detector import SavedModelDetector
+from core.models.detector import LEAST_SCORE, SavedModelDetector
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import Backbone, Convolution, Prediction, named_variables
 
@@ -26,11 +26,11 @@ SIDE = 64
 CONTEXT = 2.0
 """Side of the square that is looked at, in the proposed box's longer side: with hair and neck."""
 
-MOST_PROPOSALS = 16
-"""Of a picture, those with the highest scores."""
+MOST_LOOKED_AT = 16
+"""Of a picture's proposals, those with the highest scores."""
 
-LEAST_PROPOSED = 0.01
-"""Proposals with less are not looked at."""
+LEAST_LOOKED_AT = 0.05
+"""Proposals with less are left as they are: to look at them too costs time and gains nothing."""
 
 GREY = 114.0
 """What lies outside of a picture."""
@@ -170,25 +170,24 @@ class FirstStage(Module):
         self._classes = detector.classes
 
     def __call__(self, pictures: Any) -> tuple[Any, Any]:
-        """The best proposals of each picture.
+        """The proposals for each picture.
 
         Args:
             pictures: ``(n, height, width, 3)`` uint8.
 
         Returns:
             Boxes ``(n, k, 4)`` ``[x0, y0, x1, y1]`` in pixels and scores ``(n, k)``, highest first;
-            a score of 0 says that there is no proposal. `k` is at most `MOST_PROPOSALS`.
+            a score of 0 says that there is no proposal.
         """
         found = self._signature(**{self._entrance: pictures})
         scores = tf.cast(found["detection_scores"], tf.float32)
         rank = tf.range(tf.shape(scores)[1])
         counted = rank < tf.cast(found["num_detections"], tf.int32)[:, None]
-        counted &= scores >= LEAST_PROPOSED
+        counted &= scores >= LEAST_SCORE
         if self._classes is not None:
             classes = tf.cast(found["detection_classes"], tf.int32)[..., None]
             counted &= tf.reduce_any(classes == list(self._classes), -1)
-        most = tf.minimum(MOST_PROPOSALS, tf.shape(scores)[1])
-        scores, best = tf.math.top_k(tf.where(counted, scores, 0.0), most)
+        scores, best = tf.math.top_k(tf.where(counted, scores, 0.0), tf.shape(scores)[1])
         boxes = tf.gather(found["detection_boxes"], best, batch_dims=1)
         size = tf.cast(tf.shape(pictures)[1:3], tf.float32)
         extent = tf.concat([size[::-1], size[::-1]], 0)
@@ -216,20 +215,27 @@ def second_look(
         network: A `RefinerNetwork`.
         pictures: ``(n, height, width, 3)`` uint8.
         boxes: ``(n, k, 4)`` in pixels.
-        scores: ``(n, k)``, 0 where there is no proposal.
+        scores: ``(n, k)``, highest first, 0 where there is no proposal.
         precision: Of the convolutions.
 
     Returns:
-        Moved boxes ``(n, k, 4)`` and logits ``(n, k)``, meaningful where there is a proposal.
+        Moved boxes ``(n, k, 4)`` and logits ``(n, k)``; where there is no look, those of the first
+        stage.
     """
-    there = tf.cast(tf.where(scores > 0), tf.int32)
+    likely = tf.range(tf.shape(scores)[1]) < MOST_LOOKED_AT
+    there = tf.cast(tf.where((scores >= LEAST_LOOKED_AT) & likely), tf.int32)
     proposed = tf.gather_nd(boxes, there)
     squares = cut_out(pictures, squares_around(proposed), there[:, 0])
     logits, changes = network(squares, proposed, precision=precision)
     return (
-        tf.scatter_nd(there, moved(changes, proposed), tf.shape(boxes)),
-        tf.scatter_nd(there, logits, tf.shape(scores)),
+        tf.tensor_scatter_nd_update(boxes, there, moved(changes, proposed)),
+        tf.tensor_scatter_nd_update(_logits_of(scores), there, logits),
     )
+
+
+def _logits_of(scores: Any) -> Any:
+    likely = tf.clip_by_value(scores, 1e-6, 1.0 - 1e-6)
+    return tf.math.log(likely) - tf.math.log1p(-likely)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +267,6 @@ def agreed(
         nothing is kept of it.
     """
     (proposed, scores), (boxes, logits) = first, second
-    likely = tf.clip_by_value(scores, 1e-6, 1.0 - 1e-6)
-    before = tf.math.log(likely) - tf.math.log1p(-likely)
-    both = agreement.first * before + (1.0 - agreement.first) * logits
+    both = agreement.first * _logits_of(scores) + (1.0 - agreement.first) * logits
     where = proposed + agreement.way * (boxes - proposed)
     return tf.where(scores > 0, both, _NOTHING), where

@@ -279,23 +279,27 @@ def test_what_is_not_proposed_is_not_looked_at() -> None:
 
     def network(squares, boxes, **_):
         looks.append(squares.numpy())
-        return tf.range(1.0, len(looks[-1]) + 1), tf.zeros_like(boxes)
+        # One width to the right.
+        return tf.range(1.0, len(looks[-1]) + 1), tf.constant([[1.0, 0, 0, 0]] * len(looks[-1]))
 
     pictures = tf.constant(np.stack([np.full((40, 40, 3), v, np.uint8) for v in (50, 90)]))
     boxes = np.zeros((2, 3, 4), np.float32)
-    boxes[0, 0], boxes[1, :2] = [10, 12, 20, 22], [[4, 6, 30, 34], [15, 15, 25, 25]]
-    scores = np.array([[0.5, 0, 0], [0.4, 0.3, 0]], np.float32)
+    boxes[0, 0], boxes[1] = [10, 12, 20, 22], [[4, 6, 30, 34], [15, 15, 25, 25], [1, 1, 9, 9]]
+    scores = np.array([[0.5, 0, 0], [0.4, 0.3, 0.03]], np.float32)
 
     places, logits = second_look(network, pictures, tf.constant(boxes), tf.constant(scores))
 
     assert [square[32, 32, 0] for square in looks[0]] == [50, 90, 90]
-    assert logits.numpy().tolist() == [[1, 0, 0], [2, 3, 0]]
-    np.testing.assert_allclose(places.numpy(), boxes)
+    assert logits.numpy()[0, 0] == 1
+    assert logits.numpy()[1, :2].tolist() == [2, 3]
+    assert logits.numpy()[1, 2] == pytest.approx(np.log(0.03 / 0.97), abs=1e-3)
+    np.testing.assert_allclose(places.numpy()[0, 0], [20, 12, 30, 22])
+    np.testing.assert_allclose(places.numpy()[1, :2], [[30, 6, 56, 34], [25, 15, 35, 25]])
+    np.testing.assert_allclose(places.numpy()[1, 2], boxes[1, 2])
     places, logits = second_look(
         RefinerNetwork(16), pictures, tf.constant(boxes), tf.zeros_like(scores)
     )
-    assert logits.shape == (2, 3)
-    assert places.shape == (2, 3, 4)
+    np.testing.assert_allclose(places.numpy(), boxes)
 
 
 def test_both_stages_agree_by_their_shares() -> None:
