@@ -143,20 +143,16 @@ class Backbone(Module):
         self.down4 = Convolution(g, 4 * w, 8 * w, stride=2)
         self.stage4 = Stage(g, 8 * w, 8 * w, 2)
 
-    def maps(
-        self, pictures: Any, training: bool, precision: Any, frozen: bool = False
-    ) -> tuple[Any, Any]:
+    def maps(self, pictures: Any, training: bool, precision: Any) -> tuple[Any, Any]:
         """Look at pictures.
 
         Args:
             pictures: ``(n, height, width, 3)``, 0..255.
             training: Normalise by the batch and update the running statistics.
             precision: What the convolutions compute in.
-            frozen: Whether the layers in `FIRST_LAYERS` stay as they are even so.
         """
         x = tf.cast(tf.cast(pictures, tf.float32) / 127.5 - 1.0, precision)
-        learning = training and not frozen
-        x = self.stage2(self.down2(self.stem(x, learning), learning), learning)
+        x = self.stage2(self.down2(self.stem(x, training), training), training)
         c3 = self.stage3(self.down3(x, training), training)
         return c3, self.stage4(self.down4(c3, training), training)
 

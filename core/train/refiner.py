@@ -118,7 +118,8 @@ def train(
         out: Where to write; made if it is missing.
         options: See `RefinerTraining`.
         start: Weights of a detector's training (``detector.safetensors``) whose backbone the second
-            stage begins with instead of a random one; its first layers then stay as they are.
+            stage begins with instead of a random one; of its first layers only the running
+            statistics then change.
         unboxed: Pictures without boxes, on which the detector says where faces are: that of
             `start` where it is given, else the first stage.
         resume: Go on from the checkpoint in `out`, if there is one.
@@ -237,14 +238,13 @@ class _Session(Session):
         self.proposed = proposed
         self.network = RefinerNetwork(options.width, options.seed)
         self.average = RefinerNetwork(options.width, options.seed)
-        self.frozen = begun is not None
         super().__init__(
             options,
             self.network,
             self.average,
             steps=len(views) // options.batch,
             data=data,
-            frozen=FIRST_LAYERS if self.frozen else (),
+            frozen=FIRST_LAYERS if begun is not None else (),
         )
         if begun is not None:
             for name, variable in named_variables(begun).items():

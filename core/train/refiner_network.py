@@ -79,7 +79,6 @@ class RefinerNetwork(Backbone):
         boxes: Any,
         training: bool = False,
         precision: Any = tf.float32,
-        frozen: bool = False,
     ) -> tuple[Any, Any]:
         """Look at squares.
 
@@ -88,12 +87,11 @@ class RefinerNetwork(Backbone):
             boxes: ``(m, 4)``, as proposed; the square does not show how high and wide they are.
             training: Normalise by the batch and update the running statistics.
             precision: What the convolutions compute in.
-            frozen: Whether the backbone's first layers stay as they are even so.
 
         Returns:
             Logits ``(m,)``, and changes ``(m, 4)`` as `moved` takes them.
         """
-        _, c4 = self.maps(squares, training, precision, frozen)
+        _, c4 = self.maps(squares, training, precision)
         x = self.narrow(c4, training)
         x = tf.reshape(x, [-1, 1, 1, x.shape[1] * x.shape[2] * x.shape[3]])
         sides = tf.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)

@@ -86,7 +86,8 @@ class Session:
         average: Of the same form; gets the running average of the weights.
         steps: An epoch.
         data: Tells what is learned from; a checkpoint of other data is refused.
-        frozen: Parts of the network that stay as they are.
+        frozen: Parts of the network whose weights stay as they are; their running statistics
+            follow what they see.
     """
 
     def __init__(
