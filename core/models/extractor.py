@@ -29,6 +29,7 @@ from core.models.backbones import (
     ProjectedNetwork,
     multiply_adds,
 )
+from core.models.packed import pack_convolutions
 from core.models.precision import convolve_in_bfloat16, fold_norms
 
 CONFIGURATION = "extractor.json"
@@ -168,11 +169,17 @@ class FamiliarExtractor:
         self._mirrored = (configuration.face.mirrored, configuration.picture.mirrored)
         self._device = torch.device(device)
         self._face, self._picture = face.eval(), picture.eval()
-        for network in (self._face, self._picture):
+        sides = (self.face_side, self.picture_side)
+        for network, side, mirrored in zip(
+            (self._face, self._picture), sides, self._mirrored, strict=True
+        ):
             fold_norms(network)
             if bfloat16:
                 convolve_in_bfloat16(network)
             network.to(self._device).to(memory_format=torch.channels_last)
+            if self._device.type == "cpu" and not bfloat16:
+                one = torch.zeros(2 if mirrored else 1, 3, side, side)
+                pack_convolutions(network, one.to(memory_format=torch.channels_last))
 
     @classmethod
     def load(

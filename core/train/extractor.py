@@ -12,7 +12,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -26,14 +26,12 @@ from torch import Tensor, nn
 from core.evaluate import retrieval
 from core.face import Pixels, Vectors
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
-from core.models import Extractor
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.extractor import resized
 from core.models.irse50 import IrSe50Network
 from core.models.precision import bfloat16_is_fast
 from core.train.attributes import COLOURS, TASKS, estimated
 from core.train.augment import Augmentation, augmented, plain
-from core.train.distil import distillation_loss, taught_vectors
 from core.train.face_data import (
     Fit,
     LabelledPictures,
@@ -60,12 +58,10 @@ from core.train.networks import (
     with_length,
 )
 from core.train.samplers import BalancedBatches, Passes
-from core.train.whitening import whitened, whitening_matrix
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 METRICS = "metrics.json"
-TAUGHT = "taught"
 
 Loss = Literal["familiar", "arcface", "triplet", "triplet-semihard", "attributes"]
 """What is minimised: ``familiar``, the angular margin and the contrastive loss of the shipped
@@ -87,9 +83,6 @@ UNIT_LENGTH: frozenset[Loss] = frozenset({"familiar", "arcface", "triplet-semiha
 
 SEMIHARD_MARGIN = 0.2
 
-_LAST_LAYERS = ("embed.", "embed_norm.")
-"""Of `EmbeddingNetwork`, after everything that its vectors are made of."""
-
 FACE_SHAPE = NetworkShape((48, 96, 192, 384), (1, 2, 2, 1))
 FACE_AUGMENTATION = Augmentation()
 
@@ -110,8 +103,7 @@ class ExtractorTraining:
         epochs: Passes over the labelled pictures.
         identities: Labels in a batch (P).
         pictures: Pictures of each (K).
-        unlabelled_in_batch: Unlabelled pictures in a batch; each gives two views, or one where a
-            teacher says what to see in it.
+        unlabelled_in_batch: Unlabelled pictures in a batch; each gives two views.
         held_out: Labels kept away from training, to check on.
         margin: Angular margin in radians.
         scale: Of the cosines in the angular margin loss.
@@ -132,8 +124,6 @@ class ExtractorTraining:
         steps: Batches in all, spread evenly over the epochs; None: as many as show every labelled
             picture once an epoch.
         backbone: Which network; ``ir-se50`` has its own shape and sees 112 pixels.
-        distillation: Weight of the loss against a teacher's vectors, where there is a teacher.
-        whitening: Of the teacher's vectors, 0..1; see `core.train.whitening`.
     """
 
     shape: NetworkShape = FACE_SHAPE
@@ -163,8 +153,6 @@ class ExtractorTraining:
     triplet_margin: float | None = None
     backbone: Backbone = "familiar"
     steps: int | None = None
-    distillation: float = 100.0
-    whitening: float = 0.5
 
     def __post_init__(self) -> None:
         if self.backbone == "ir-se50" and any(side != IR_SE50_SIDE for _, side in self.sides):
@@ -173,28 +161,17 @@ class ExtractorTraining:
             raise ValueError(f"The loss {self.loss} has no margin between triplets to choose.")
 
 
-def described(
-    options: ExtractorTraining, names: tuple[str, ...], teachers: tuple[str, ...] = ()
-) -> str:
+def described(options: ExtractorTraining, names: tuple[str, ...]) -> str:
     """What a checkpoint must agree with to be gone on from.
 
     Options that came later are left out where they are at their default, so that checkpoints
     from before them stay good.
     """
     fields = asdict(options)
-    later = {
-        "loss": "familiar",
-        "triplet_margin": None,
-        "backbone": "familiar",
-        "steps": None,
-        "distillation": 100.0,
-        "whitening": 0.5,
-    }
+    later = {"loss": "familiar", "triplet_margin": None, "backbone": "familiar", "steps": None}
     for name, default in later.items():
         if fields[name] == default:
             del fields[name]
-    if teachers:
-        fields["teachers"] = teachers
     return json.dumps(fields | {"labels": names}, sort_keys=True)
 
 
@@ -214,22 +191,6 @@ def of_pictures() -> ExtractorTraining:
         margin=0.1,
         scale=24.0,
         augmentation=Augmentation(zoom=(0.65, 1.05), backdrop=0.2),
-    )
-
-
-def of_pupil(options: ExtractorTraining) -> ExtractorTraining:
-    """The same training with teachers, who have something to say of every picture.
-
-    So most of a batch is unlabelled, vectors have room for what several networks know, and larger
-    squares pay at the end.
-    """
-    return replace(
-        options,
-        shape=replace(options.shape, dimensions=192),
-        identities=16,
-        unlabelled_in_batch=128,
-        sides=((0.45, 64), (0.8, 80), (1.0, 112)),
-        rate=4e-3,
     )
 
 
@@ -322,26 +283,9 @@ class _Run:
     """One training: all that changes from step to step, and so belongs in a checkpoint."""
 
     def __init__(
-        self,
-        options: ExtractorTraining,
-        known: LabelledPictures,
-        unlabelled: Pixels | None,
-        taught: Vectors | None = None,
+        self, options: ExtractorTraining, known: LabelledPictures, unlabelled: Pixels | None
     ) -> None:
-        """
-        Args:
-            options: See `ExtractorTraining`.
-            known: The labelled pictures.
-            unlabelled: The others, ``(n, side, side, 3)``.
-            taught: What a teacher sees in both, the labelled ones first, ``(m, d)``.
-        """
         self.options, self.known, self.unlabelled = options, known, unlabelled
-        self.taught: Tensor | None = None
-        if taught is not None:
-            # Of the labelled characters the teachers know more than of any other.
-            unknown = taught[len(known.labels) :] if unlabelled is not None else taught
-            matrix = whitening_matrix(unknown, options.shape.dimensions, options.whitening)
-            self.taught = torch.from_numpy(whitened(taught, matrix))
         self.device = torch.device(options.device)
         torch.manual_seed(options.seed)
         self.unit = options.loss in UNIT_LENGTH
@@ -426,9 +370,8 @@ class _Run:
         labels = [self.known.labels[rows]]
         if self.passes is not None and self.unlabelled is not None:
             drawn = self.passes.draw(self.step)
-            views = 2 if self.taught is None else 1
-            pictures += [self.unlabelled[drawn]] * views
-            labels += [drawn + len(self.known.names)] * views
+            pictures += [self.unlabelled[drawn]] * 2
+            labels += [drawn + len(self.known.names)] * 2
         values = augmented(np.concatenate(pictures), self.side(), options.augmentation, rng).to(
             options.device
         )
@@ -440,12 +383,6 @@ class _Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             vectors = _vectors(self.network, values, self.unit)
         loss = self._loss(vectors, identities, rows)
-        if self.taught is not None:
-            # Labels of unlabelled pictures go on where the known names end, rows where the
-            # labelled pictures do.
-            beyond = identities[len(rows) :].cpu() - len(self.known.names) + len(self.known.labels)
-            wanted = self.taught[torch.cat([torch.from_numpy(rows), beyond])].to(options.device)
-            loss = loss + options.distillation * distillation_loss(vectors, wanted)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimiser.step()
@@ -496,19 +433,10 @@ class _Run:
         }
 
     def begin_with(self, state: dict[str, Any]) -> None:
-        """Take what an earlier training had learned; steps and learning rate begin anew.
-
-        Where its vectors had another length, what makes the vectors begins anew, too.
-        """
-        own = self.network.state_dict()
-        begun = dict(state["average"])
-        last = [name for name in begun if name.startswith(_LAST_LAYERS)]
-        if any(begun[name].shape != own[name].shape for name in last):
-            begun |= {name: own[name] for name in last}
-        else:
-            self.learned.load_state_dict(state["margin"])
-        self.network.load_state_dict(begun)
-        self.average.load_state_dict(begun)
+        """Take what an earlier training had learned; steps and learning rate begin anew."""
+        self.network.load_state_dict(state["average"])
+        self.average.load_state_dict(state["average"])
+        self.learned.load_state_dict(state["margin"])
 
     def restore(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
@@ -519,22 +447,6 @@ class _Run:
         self.memory.labels.copy_(state["memory_labels"])
         self.memory.next = state["memory_next"]
         self.step = state["step"]
-
-
-def _new_run(
-    options: ExtractorTraining,
-    known: LabelledPictures,
-    unlabelled: Sequence[Path],
-    teachers: Sequence[Extractor],
-    cache: Path,
-) -> _Run:
-    """A training at its first step, its pictures loaded and looked at by the teachers."""
-    others = [load_unlabelled(each, options.stored_side, options.fit) for each in unlabelled]
-    taught = None
-    if teachers:
-        shown = (known.pixels, *others)
-        taught = np.concatenate([taught_vectors(teachers, each, cache) for each in shown])
-    return _Run(options, known, np.concatenate(others) if others else None, taught)
 
 
 def _attributes(known: LabelledPictures, options: ExtractorTraining) -> NDArray[np.int64]:
@@ -568,8 +480,7 @@ def train(
     out: Path,
     options: ExtractorTraining | None = None,
     *,
-    unlabelled: Sequence[Path] = (),
-    teachers: Sequence[Extractor] = (),
+    unlabelled: Path | None = None,
     start: Path | None = None,
     resume: bool = False,
     progress: Report | None = None,
@@ -581,8 +492,7 @@ def train(
         folder: ``<label>/<picture>``.
         out: Gets the checkpoint, the weights, and the curves and figures as JSON.
         options: Everything else that decides the result.
-        unlabelled: Folders of further pictures, of which each is an identity of its own.
-        teachers: Extractors whose vectors of the same pictures the network is to come near.
+        unlabelled: Further pictures, of which each is an identity of its own.
         start: What an earlier training of the same network on the same labels wrote, to begin
             with instead of random weights.
         resume: Go on from the checkpoint in `out`, where there is one.
@@ -603,9 +513,10 @@ def train(
     checks = {"held out": everything.only(held)} if options.held_out else {}
     checks |= also_check or {}
     del everything
+    others = load_unlabelled(unlabelled, options.stored_side, options.fit) if unlabelled else None
+    run = _Run(options, known, others)
     out.mkdir(parents=True, exist_ok=True)
-    run = _new_run(options, known, unlabelled, teachers, out / TAUGHT)
-    description = described(options, known.names, tuple(each.sha256 for each in teachers))
+    description = described(options, known.names)
     curve: list[dict[str, Any]] = []
     checkpoint = out / CHECKPOINT
     if resume and checkpoint.exists():

@@ -42,8 +42,7 @@ def report_extractor(
     options: ExtractorTraining,
     origin: Origin,
     *,
-    unlabelled: Sequence[Path] = (),
-    teachers: Sequence[str] = (),
+    unlabelled: Path | None = None,
     checks: Sequence[Path] = (),
 ) -> str | None:
     """Measure the finished network once on each set, draw, and write the card.
@@ -53,8 +52,7 @@ def report_extractor(
         folder: That it was trained on.
         options: That it was trained with.
         origin: For the card.
-        unlabelled: Folders that it was trained on too.
-        teachers: Names of the extractors that taught it.
+        unlabelled: That it was trained on too.
         checks: Further sets to measure on, ``<label>/<picture>``.
 
     Returns:
@@ -110,10 +108,8 @@ def report_extractor(
         + ("characters" if faces else "labels")
         + (f"; {len(held)} more were held out" if len(held) else "")
     ]
-    if options.loss != "attributes":
-        how = "as its teachers see them" if teachers else "each as one of its own"
-        data += [f"`{each.name}`: pictures without labels, {how}" for each in unlabelled]
-    data += [f"taught by the extractor `{name}`" for name in teachers]
+    if unlabelled is not None and options.loss != "attributes":
+        data.append(f"`{unlabelled.name}`: pictures without labels, each as one of its own")
     card = ModelCard(
         title=f"{'Face' if faces else 'Picture'} network ({options.backbone}, {options.loss})",
         what=(

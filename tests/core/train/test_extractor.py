@@ -78,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained")
     torch.set_num_threads(1)
-    train(folder, out, TINY, unlabelled=[folder])
+    train(folder, out, TINY, unlabelled=folder)
     return out
 
 
@@ -100,9 +100,9 @@ def test_a_training_writes_weights_curves_and_figures(trained: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_weights(folder: Path, trained: Path, tmp_path: Path) -> None:
-    again = train(folder, tmp_path / "again", TINY, unlabelled=[folder])
+    again = train(folder, tmp_path / "again", TINY, unlabelled=folder)
     assert same_weights(trained / "weights.safetensors", again)
-    other = train(folder, tmp_path / "other", replace(TINY, seed=12), unlabelled=[folder])
+    other = train(folder, tmp_path / "other", replace(TINY, seed=12), unlabelled=folder)
     assert not same_weights(trained / "weights.safetensors", other)
 
 
@@ -131,7 +131,7 @@ def test_killed_and_resumed_gives_the_same_weights(
             if report.epoch == 2 and report.step % 5 == 4:
                 os.kill(os.getpid(), signal.SIGKILL)
         tiny.train(Path({str(folder)!r}), Path({str(tmp_path)!r}), tiny.TINY,
-                   unlabelled=[Path({str(folder)!r})], progress=progress)
+                   unlabelled=Path({str(folder)!r}), progress=progress)
     """)
     killed = subprocess.run(
         [sys.executable, "-c", program],
@@ -144,7 +144,7 @@ def test_killed_and_resumed_gives_the_same_weights(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (tmp_path / "weights.safetensors").exists()
     seen: list[TrainingProgress] = []
-    weights = train(folder, tmp_path, TINY, unlabelled=[folder], resume=True, progress=seen.append)
+    weights = train(folder, tmp_path, TINY, unlabelled=folder, resume=True, progress=seen.append)
     assert seen[0].epoch == 2
     assert same_weights(weights, trained / "weights.safetensors")
     curve = json.loads((tmp_path / METRICS).read_text())["curve"]
@@ -153,7 +153,7 @@ def test_killed_and_resumed_gives_the_same_weights(
 
 def test_a_training_begins_with_an_earlier_one(folder: Path, trained: Path, tmp_path: Path) -> None:
     still = replace(TINY, epochs=1, rate=1e-9, sides=((1.0, 24),))
-    weights = train(folder, tmp_path / "next", still, unlabelled=[folder], start=trained)
+    weights = train(folder, tmp_path / "next", still, unlabelled=folder, start=trained)
     before, after = load_file(trained / "weights.safetensors"), load_file(weights)
     assert torch.allclose(before["embed.weight"], after["embed.weight"], atol=1e-5)
     with pytest.raises(TrainingDataError, match="another network or other labels"):
@@ -174,7 +174,7 @@ def test_a_checkpoint_of_another_training_is_refused(
 ) -> None:
     (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
     with pytest.raises(TrainingDataError, match="other options"):
-        train(folder, tmp_path, replace(TINY, margin=0.2), unlabelled=[folder], resume=True)
+        train(folder, tmp_path, replace(TINY, margin=0.2), unlabelled=folder, resume=True)
 
 
 def test_checking_leaves_the_network_in_training_mode_and_unchanged() -> None:
@@ -313,7 +313,7 @@ def test_a_finished_training_is_reported_on(folder: Path, trained: Path, tmp_pat
     for name in (METRICS, "weights.safetensors"):
         (tmp_path / name).write_bytes((trained / name).read_bytes())
     origin = Origin("familiar train extractor drawn --seed 11", "Drawn by code: free to use.")
-    report = report_extractor(tmp_path, folder, TINY, origin, unlabelled=[folder], checks=[folder])
+    report = report_extractor(tmp_path, folder, TINY, origin, unlabelled=folder, checks=[folder])
     assert report is None
     card = (tmp_path / "README.md").read_text()
     for said in ("Drawn by code", "--seed 11", "Seed 11", "| held out | 2 | 12 |", "Limits"):
