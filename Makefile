@@ -49,8 +49,14 @@ weights: $(INSTALLED)
 	$(BIN)/familiar train extractor $(FACES) --strong --seed 9 --out $(RUNS)/face-9 --resume
 	$(BIN)/familiar train extractor $(DATA)/series --of pictures --unlabelled $(DATA)/faces \
 		--held-out 6 --out $(RUNS)/picture --resume
+	for each in faces series; do \
+		$(BIN)/familiar data crop $(DATA)/$$each --out $(RUNS)/heads/$$each \
+			--margin 0.7 --lift 0.5 --smallest 40 || exit 1; \
+	done
 	$(BIN)/familiar train assemble $(RUNS)/face-7 $(RUNS)/picture --colours $(DATA)/series \
 		--beside $(RUNS)/face-8 --beside $(RUNS)/face-9 \
+		--unlabelled $(DATA)/unlabelled --unlabelled $(RUNS)/heads/faces \
+		--unlabelled $(RUNS)/heads/series \
 		--characters $(DATA)/frames --out $(RUNS)/familiar-character
 	@echo "$(RUNS)/refiner/familiar-face and $(RUNS)/familiar-character go into core/models"
 

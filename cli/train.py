@@ -266,18 +266,7 @@ def extractor(
         Kind, typer.Option(help="Train on face crops, or on whole pictures by series or the like.")
     ] = Kind.FACES,
     unlabelled: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Folder, zip files in it included, of further pictures without labels; may be"
-            " given again."
-        ),
-    ] = None,
-    teacher: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="An extractor whose vectors are to be learned, as `familiar models list` names"
-            " it; may be given again."
-        ),
+        Path | None, typer.Option(help="Folder or zip files of further pictures without labels.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
     identities: Annotated[
@@ -318,11 +307,10 @@ def extractor(
     terms: Terms = "",
 ) -> None:
     """Train a network of the feature extractor."""
-    for each in (folder, *(unlabelled or []), *(check or [])):
+    for each in (folder, *([unlabelled] if unlabelled else []), *(check or [])):
         _check_folder(each)
-    from core.models import ModelError, load_extractor
     from core.train.augment import STRONG
-    from core.train.extractor import ExtractorTraining, of_loss, of_pictures, of_pupil, train
+    from core.train.extractor import ExtractorTraining, of_loss, of_pictures, train
     from core.train.face_data import TrainingDataError
     from worker.resident import torch_device
 
@@ -332,8 +320,6 @@ def extractor(
         held_out=held_out,
         device=torch_device(device),
     )
-    if teacher:
-        options = of_pupil(options)
     try:
         options = of_loss(options, loss.value, backbone.value, triplet_margin)
     except ValueError as error:
@@ -344,12 +330,6 @@ def extractor(
         options = replace(options, identities=identities)
     if strong:
         options = replace(options, augmentation=STRONG)
-    try:
-        teachers = [load_extractor(name, options.device) for name in teacher or []]
-    except ModelError as error:
-        raise Failure(str(error)) from error
-    if teachers:
-        messages.print("First the teachers look at every picture.")
     with training_line() as line:
 
         def show(now: TrainingProgress) -> None:
@@ -365,8 +345,7 @@ def extractor(
                 folder,
                 out,
                 options,
-                unlabelled=unlabelled or [],
-                teachers=teachers,
+                unlabelled=unlabelled,
                 start=start,
                 resume=resume,
                 progress=show,
@@ -381,8 +360,7 @@ def extractor(
             folder,
             options,
             Origin(_command(), terms),
-            unlabelled=unlabelled or [],
-            teachers=teacher or [],
+            unlabelled=unlabelled,
             checks=check or [],
         )
     except TrainingDataError as error:

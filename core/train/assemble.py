@@ -28,7 +28,6 @@ from core.models.extractor import (
     lifted_square,
     resized,
 )
-from core.train.distil import taught_vectors
 from core.train.extractor import METRICS, WEIGHTS
 from core.train.face_data import (
     LabelledPictures,
@@ -56,6 +55,7 @@ WHITENING: Final = 0.5
 """How far their directions are evened out; the same log has these figures, too."""
 
 _STORED_SIDE: Final = 128
+_BATCH: Final = 64
 _THRESHOLD: Final = 0.5
 _NOBODY: Final = "unknown"
 
@@ -72,7 +72,7 @@ class Choices:
 
     margin: float = 0.7
     lift: float = 0.5
-    weights_of_both: tuple[float, float] = (0.75, 0.25)
+    weights_of_both: tuple[float, float] = (0.84, 0.16)
     colours: tuple[ColourHistogram, float] | None = None
     projection: Vectors | None = None
 
@@ -123,7 +123,13 @@ def choose_threshold(extractor: Path, characters: LabelledPictures, false_accept
         core.models.ModelError: The folder holds no extractor.
     """
     loaded = FamiliarExtractor.load(extractor)
-    vectors = taught_vectors([loaded], characters.pixels)
+    squares = [loaded.prepare_face(pixels, None) for pixels in characters.pixels]
+    vectors = np.concatenate(
+        [
+            loaded.embed_faces(np.stack(squares[start : start + _BATCH]))
+            for start in range(0, len(squares), _BATCH)
+        ]
+    )
     threshold = threshold_at(vectors, characters.labels, false_accepts)[0]
     chosen = {"same_character_threshold": threshold, "false_accepts": false_accepts}
     _write(extractor, loaded.configuration.model_copy(update=chosen))

@@ -140,8 +140,7 @@ def test_extractor(
         device="cpu",
         augmentation=STRONG,
     )
-    assert training.named["unlabelled"] == [more]
-    assert training.named["teachers"] == []
+    assert training.named["unlabelled"] == more
     assert training.named["start"] == more
     assert training.named["resume"] is False
     told = capsys.readouterr()
