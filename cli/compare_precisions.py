@@ -76,7 +76,9 @@ def _rows(comparison: PrecisionComparison) -> list[tuple[str, ...]]:
 
 
 def _closing(comparison: PrecisionComparison) -> str:
-    def told(turned: Turned) -> str:
+    def told(turned: Turned | None) -> str:
+        if turned is None:
+            return "none found"
         return f"{turned.mean:.5f} (least {turned.least:.5f})"
 
     return (
@@ -107,7 +109,7 @@ def _as_json(comparison: PrecisionComparison) -> dict[str, object]:
             for precision in comparison.precisions
         },
         "cosine": {
-            name: {"mean": turned.mean, "least": turned.least}
+            name: None if turned is None else {"mean": turned.mean, "least": turned.least}
             for name, turned in (("faces", comparison.faces), ("pictures", comparison.pictures))
         },
         "unreadable": {path: str(problem) for path, problem in comparison.unreadable},

@@ -68,14 +68,14 @@ class PrecisionComparison:
 
     Attributes:
         precisions: Single precision first.
-        faces: How far face vectors are turned.
+        faces: How far face vectors are turned; None: no face was found.
         pictures: How far the vectors of whole pictures are turned.
         count: Pictures that were compared.
         unreadable: Path and reason of each file left out.
     """
 
     precisions: tuple[PrecisionFigures, ...]
-    faces: Turned
+    faces: Turned | None
     pictures: Turned
     count: int
     unreadable: tuple[tuple[str, str], ...]
@@ -111,10 +111,8 @@ def compare_precisions(
             pictures.extend(these)
     names = ["float32", "bfloat16, faces found in float32", "bfloat16"]
     vectors = [labelled(characters, pictures) for pictures in seen]
-    turned = (
-        _turned(vectors[0].face_vectors, vectors[1].face_vectors),
-        _turned(vectors[0].picture_vectors, vectors[1].picture_vectors),
-    )
+    faces = [each.face_vectors for each in vectors[:2]]
+    pictures_turned = _turned(vectors[0].picture_vectors, vectors[1].picture_vectors)
     if exact.detector is None:  # no detector, no difference between the second and the third
         del names[1], vectors[1]
     return PrecisionComparison(
@@ -122,7 +120,8 @@ def compare_precisions(
             PrecisionFigures(name, _figures(these, exact.extractor.weights_of_both))
             for name, these in zip(names, vectors, strict=True)
         ),
-        *turned,
+        _turned(*faces) if len(faces[0]) else None,
+        pictures_turned,
         len(characters),
         tuple(reader.unreadable),
     )

@@ -6,7 +6,7 @@ far the four sides of its box are from the cell's centre.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +157,9 @@ class Backbone(Module):
         return c3, self.stage4(self.down4(c3, training), training)
 
 
+_Network = TypeVar("_Network", bound=Backbone)
+
+
 class DetectorNetwork(Backbone):
     """Pictures -> logits and boxes of every cell.
 
@@ -194,14 +197,7 @@ class DetectorNetwork(Backbone):
 
     def folded(self) -> DetectorNetwork:
         """A copy whose weights are constants: it only looks, and needs half the space on disk."""
-        copy = DetectorNetwork(self.width)
-        ours = named_variables(self)
-        for name, variable in named_variables(copy).items():
-            variable.assign(ours[name])
-        for module in copy.submodules:
-            if isinstance(module, Convolution | Prediction):
-                module.fold()
-        return copy
+        return constant(DetectorNetwork(self.width), self)
 
     def __call__(
         self, pictures: Any, training: bool = False, precision: Any = tf.float32
@@ -241,6 +237,25 @@ class DetectorNetwork(Backbone):
             boxes.append(tf.concat([centres - reach[..., :2], centres + reach[..., 2:]], axis=-1))
             logits.append(tf.reshape(logit(tower_l(level, training)), [shape[0], -1]))
         return tf.concat(logits, 1), tf.concat(boxes, 1)
+
+
+def constant(copy: _Network, network: _Network) -> _Network:
+    """Make `copy` the constants that a network of the same form has come to be.
+
+    Args:
+        copy: A new network, whose own weights are lost.
+        network: Stays as it is.
+
+    Returns:
+        `copy`.
+    """
+    ours = named_variables(network)
+    for name, variable in named_variables(copy).items():
+        variable.assign(ours[name])
+    for module in copy.submodules:
+        if isinstance(module, Convolution | Prediction):
+            module.fold()
+    return copy
 
 
 def cell_centres(rows: Any, columns: Any, stride: int) -> Any:

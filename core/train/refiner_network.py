@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from core.face import Pixels
 from core.models.detector import LEAST_SCORE, SavedModelDetector
 from core.models.tensorflow_runtime import Module, tf
-from core.train.detector_network import Backbone, Convolution, Prediction, named_variables
+from core.train.detector_network import Backbone, Convolution, Prediction, constant
 
 SIDE = 64
 """Of what the network looks at, in pixels."""
@@ -64,14 +64,7 @@ class RefinerNetwork(Backbone):
 
     def folded(self) -> RefinerNetwork:
         """A copy whose weights are constants: it only looks, and needs half the space on disk."""
-        copy = RefinerNetwork(self.width)
-        ours = named_variables(self)
-        for name, variable in named_variables(copy).items():
-            variable.assign(ours[name])
-        for module in copy.submodules:
-            if isinstance(module, Convolution | Prediction):
-                module.fold()
-        return copy
+        return constant(RefinerNetwork(self.width), self)
 
     def __call__(
         self,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.demo.characters import CHARACTERS
+from cli.demo.gallery import picture
 from cli.main import main
 from tests.core.fakes import drawn_gallery
 
@@ -41,16 +43,45 @@ def test_json_has_every_look_in_both_precisions(
         assert 0.995 < turned["least"] <= turned["mean"] < 1  # not the same vectors twice
 
 
+def rows_of(lines: list[str]) -> list[str]:
+    """The first cell of every row of figures."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "0." in line]
+    return [row[0] for row in rows if len(row) == 6]
+
+
+EVERY_ROW = [
+    name for name in ("float32", "bfloat16, faces found in float32", "bfloat16") for _ in range(3)
+]
+
+
+def flowing(text: str) -> str:
+    """Without the line breaks that a narrow terminal gets."""
+    return " ".join(text.split())
+
+
 def test_where_faces_are_looked_for_both_detectors_have_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for who in CHARACTERS[:2]:
+        (tmp_path / who.name).mkdir()
+        for number in (1, 2):
+            picture(who, number).save(tmp_path / who.name / f"{number}.png")
+    assert ended(tmp_path, "--markdown") == 0
+    told = capsys.readouterr().out
+    assert rows_of(told.splitlines()) == EVERY_ROW
+    assert "4 pictures. Cosine between the vectors of both precisions: faces 0.9" in flowing(told)
+
+
+def test_where_no_face_is_found_pictures_are_compared_all_the_same(
     gallery: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Two discs, one in the other, are no face."""
     assert ended(gallery, "--markdown") == 0
-    lines = capsys.readouterr().out.splitlines()
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "0." in line]
-    names = [row[0] for row in rows if len(row) == 6]
-    expected = ("float32", "bfloat16, faces found in float32", "bfloat16")
-    assert names == [name for name in expected for _ in range(3)]
-    assert any(line.startswith("15 pictures. Cosine") for line in lines)
+    told = capsys.readouterr().out
+    assert rows_of(told.splitlines()) == EVERY_ROW
+    assert "faces none found, whole pictures 1.00000" in flowing(told)
+    assert ended(gallery, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["cosine"]["faces"] is None
 
 
 def test_a_folder_without_characters_is_a_sentence(
