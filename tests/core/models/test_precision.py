@@ -106,7 +106,8 @@ def test_the_shipped_detector_finds_alike_in_both() -> None:
         for detector in (exact_detector, coarse_detector, exact_detector)
     )
     assert again == exact
-    assert coarse != exact
+    # Where the processor has no instructions for it, TensorFlow leaves the graph as it is.
+    assert coarse != exact or not bfloat16_is_fast("cpu")
     assert coarse.score == pytest.approx(exact.score, abs=0.05)
     assert np.allclose(coarse.box, exact.box, atol=3)
 
