@@ -18,6 +18,7 @@ from core.models.backbones import (
     ResidualBlock,
 )
 from core.models.precision import bfloat16_is_fast, convolve_in_bfloat16, fold_norms
+from core.models.tensorflow_runtime import tf
 from core.settings import ModelSettings
 from tests.core.fakes import HAIR, drawn_scene
 from worker.resident import in_bfloat16, load_extractor_of, load_models
@@ -100,11 +101,14 @@ def test_the_shipped_extractor_answers_alike_in_both() -> None:
 def test_the_shipped_detector_finds_alike_in_both() -> None:
     picture = np.asarray(demo.picture(CHARACTERS[0], 0).convert("RGB"))
     exact_detector, coarse_detector = load_detector(), load_detector(bfloat16=True)
+    found, asked_of_tensorflow = [], []
     # Alternating: neither may be led astray by what the other one computes in.
-    exact, coarse, again = (
-        detector.detect([picture])[0][0]
-        for detector in (exact_detector, coarse_detector, exact_detector)
-    )
+    for detector in (exact_detector, coarse_detector, exact_detector):
+        found.append(detector.detect([picture])[0][0])
+        options = tf.config.optimizer.get_experimental_options()
+        asked_of_tensorflow.append(options.get("auto_mixed_precision_onednn_bfloat16", False))
+    exact, coarse, again = found
+    assert asked_of_tensorflow == [False, True, False]
     assert again == exact
     # Where the processor has no instructions for it, TensorFlow leaves the graph as it is.
     assert coarse != exact or not bfloat16_is_fast("cpu")
