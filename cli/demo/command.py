@@ -62,8 +62,8 @@ class Shown:
 
 
 class _Ending:
-    """Ends the demo on Ctrl+C and SIGTERM, also where an import under way swallows the exception
-    that a signal raises, as the imports of compiled modules do."""
+    """Ends the demo on Ctrl+C and SIGTERM, also where the exception that a signal raises is
+    swallowed: by the imports of compiled modules, and by finalisers."""
 
     def __init__(self) -> None:
         self._asked: int | None = None
@@ -73,6 +73,7 @@ class _Ending:
         self._asked = None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._end)
+        sys.unraisablehook = self._swallowed
 
     def check(self) -> None:
         """Raise again what was swallowed."""
@@ -87,6 +88,11 @@ class _Ending:
             stage.count(done, total)
 
         return count
+
+    def _swallowed(self, what: sys.UnraisableHookArgs) -> None:
+        # Its traceback would say nothing: `check` raises it again.
+        if self._asked is None or not issubclass(what.exc_type, KeyboardInterrupt | SystemExit):
+            sys.__unraisablehook__(what)
 
     def _end(self, number: int, _frame: object = None) -> None:
         self._asked = number
@@ -141,6 +147,7 @@ def _show(shown: Shown) -> None:
 def _keep_asking(processes: _Processes, stages: Stages) -> None:
     messages.print("\nType the path of another picture; `quit` or Ctrl+D ends.")
     while True:
+        _ending.check()
         try:
             typed = messages.input("> ").strip().strip("'\"")
         except EOFError:
@@ -292,6 +299,7 @@ class _Processes:
     def _wait_for_worker(self) -> None:
         until = time.monotonic() + WORKER_READY_SECONDS
         while not asyncio.run(self.intake.worker_alive()):
+            _ending.check()
             self._check_worker()
             if time.monotonic() > until:
                 raise Failure(
@@ -311,6 +319,7 @@ class _Processes:
                 return Shown(answer.caption or "", answers_folder(data) / (answer.collage or ""))
             if answer is not None and answer.state is FileState.SAID:
                 raise Failure(answer.sentence or "The worker answered nothing.")
+            _ending.check()
             self._check_worker()
             time.sleep(0.05)
         raise Failure(
