@@ -1,4 +1,4 @@
-"""`familiar data`: crops of heads, splits without leaks, as many pictures for each character."""
+"""`familiar data`: crops of heads and groups of them, splits without leaks, balanced folders."""
 
 from __future__ import annotations
 
@@ -67,6 +67,47 @@ def crop(
         )
     _tell(written.unreadable)
     results.print(f"Cut {written.crops:,} faces out of {written.pictures:,} pictures: {out}")
+
+
+@app.command("group")
+def group(
+    folder: Annotated[Path, typer.Argument(help="Folder of <series>/<head>, as crop writes it.")],
+    out: NewFolder,
+    extractor: Annotated[
+        str | None, typer.Option(help="Another extractor than the one in use.")
+    ] = None,
+    like: Annotated[
+        float | None,
+        typer.Option(min=-1, max=1, help="Mean cosine from which two groups are one."),
+    ] = None,
+    smallest: Annotated[
+        int | None, typer.Option(min=1, help="Groups of fewer pictures are left out.")
+    ] = None,
+) -> None:
+    """Copy heads that seem to show one character into a folder of their own."""
+    settings = load_settings()
+    with terminal.waiting("Loading the extractor"):
+        from core.models import load_extractor
+        from core.train.dataset import DatasetError
+        from core.train.groups import LIKE, SMALLEST, write_groups
+
+        loaded = load_extractor(extractor or settings.model.extractor)
+    with terminal.progress("Reading", "pictures") as advance:
+        try:
+            done = write_groups(
+                folder,
+                out,
+                loaded,
+                like=LIKE if like is None else like,
+                smallest=SMALLEST if smallest is None else smallest,
+                progress=advance,
+            )
+        except DatasetError as error:
+            raise Failure(str(error)) from error
+    _tell(done.unreadable)
+    results.print(
+        f"{done.grouped:,} of {done.pictures:,} pictures in {done.groups:,} groups: {out}"
+    )
 
 
 @app.command("split")

@@ -265,6 +265,10 @@ def extractor(
     of: Annotated[
         Kind, typer.Option(help="Train on face crops, or on whole pictures by series or the like.")
     ] = Kind.FACES,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(help="A further folder of <label>/<picture>; may be given again."),
+    ] = None,
     unlabelled: Annotated[
         Path | None, typer.Option(help="Folder or zip files of further pictures without labels.")
     ] = None,
@@ -307,7 +311,7 @@ def extractor(
     terms: Terms = "",
 ) -> None:
     """Train a network of the feature extractor."""
-    for each in (folder, *([unlabelled] if unlabelled else []), *(check or [])):
+    for each in (folder, *(also or []), *([unlabelled] if unlabelled else []), *(check or [])):
         _check_folder(each)
     from core.train.augment import STRONG
     from core.train.extractor import ExtractorTraining, of_loss, of_pictures, train
@@ -345,6 +349,7 @@ def extractor(
                 folder,
                 out,
                 options,
+                also=also or [],
                 unlabelled=unlabelled,
                 start=start,
                 resume=resume,
@@ -360,6 +365,7 @@ def extractor(
             folder,
             options,
             Origin(_command(), terms),
+            also=also or [],
             unlabelled=unlabelled,
             checks=check or [],
         )

@@ -12,7 +12,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -39,6 +39,7 @@ from core.train.face_data import (
     load_labelled,
     load_unlabelled,
     split_by_label,
+    together,
 )
 from core.train.losses import (
     AngularMarginLoss,
@@ -475,11 +476,23 @@ def _write_results(out: Path, run: _Run, curve: list[dict[str, Any]]) -> None:
     )
 
 
+def _pictures(
+    folder: Path, also: Sequence[Path], options: ExtractorTraining
+) -> tuple[LabelledPictures, dict[str, LabelledPictures]]:
+    """What is learned from, and what of `folder` was kept away from it."""
+    everything = load_labelled(folder, options.stored_side, fit=options.fit)
+    kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
+    further = [load_labelled(each, options.stored_side, fit=options.fit) for each in also]
+    checks = {"held out": everything.only(held)} if options.held_out else {}
+    return together([everything.only(kept), *further]), checks
+
+
 def train(
     folder: Path,
     out: Path,
     options: ExtractorTraining | None = None,
     *,
+    also: Sequence[Path] = (),
     unlabelled: Path | None = None,
     start: Path | None = None,
     resume: bool = False,
@@ -492,6 +505,7 @@ def train(
         folder: ``<label>/<picture>``.
         out: Gets the checkpoint, the weights, and the curves and figures as JSON.
         options: Everything else that decides the result.
+        also: Further folders of the same layout, from which no label is held out.
         unlabelled: Further pictures, of which each is an identity of its own.
         start: What an earlier training of the same network on the same labels wrote, to begin
             with instead of random weights.
@@ -503,16 +517,12 @@ def train(
         The path of the weights.
 
     Raises:
-        TrainingDataError: The folder cannot be trained on, or a checkpoint belongs to another
+        TrainingDataError: A folder cannot be trained on, or a checkpoint belongs to another
             network, to other labels or other options.
     """
     options = options or ExtractorTraining()
-    everything = load_labelled(folder, options.stored_side, fit=options.fit)
-    kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
-    known = everything.only(kept)
-    checks = {"held out": everything.only(held)} if options.held_out else {}
+    known, checks = _pictures(folder, also, options)
     checks |= also_check or {}
-    del everything
     others = load_unlabelled(unlabelled, options.stored_side, options.fit) if unlabelled else None
     run = _Run(options, known, others)
     out.mkdir(parents=True, exist_ok=True)

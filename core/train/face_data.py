@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,6 +48,16 @@ class LabelledPictures:
         return LabelledPictures(
             self.pixels[rows], renumbered, tuple(self.names[int(label)] for label in labels)
         )
+
+
+def together(parts: Sequence[LabelledPictures]) -> LabelledPictures:
+    """Several sets as one, each with labels of its own; at least one."""
+    starts = np.cumsum([0, *(len(part.names) for part in parts[:-1])])
+    return LabelledPictures(
+        np.concatenate([part.pixels for part in parts]),
+        np.concatenate([part.labels + start for part, start in zip(parts, starts, strict=True)]),
+        tuple(name for part in parts for name in part.names),
+    )
 
 
 def squared(pixels: Pixels, side: int, fit: Fit = "pad") -> Pixels:

@@ -42,6 +42,7 @@ def report_extractor(
     options: ExtractorTraining,
     origin: Origin,
     *,
+    also: Sequence[Path] = (),
     unlabelled: Path | None = None,
     checks: Sequence[Path] = (),
 ) -> str | None:
@@ -52,6 +53,7 @@ def report_extractor(
         folder: That it was trained on.
         options: That it was trained with.
         origin: For the card.
+        also: Further folders that it was trained on.
         unlabelled: That it was trained on too.
         checks: Further sets to measure on, ``<label>/<picture>``.
 
@@ -108,6 +110,9 @@ def report_extractor(
         + ("characters" if faces else "labels")
         + (f"; {len(held)} more were held out" if len(held) else "")
     ]
+    for each in also:
+        further = load_labelled(each, options.stored_side, fit=options.fit)
+        data.append(f"`{each.name}`: {len(further.labels):,} pictures of {len(further.names)} more")
     if unlabelled is not None and options.loss != "attributes":
         data.append(f"`{unlabelled.name}`: pictures without labels, each as one of its own")
     card = ModelCard(

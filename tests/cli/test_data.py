@@ -1,4 +1,4 @@
-"""`familiar data`: crops, splits and balanced folders."""
+"""`familiar data`: crops, groups, splits and balanced folders."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import Image
 import core.models
 from cli.main import main
 from core.face import Face, Pixels
+from tests.core.train.test_groups import ByColour
 
 Run = Callable[..., int]
 
@@ -100,6 +101,37 @@ def test_crop_by_a_cascade(
     assert "--cascade FILE.xml" in capsys.readouterr().err
     assert run("data", "crop", folder, "--detector", "familiar-face", *place) == 1
     assert "does not go with" in capsys.readouterr().err
+
+
+def test_group_copies_what_is_alike(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names: list[str] = []
+
+    def load(name: str) -> ByColour:
+        names.append(name)
+        return ByColour()
+
+    monkeypatch.setattr(core.models, "load_extractor", load)
+    for row, colour in enumerate([(220, 60, 60), (60, 60, 220)] * 4):
+        Image.new("RGB", (16, 16), colour).save(tmp_path / f"{row}.png")
+    grouped = ("data", "group", tmp_path, "--smallest", 4, "--out")
+    assert run(*grouped, tmp_path / "groups") == 0
+    assert f"8 of 8 pictures in 2 groups: {tmp_path / 'groups'}" in capsys.readouterr().out.replace(
+        "\n", ""
+    )
+    found = {
+        tuple(sorted(path.name for path in folder.iterdir()))
+        for folder in (tmp_path / "groups").iterdir()
+    }
+    assert found == {("0.png", "2.png", "4.png", "6.png"), ("1.png", "3.png", "5.png", "7.png")}
+    assert run(*grouped, tmp_path / "groups") == 1
+    assert "is there already" in capsys.readouterr().err
+    assert run(*grouped, "none", "--like", 1.0, "--extractor", "other") == 0
+    assert names == ["familiar-character", "familiar-character", "other"]
 
 
 def test_split_and_balance(run: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,6 +106,21 @@ def test_the_same_seed_gives_the_same_weights(folder: Path, trained: Path, tmp_p
     assert not same_weights(trained / "weights.safetensors", other)
 
 
+def test_labels_of_further_folders_are_learned_and_none_is_held_out(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    further = draw_folder(tmp_path / "further", characters=3)
+    train(folder, tmp_path / "out", TINY, also=[further], unlabelled=folder)
+    metrics = json.loads((tmp_path / "out" / METRICS).read_text())
+    assert metrics["labels"] == 9
+    assert metrics["curve"][-1]["held out"]["pictures"] == 12
+    assert not same_weights(trained / "weights.safetensors", tmp_path / "out/weights.safetensors")
+    origin = Origin("familiar train extractor", "")
+    report_extractor(tmp_path / "out", folder, TINY, origin, also=[further])
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "`further`: 18 pictures of 3 more" in card
+
+
 def test_progress_is_reported_after_every_step(folder: Path, tmp_path: Path) -> None:
     seen: list[TrainingProgress] = []
     train(folder, tmp_path, replace(TINY, epochs=2), progress=seen.append)

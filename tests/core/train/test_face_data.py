@@ -13,6 +13,7 @@ from core.train.face_data import (
     load_unlabelled,
     split_by_label,
     squared,
+    together,
 )
 
 
@@ -47,6 +48,18 @@ def test_labels_are_numbered_anew_in_a_part(tmp_path: Path) -> None:
     assert part.names == ("b", "d")
     assert part.labels.tolist() == [0, 0, 1, 1]
     assert part.pixels[:, 4, 4, 0].tolist() == [50, 50, 150, 150]
+
+
+def test_sets_keep_labels_of_their_own_together(tmp_path: Path) -> None:
+    for place, names in (("first", "ab"), ("second", "bc")):
+        for number, name in enumerate(names):
+            for picture in range(2):
+                colour = (50 * number, 100 * (place == "second"), 0)
+                write(tmp_path / place / name / f"{picture}.png", plain_picture(colour))
+    found = together([load_labelled(tmp_path / place, 8) for place in ("first", "second")])
+    assert found.names == ("a", "b", "b", "c")
+    assert found.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert found.pixels[::2, 4, 4, :2].tolist() == [[0, 0], [50, 0], [0, 100], [50, 100]]
 
 
 def test_a_split_shares_no_label() -> None:
