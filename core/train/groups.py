@@ -22,10 +22,10 @@ from core.picture import UnreadablePicture, read
 from core.problem import Problem
 from core.train.dataset import DatasetError
 
-LIKE = 0.45
+LIKE = 0.4
 """Mean cosine of two groups from which they are taken for one."""
 
-APART = 0.25
+APART = 0.33
 """Mean cosine of two groups below which they are taken for two characters."""
 
 SMALLEST = 6
