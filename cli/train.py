@@ -410,6 +410,9 @@ def assembled(
         Path | None,
         typer.Option(help="Pictures that a colour part beside the picture network is fitted to."),
     ] = None,
+    mirrored: Annotated[
+        bool, typer.Option(help="Whether the face networks see each face's mirror image, too.")
+    ] = True,
 ) -> None:
     """Put a face network and a picture network into one extractor's folder."""
     folders = (face, picture, characters, *(beside or []), *(unlabelled or []))
@@ -433,7 +436,8 @@ def assembled(
         side = TrainedNetwork(picture).side if colours is not None else 0
         choices = Choices(
             colours=colours_of(colours, side) if colours is not None else None,
-            projection=projection_of(faces, unlabelled) if unlabelled else None,
+            projection=projection_of(faces, unlabelled, mirrored=mirrored) if unlabelled else None,
+            mirrored=mirrored,
         )
         named = load_characters(characters, choices)
         assemble(face, picture, out, choices, beside=faces[1:])

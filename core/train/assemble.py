@@ -68,6 +68,7 @@ class Choices:
         colours: The colour part of the picture network and its share in the cosine; None: the
             picture network has none.
         projection: ``(d, k)``, what the face networks' vectors are multiplied by; None: nothing.
+        mirrored: Whether the face networks see each face and its mirror image; in twice the time.
     """
 
     margin: float = 0.7
@@ -75,6 +76,7 @@ class Choices:
     weights_of_both: tuple[float, float] = (0.84, 0.16)
     colours: tuple[ColourHistogram, float] | None = None
     projection: Vectors | None = None
+    mirrored: bool = True
 
 
 def load_characters(folder: Path, framing: Framing) -> LabelledPictures:
@@ -136,13 +138,16 @@ def choose_threshold(extractor: Path, characters: LabelledPictures, false_accept
     return threshold
 
 
-def projection_of(faces: Sequence[Path], folders: Sequence[Path]) -> Vectors:
+def projection_of(
+    faces: Sequence[Path], folders: Sequence[Path], *, mirrored: bool = True
+) -> Vectors:
     """The projection for face networks, fitted to pictures that they have no labels of.
 
     Args:
         faces: What `core.train.extractor.train` wrote for them.
         folders: Face crops of characters that the networks were not trained on, at any depth, zip
             files included.
+        mirrored: See `Choices`.
 
     Returns:
         ``(the networks' dimensions together, at most PROJECTED)``.
@@ -151,7 +156,7 @@ def projection_of(faces: Sequence[Path], folders: Sequence[Path]) -> Vectors:
         TrainingDataError: There is no readable picture.
         core.models.ModelError: `faces` do not hold trainings' results.
     """
-    networks = [TrainedNetwork(face, mirrored=True) for face in faces]
+    networks = [TrainedNetwork(face, mirrored=mirrored) for face in faces]
     side = max(network.side for network in networks)
     pictures = np.concatenate([load_unlabelled(folder, _STORED_SIDE) for folder in folders])
     parts = [network.embed(pictures, side=side) for network in networks]
@@ -211,14 +216,14 @@ def assemble(
         TrainedNetwork(each)
     to.mkdir(parents=True, exist_ok=True)
     weights = _halved(face)
-    face_network = _network(face, mirrored=True)
+    face_network = _network(face, mirrored=choices.mirrored)
     if beside:
         weights = {
             f"members.{number}.{name}": value
             for number, its_own in enumerate([weights, *map(_halved, beside)])
             for name, value in its_own.items()
         }
-        others = [_network(each, mirrored=True) for each in beside]
+        others = [_network(each, mirrored=choices.mirrored) for each in beside]
         shapes = [each.model_dump(include=set(ShapeConfiguration.model_fields)) for each in others]
         face_network = face_network.model_copy(
             update={

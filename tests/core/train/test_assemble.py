@@ -134,12 +134,29 @@ def test_a_projection_evens_out_what_the_networks_see(trained: Path, tmp_path: P
     assert extractor.embed_faces(faces) == pytest.approx(expected, abs=2e-3)
 
 
+def test_networks_may_see_each_face_once(trained: Path, tmp_path: Path) -> None:
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    # Half grey, half something else: a mirror image is another picture.
+    faces = np.full((50, 32, 32, 3), 128, np.uint8)
+    faces[:, :, 16:] = np.random.default_rng(4).integers(0, 256, (50, 32, 16, 3))
+    for number, pixels in enumerate(faces):
+        cv2.imwrite(str(crops / f"{number}.png"), pixels)
+    matrix = projection_of([trained], [crops], mirrored=False)
+    assert not np.allclose(matrix, projection_of([trained], [crops]), atol=0.01)
+    once = Choices(projection=matrix, mirrored=False)
+    extractor = FamiliarExtractor.load(assemble(trained, trained, tmp_path / "once", once))
+    expected = whitened(TrainedNetwork(trained).embed(faces), matrix)
+    assert extractor.embed_faces(faces) == pytest.approx(expected, abs=5e-3)
+    assert not np.allclose(extractor.embed_faces(faces[:, :, ::-1].copy()), expected, atol=0.05)
+
+
 def test_one_command_assembles_an_extractor(
     trained: Path, characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "extractor"
     options = ["--out", out, "--characters", characters, "--colours", characters]
-    options += ["--false-accepts", 0.1, "--unlabelled", characters]
+    options += ["--false-accepts", 0.1, "--unlabelled", characters, "--no-mirrored"]
     with pytest.raises(SystemExit) as end:
         main(["train", "assemble", *(str(each) for each in (trained, trained, *options))])
 
@@ -149,6 +166,7 @@ def test_one_command_assembles_an_extractor(
     assert f"{extractor.same_threshold:.3f}" in capsys.readouterr().out
     assert extractor.picture_dimensions == SHAPE.dimensions + COLOUR_COMPONENTS
     assert extractor.configuration.face.projected == SHAPE.dimensions
+    assert not extractor.configuration.face.mirrored
 
 
 def test_a_threshold_can_be_chosen_on_named_boxes(tmp_path: Path) -> None:
