@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
+from PIL import Image
 from rich.progress import Progress
 from rich.table import Table
 
@@ -22,6 +23,8 @@ from core.face import Pixels
 
 BATCHES: Final = (1, 2, 4, 8, 16, 32)
 SIDE: Final = 720
+_NUMBER: Final = 5
+"""Of the drawn picture that is looked at: it is square."""
 _LEAST_SECONDS: Final = 0.5
 _LEAST_TIMES: Final = 3
 _MATRIX: Final = {"CPU": 1024, "GPU": 8192}
@@ -91,7 +94,7 @@ def measure_detector(device: Device) -> list[MeasuredModel]:
 
     if device == "GPU" and not tf.config.list_physical_devices("GPU"):
         return []
-    picture = _picture()
+    picture = picture_with_a_face()
     matrix = tf.random.normal((_MATRIX[device], _MATRIX[device]))
     measured = []
     for precision in _precisions(bfloat16_is_fast("cpu" if device == "CPU" else "cuda")):
@@ -131,7 +134,7 @@ def measure_extractor(device: Device) -> list[MeasuredModel]:
         return []
     where = "cpu" if device == "CPU" else "cuda"
     matrix = torch.randn(_MATRIX[device], _MATRIX[device], device=where)
-    picture = _picture()
+    picture = picture_with_a_face()
     measured = []
     for precision in _precisions(bfloat16_is_fast(where)):
         extractor = FamiliarExtractor.load(
@@ -257,8 +260,13 @@ def _precisions(fast: bool) -> tuple[str, ...]:
     return ("float32", "bfloat16") if fast else ("float32",)
 
 
-def _picture() -> Pixels:
-    return np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+def picture_with_a_face() -> Pixels:
+    """A drawn character, ``(SIDE, SIDE, 3)``: what is looked at twice takes its time, too."""
+    from cli.demo.characters import CHARACTERS
+    from cli.demo.gallery import picture
+
+    drawn = picture(CHARACTERS[0], _NUMBER).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return np.asarray(drawn.convert("RGB"), np.uint8)
 
 
 def _by_batch(run: Callable[[Pixels], object], picture: Pixels) -> dict[int, float]:

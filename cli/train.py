@@ -30,6 +30,18 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the checkpoint in --out, if there is one.")
 ]
+Boxed = Annotated[
+    Path, typer.Argument(help="Pictures with LabelImg's Pascal VOC files beside them.")
+]
+Also = Annotated[
+    list[Path] | None,
+    typer.Option(help="A further folder, trained on as a whole; may be given again."),
+]
+Crops = Annotated[
+    list[Path] | None, typer.Option(help="The same of face crops, each of which shows a face.")
+]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")]
+Rate = Annotated[float | None, typer.Option(min=0.0, help="Highest learning rate.")]
 
 
 class Kind(StrEnum):
@@ -120,14 +132,9 @@ def _check_folder(folder: Path) -> None:
 
 @app.command("detector")
 def detector(
-    folder: Annotated[
-        Path, typer.Argument(help="Pictures with LabelImg's Pascal VOC files beside them.")
-    ],
+    folder: Boxed,
     out: Out = Path("runs/detector"),
-    also: Annotated[
-        list[Path] | None,
-        typer.Option(help="A further folder, trained on as a whole; may be given again."),
-    ] = None,
+    also: Also = None,
     start: Annotated[
         Path | None,
         typer.Option(help="detector.safetensors of an earlier training, to begin with."),
@@ -139,12 +146,9 @@ def detector(
             " given again."
         ),
     ] = None,
-    crops: Annotated[
-        list[Path] | None,
-        typer.Option(help="The same of face crops, each of which shows a face."),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
-    rate: Annotated[float | None, typer.Option(min=0.0, help="Highest learning rate.")] = None,
+    crops: Crops = None,
+    epochs: Epochs = None,
+    rate: Rate = None,
     seed: Seed = 0,
     resume: Resume = False,
     terms: Terms = "",
@@ -189,17 +193,12 @@ def detector(
 
 @app.command("refiner")
 def refiner(
-    folder: Annotated[
-        Path, typer.Argument(help="Pictures with LabelImg's Pascal VOC files beside them.")
-    ],
+    folder: Boxed,
     detector: Annotated[
         Path, typer.Option("--detector", help="Folder of the detector that proposes boxes.")
     ],
     out: Out = Path("runs/refiner"),
-    also: Annotated[
-        list[Path] | None,
-        typer.Option(help="A further folder, trained on as a whole; may be given again."),
-    ] = None,
+    also: Also = None,
     start: Annotated[
         Path | None,
         typer.Option(help="detector.safetensors of a detector's training, to begin with."),
@@ -210,12 +209,9 @@ def refiner(
             help="A folder of pictures without boxes, which the detector boxes; may be given again."
         ),
     ] = None,
-    crops: Annotated[
-        list[Path] | None,
-        typer.Option(help="The same of face crops, each of which shows a face."),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
-    rate: Annotated[float | None, typer.Option(min=0.0, help="Highest learning rate.")] = None,
+    crops: Crops = None,
+    epochs: Epochs = None,
+    rate: Rate = None,
     seed: Seed = 0,
     resume: Resume = False,
     terms: Terms = "",
@@ -272,7 +268,7 @@ def extractor(
     unlabelled: Annotated[
         Path | None, typer.Option(help="Folder or zip files of further pictures without labels.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")] = None,
+    epochs: Epochs = None,
     identities: Annotated[
         int | None, typer.Option(min=2, help="Labels in a batch; folders with few need fewer.")
     ] = None,

@@ -53,7 +53,7 @@ from core.train.session import (
     write_text,
 )
 from core.train.teacher import Unboxed, teach
-from core.train.voc import Annotation, read_folder, split
+from core.train.voc import Annotation, read_parts
 
 _MISSED = 4
 """How many boxes too many a missed face counts, in the choice of the threshold."""
@@ -137,9 +137,7 @@ def train(
     if unboxed and start is None:
         raise TrainingError("Pictures without boxes need a trained detector that boxes them.")
     set_threads(options.threads)
-    first, *others = [folders] if isinstance(folders, Path) else list(folders)
-    parts = split(read_folder(first))
-    learning = list(parts.training) + [a for f in others for a in read_folder(f)]
+    parts, learning = read_parts(folders)
     out.mkdir(parents=True, exist_ok=True)
     begun = read_weights(start) if start is not None else None
     taught: Taught | None = None
@@ -220,9 +218,7 @@ class _Session(Session):
             data=data,
         )
         if begun is not None:
-            for name, variable in named_variables(begun).items():
-                self.variables[name].assign(variable)
-                self.averages[name].assign(variable)
+            self.begin_with(begun)
         self._step = tf.function(self._one_step)
 
     def learn(self, samples: Sequence[Sample], progress: Callable[[Progress], None]) -> None:

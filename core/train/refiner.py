@@ -26,7 +26,7 @@ from core.models.tensorflow_runtime import set_threads, tf
 from core.train.detector import read_weights
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
-from core.train.detector_network import FIRST_LAYERS, DetectorNetwork, named_variables
+from core.train.detector_network import FIRST_LAYERS, DetectorNetwork
 from core.train.refiner_choice import (
     FIRST_ALONE,
     choose,
@@ -54,7 +54,7 @@ from core.train.session import (
     write_text,
 )
 from core.train.teacher import Unboxed, teach
-from core.train.voc import read_folder, split
+from core.train.voc import read_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +149,12 @@ def train(
         raise TrainingError(
             f"{start} is of width {begun.width}, the second stage of width {options.width}."
         )
-    boxed, *others = [folders] if isinstance(folders, Path) else list(folders)
-    parts = split(read_folder(boxed))
-    learning = list(parts.training) + [a for f in others for a in read_folder(f)]
+    parts, learning = read_parts(folders)
     if not learning:
-        raise TrainingError(f"There is no picture to train on in {boxed}.")
+        raise TrainingError(
+            "There is no picture to train on: by their numbers, all of the first folder are kept"
+            " for tuning and validation."
+        )
     out.mkdir(parents=True, exist_ok=True)
     facts = [loaded.sha256, *(f"{a.picture.name} {a.boxes.tobytes().hex()}" for a in learning)]
     if start is not None:
@@ -247,10 +248,7 @@ class _Session(Session):
             frozen=FIRST_LAYERS if begun is not None else (),
         )
         if begun is not None:
-            for name, variable in named_variables(begun).items():
-                if name in self.variables:
-                    self.variables[name].assign(variable)
-                    self.averages[name].assign(variable)
+            self.begin_with(begun)
         self._step = tf.function(self._one_step)
 
     def learn(self, progress: Callable[[Progress], None]) -> None:

@@ -120,6 +120,13 @@ class Session:
         self._plan = json.dumps(plan, sort_keys=True)
         self._data = data
 
+    def begin_with(self, network: Module) -> None:
+        """Take the weights of another network for all that both have."""
+        for name, variable in named_variables(network).items():
+            if name in self.variables:
+                self.variables[name].assign(variable)
+                self.averages[name].assign(variable)
+
     def run_epoch(
         self,
         drawn: Iterable[_Drawn],

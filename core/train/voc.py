@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -107,6 +108,17 @@ def split(annotations: list[Annotation]) -> Split:
         tuning=tuple(a for a in annotations if a.number % 20 == 5),
         validation=tuple(a for a in annotations if for_validation(a.number)),
     )
+
+
+def read_parts(folders: Path | Sequence[Path]) -> tuple[Split, list[Annotation]]:
+    """The parts of the first folder, and all that is trained on: its part and the others whole.
+
+    Raises:
+        AnnotationError: The pictures of a folder cannot be used.
+    """
+    first, *others = [folders] if isinstance(folders, Path) else list(folders)
+    parts = split(read_folder(first))
+    return parts, [*parts.training, *(a for folder in others for a in read_folder(folder))]
 
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

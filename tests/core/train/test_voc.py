@@ -8,7 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from core.train.voc import Annotation, AnnotationError, read_annotation, read_folder, split
+from core.train.voc import (
+    Annotation,
+    AnnotationError,
+    read_annotation,
+    read_folder,
+    read_parts,
+    split,
+)
 
 
 def write(folder: Path, name: str, *boxes: tuple[str, int, int, int, int]) -> Path:
@@ -110,3 +117,19 @@ def test_pictures_without_a_number_stay_in_their_part() -> None:
 
     assert named("holiday").number == named("holiday").number
     assert named("holiday").number != named("birthday").number
+
+
+def test_only_the_first_folder_is_split(tmp_path: Path) -> None:
+    for folder in ("first", "other"):
+        (tmp_path / folder).mkdir()
+        for name in ("00010", "00011", "00025"):
+            write(tmp_path / folder, name, ("face", 1, 2, 30, 40))
+    parts, learning = read_parts([tmp_path / "first", tmp_path / "other"])
+    assert [len(part) for part in (parts.training, parts.tuning, parts.validation)] == [1, 1, 1]
+    assert [annotation.picture.relative_to(tmp_path).as_posix() for annotation in learning] == [
+        "first/00011.jpg",
+        "other/00010.jpg",
+        "other/00011.jpg",
+        "other/00025.jpg",
+    ]
+    assert len(read_parts(tmp_path / "first")[1]) == 1
