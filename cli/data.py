@@ -89,7 +89,7 @@ def group(
     with terminal.waiting("Loading the extractor"):
         from core.models import load_extractor
         from core.train.dataset import DatasetError
-        from core.train.groups import LIKE, SMALLEST, write_groups
+        from core.train.groups import SMALLEST, write_groups
 
         loaded = load_extractor(extractor or settings.model.extractor)
     with terminal.progress("Reading", "pictures") as advance:
@@ -98,7 +98,7 @@ def group(
                 folder,
                 out,
                 loaded,
-                like=LIKE if like is None else like,
+                like=like,
                 smallest=SMALLEST if smallest is None else smallest,
                 progress=advance,
             )

@@ -51,8 +51,11 @@ figures by which it was chosen."""
 PROJECTED: Final = 192
 """Length that the vectors of several face networks are brought down to."""
 
-WHITENING: Final = 0.5
+WHITENING: Final = 0.3
 """How far their directions are evened out; the same log has these figures, too."""
+
+REFERENCES: Final = 8192
+"""Most pictures without labels that this is measured on, spread evenly over all there are."""
 
 _STORED_SIDE: Final = 128
 _BATCH: Final = 64
@@ -159,6 +162,8 @@ def projection_of(
     networks = [TrainedNetwork(face, mirrored=mirrored) for face in faces]
     side = max(network.side for network in networks)
     pictures = np.concatenate([load_unlabelled(folder, _STORED_SIDE) for folder in folders])
+    spread = np.linspace(0, len(pictures) - 1, min(len(pictures), REFERENCES)).round()
+    pictures = pictures[spread.astype(np.int64)]
     parts = [network.embed(pictures, side=side) for network in networks]
     vectors = np.concatenate(parts, 1) / np.float32(len(networks) ** 0.5)
     return whitening_matrix(vectors, min(PROJECTED, vectors.shape[1]), WHITENING)

@@ -22,11 +22,12 @@ from core.picture import UnreadablePicture, read
 from core.problem import Problem
 from core.train.dataset import DatasetError
 
-LIKE = 0.4
-"""Mean cosine of two groups from which they are taken for one."""
+LIKE = 0.8
+"""Mean cosine of two groups from which they are taken for one, as a share of the cosine from which
+the extractor says that two faces surely show one character."""
 
-APART = 0.33
-"""Mean cosine of two groups below which they are taken for two characters."""
+APART = 0.8
+"""Below this share of that mean cosine two groups are taken for two characters."""
 
 SMALLEST = 6
 """Pictures of a group that is worth learning from."""
@@ -53,7 +54,7 @@ class GroupsWritten:
 
 
 def groups_of(
-    vectors: Vectors, *, like: float = LIKE, apart: float = APART, smallest: int = SMALLEST
+    vectors: Vectors, *, like: float, apart: float, smallest: int = SMALLEST
 ) -> list[NDArray[np.int64]]:
     """Rows that seem to show one character each, the largest group first.
 
@@ -98,7 +99,7 @@ def write_groups(
     out: Path,
     extractor: Extractor,
     *,
-    like: float = LIKE,
+    like: float | None = None,
     smallest: int = SMALLEST,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> GroupsWritten:
@@ -108,16 +109,23 @@ def write_groups(
         folder: ``<series>/<head>``; groups are sought within each series.
         out: The new folder.
         extractor: Compares faces; each picture is taken for a face crop.
-        like: See `groups_of`.
-        smallest: The same.
+        like: See `groups_of`; None: as the extractor's own threshold has it.
+        smallest: See `groups_of`.
         progress: Called after each picture with how many are done, and of how many.
 
     Raises:
-        DatasetError: `out` is there already, or no group was found.
+        DatasetError: `out` is there already, no group was found, or there is no threshold.
         Problem: `folder` is not a folder, or cannot be listed.
     """
     if out.exists():
         raise DatasetError(f"{out} is there already; name a new folder.")
+    if like is None:
+        if extractor.same_threshold is None:
+            raise DatasetError(
+                f"The extractor {extractor.name} has no threshold of its own; name the likeness of"
+                " one character with --like."
+            )
+        like = LIKE * extractor.same_threshold
     found = scan(folder)
     unreadable = list(found.unreadable)
     squares: dict[str, list[Pixels]] = {}
@@ -136,9 +144,9 @@ def write_groups(
     for series, seen in squares.items():
         rows = range(0, len(seen), _BATCH)
         parts = [extractor.embed_faces(np.stack(seen[at : at + _BATCH])) for at in rows]
-        for number, group in enumerate(
-            groups_of(np.concatenate(parts), like=like, smallest=smallest)
-        ):
+        vectors = np.concatenate(parts)
+        here = groups_of(vectors, like=like, apart=APART * like, smallest=smallest)
+        for number, group in enumerate(here):
             target = out / f"{series}_{number}"
             target.mkdir(parents=True)
             for row in group.tolist():

@@ -134,6 +134,20 @@ def test_a_projection_evens_out_what_the_networks_see(trained: Path, tmp_path: P
     assert extractor.embed_faces(faces) == pytest.approx(expected, abs=2e-3)
 
 
+def test_a_projection_is_measured_on_so_many_pictures_at_most(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, pictures in (("all", coloured(50)), ("some", coloured(50)[[0, 12, 24, 37, 49]])):
+        (tmp_path / folder).mkdir()
+        for number, pixels in enumerate(pictures):
+            cv2.imwrite(str(tmp_path / folder / f"{number:02}.png"), pixels)
+    of_five = projection_of([trained], [tmp_path / "some"])
+    assert not np.allclose(projection_of([trained], [tmp_path / "all"]), of_five, atol=0.01)
+    monkeypatch.setattr("core.train.assemble.REFERENCES", 5)
+    # Spread evenly, the first and the last among them.
+    assert projection_of([trained], [tmp_path / "all"]) == pytest.approx(of_five, abs=1e-4)
+
+
 def test_networks_may_see_each_face_once(trained: Path, tmp_path: Path) -> None:
     crops = tmp_path / "crops"
     crops.mkdir()

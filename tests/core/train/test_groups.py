@@ -10,7 +10,7 @@ from PIL import Image
 
 from core.face import Landmarks, Pixels, Vectors
 from core.train.dataset import DatasetError
-from core.train.groups import groups_of, write_groups
+from core.train.groups import LIKE, groups_of, write_groups
 
 
 def around(centre: list[float], count: int, seed: int) -> Vectors:
@@ -53,7 +53,7 @@ def test_the_mean_likeness_of_two_groups_decides_not_the_likeness_of_their_neare
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_too_few_for_a_group(rows: int) -> None:
-    assert groups_of(np.ones((rows, 1), np.float32), smallest=2) == []
+    assert groups_of(np.ones((rows, 1), np.float32), like=0.5, apart=0.4, smallest=2) == []
 
 
 class ByColour:
@@ -64,7 +64,9 @@ class ByColour:
     face_dimensions = 3
     picture_dimensions = 3
     weights_of_both = (0.5, 0.5)
-    same_threshold = None
+
+    def __init__(self, same_threshold: float | None = 0.5) -> None:
+        self.same_threshold = same_threshold
 
     def prepare_face(
         self,
@@ -122,6 +124,16 @@ def test_groups_are_written_within_each_series(heads: Path, tmp_path: Path) -> N
     assert (done.pictures, done.groups, done.grouped) == (11, 3, 10)
     assert [path for path, _ in done.unreadable] == ["one/broken.png"]
     assert counted[-1][1] == 11
+
+
+def test_the_extractors_own_threshold_says_what_is_alike(heads: Path, tmp_path: Path) -> None:
+    # Two pictures of one colour are alike to 0.98 or so.
+    with pytest.raises(DatasetError, match="seem to show one character"):
+        write_groups(heads, tmp_path / "strict", ByColour(1.0 / LIKE), smallest=3)
+    with pytest.raises(DatasetError, match="has no threshold of its own"):
+        write_groups(heads, tmp_path / "none", ByColour(None), smallest=3)
+    done = write_groups(heads, tmp_path / "given", ByColour(None), like=0.5, smallest=3)
+    assert done.groups == 3
 
 
 def test_nothing_is_overwritten_and_no_group_is_said(heads: Path, tmp_path: Path) -> None:
