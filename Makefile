@@ -34,6 +34,8 @@ bench: $(INSTALLED)
 DATA := ../shared/data
 RUNS := runs/shipped
 FACES = $(DATA)/characters/train --unlabelled $(DATA)/unlabelled
+JOINED = --colours $(DATA)/series --unlabelled $(DATA)/unlabelled --unlabelled $(RUNS)/heads/faces \
+	--unlabelled $(RUNS)/heads/series --characters $(DATA)/frames
 
 weights: $(INSTALLED)
 	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 32 \
@@ -51,13 +53,17 @@ weights: $(INSTALLED)
 		--held-out 6 --out $(RUNS)/picture --resume
 	for each in faces series; do \
 		$(BIN)/familiar data crop $(DATA)/$$each --out $(RUNS)/heads/$$each \
-			--margin 0.7 --lift 0.5 --smallest 40 || exit 1; \
+			--margin 0.7 --lift 0.5 --smallest 28 || exit 1; \
 	done
-	$(BIN)/familiar train assemble $(RUNS)/face-7 $(RUNS)/picture --colours $(DATA)/series \
-		--beside $(RUNS)/face-8 --beside $(RUNS)/face-9 \
-		--unlabelled $(DATA)/unlabelled --unlabelled $(RUNS)/heads/faces \
-		--unlabelled $(RUNS)/heads/series \
-		--characters $(DATA)/frames --out $(RUNS)/familiar-character
+	$(BIN)/familiar train assemble $(RUNS)/face-7 $(RUNS)/picture $(JOINED) \
+		--beside $(RUNS)/face-8 --beside $(RUNS)/face-9 --out $(RUNS)/first
+	rm -rf $(RUNS)/grouped
+	$(BIN)/familiar data group $(RUNS)/heads/series --extractor trained:$(RUNS)/first \
+		--out $(RUNS)/grouped
+	$(BIN)/familiar train extractor $(FACES) --also $(RUNS)/grouped --identities 32 --seed 12 \
+		--out $(RUNS)/face-12 --resume
+	$(BIN)/familiar train assemble $(RUNS)/face-7 $(RUNS)/picture $(JOINED) \
+		--beside $(RUNS)/face-8 --beside $(RUNS)/face-12 --out $(RUNS)/familiar-character
 	@echo "$(RUNS)/refiner/familiar-face and $(RUNS)/familiar-character go into core/models"
 
 setup: $(INSTALLED)
