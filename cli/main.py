@@ -161,6 +161,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:  # noqa: BLE001 - the one place where every error becomes a sentence
         _report(error, invocation.debug)
         sys.exit(FAILED)
+    finally:
+        # Where Ctrl+C falls into code that is executed from text, as `dataclass` executes some,
+        # Python remembers it and ends by the signal whatever exit code it is given; executing
+        # anything makes it forget.
+        exec("")  # noqa: S102 - nothing is executed
     sys.exit(0)
 
 

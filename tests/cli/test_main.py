@@ -181,3 +181,18 @@ def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "Traceback" not in said
+
+
+def test_ctrl_c_in_code_executed_from_text_ends_with_130(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(
+        "from cli.main import app, main\n"
+        "@app.command('interrupted')\n"
+        "def interrupted() -> None:\n"
+        "    exec('raise KeyboardInterrupt')\n"
+        "main(['interrupted'])\n",
+        encoding="utf-8",
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "interrupted"], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert ended.returncode == 130
