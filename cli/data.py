@@ -104,7 +104,7 @@ def group(
             )
         except DatasetError as error:
             raise Failure(str(error)) from error
-    _tell(done.unreadable)
+    tell_unreadable(done.unreadable)
     results.print(
         f"{done.grouped:,} of {done.pictures:,} pictures in {done.groups:,} groups: {out}"
     )

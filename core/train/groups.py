@@ -8,18 +8,15 @@ an Affinity Graph", arXiv:1904.02749, has what that gains); the rest is left out
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.face import Pixels, Vectors
-from core.folder import scan
+from core.embed import Progress, embed_folder
+from core.face import Vectors
 from core.models import Extractor
-from core.picture import UnreadablePicture, read
-from core.problem import Problem
 from core.train.dataset import DatasetError
 
 LIKE = 0.8
@@ -32,7 +29,6 @@ APART = 0.8
 SMALLEST = 6
 """Pictures of a group that is worth learning from."""
 
-_BATCH = 64
 _NEVER = -9.0
 
 
@@ -41,16 +37,16 @@ class GroupsWritten:
     """What came of a folder.
 
     Attributes:
-        pictures: How many were looked at.
+        pictures: How many could be read.
         groups: How many were found.
         grouped: Pictures in them.
-        unreadable: Paths of the pictures that could not be read, and why.
+        unreadable: Path and reason of each file left out.
     """
 
     pictures: int
     groups: int
     grouped: int
-    unreadable: tuple[tuple[str, Problem], ...]
+    unreadable: tuple[tuple[str, str], ...]
 
 
 def groups_of(
@@ -73,9 +69,13 @@ def groups_of(
         return []
     alike = (vectors @ vectors.T).astype(np.float64)
     np.fill_diagonal(alike, _NEVER)
+    # The nearest of each is kept, and sought again only where it was one of the two that are
+    # joined: a mean is never above the greater of what it is a mean of.
+    nearest = alike.argmax(1)
     members = [[row] for row in range(count)]
     while True:
-        one, other = divmod(int(alike.argmax()), count)
+        one = int(alike[np.arange(count), nearest].argmax())
+        other = int(nearest[one])
         if alike[one, other] < like:
             break
         shares = np.array([len(members[one]), len(members[other])], np.float64)
@@ -86,6 +86,9 @@ def groups_of(
         alike[other], alike[:, other] = _NEVER, _NEVER
         members[one] += members[other]
         members[other] = []
+        again = np.flatnonzero((nearest == one) | (nearest == other))
+        again = np.union1d(again, [one, other])
+        nearest[again] = alike[again].argmax(1)
     kept: list[int] = []
     for number in sorted(range(count), key=lambda each: -len(members[each])):
         large = len(members[number]) >= max(1, smallest)
@@ -101,7 +104,7 @@ def write_groups(
     *,
     like: float | None = None,
     smallest: int = SMALLEST,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress | None = None,
 ) -> GroupsWritten:
     """Copy heads into ``<out>/<series>_<n>/``, one folder for each character they seem to show.
 
@@ -111,11 +114,12 @@ def write_groups(
         extractor: Compares faces; each picture is taken for a face crop.
         like: See `groups_of`; None: as the extractor's own threshold has it.
         smallest: See `groups_of`.
-        progress: Called after each picture with how many are done, and of how many.
+        progress: Called with the pictures done and the pictures in all.
 
     Raises:
-        DatasetError: `out` is there already, no group was found, or there is no threshold.
-        Problem: `folder` is not a folder, or cannot be listed.
+        DatasetError: `out` is there already, no group was found, there is no threshold, or two
+            pictures of a group would get one name.
+        Problem: The folder is missing, or no picture in it can be read.
     """
     if out.exists():
         raise DatasetError(f"{out} is there already; name a new folder.")
@@ -126,33 +130,32 @@ def write_groups(
                 " one character with --like."
             )
         like = LIKE * extractor.same_threshold
-    found = scan(folder)
-    unreadable = list(found.unreadable)
-    squares: dict[str, list[Pixels]] = {}
-    paths: dict[str, list[Path]] = {}
-    for done, picture in enumerate(found.pictures, start=1):
-        try:
-            pixels = read(picture.location).pixels
-        except UnreadablePicture as problem:
-            unreadable.append((picture.path, problem))
-            continue
-        series = Path(picture.path).parts[0] if "/" in picture.path else folder.name
-        squares.setdefault(series, []).append(extractor.prepare_face(pixels, None))
-        paths.setdefault(series, []).append(picture.location)
-        progress(done, len(found.pictures))
-    groups = grouped = 0
-    for series, seen in squares.items():
-        rows = range(0, len(seen), _BATCH)
-        parts = [extractor.embed_faces(np.stack(seen[at : at + _BATCH])) for at in rows]
-        vectors = np.concatenate(parts)
-        here = groups_of(vectors, like=like, apart=APART * like, smallest=smallest)
-        for number, group in enumerate(here):
-            target = out / f"{series}_{number}"
-            target.mkdir(parents=True)
-            for row in group.tolist():
-                shutil.copyfile(paths[series][row], target / paths[series][row].name)
-            groups += 1
-            grouped += len(group)
+    seen = embed_folder(folder, None, extractor, progress)
+    rows_of: dict[str, list[int]] = {}
+    names = []
+    for row, path in enumerate(seen.paths):
+        first, _, rest = path.partition("/")
+        series, name = (first, rest) if rest else (folder.name, first)
+        rows_of.setdefault(series, []).append(row)
+        names.append(name.replace("/", "_"))
+    groups = [
+        (series, number, [rows[place] for place in group])
+        for series, rows in rows_of.items()
+        for number, group in enumerate(
+            groups_of(seen.character[rows], like=like, apart=APART * like, smallest=smallest)
+        )
+    ]
     if not groups:
         raise DatasetError(f"No {smallest} pictures in {folder} seem to show one character.")
-    return GroupsWritten(len(found.pictures), groups, grouped, tuple(unreadable))
+    for series, _, rows in groups:
+        if len({names[row] for row in rows}) < len(rows):
+            raise DatasetError(
+                f"Below {series} two pictures would get one name in one folder; rename one."
+            )
+    for series, number, rows in groups:
+        target = out / f"{series}_{number}"
+        target.mkdir(parents=True)
+        for row in rows:
+            shutil.copyfile(folder / seen.paths[row], target / names[row])
+    grouped = sum(len(rows) for _, _, rows in groups)
+    return GroupsWritten(len(seen.paths), len(groups), grouped, seen.unreadable)

@@ -13,7 +13,7 @@ from PIL import Image
 import core.models
 from cli.main import main
 from core.face import Face, Pixels
-from tests.core.train.test_groups import ByColour
+from tests.core.fakes import FakeExtractor
 
 Run = Callable[..., int]
 
@@ -111,9 +111,11 @@ def test_group_copies_what_is_alike(
 ) -> None:
     names: list[str] = []
 
-    def load(name: str) -> ByColour:
+    def load(name: str) -> FakeExtractor:
         names.append(name)
-        return ByColour()
+        extractor = FakeExtractor()
+        extractor.same_threshold = 0.5
+        return extractor
 
     monkeypatch.setattr(core.models, "load_extractor", load)
     for row, colour in enumerate([(220, 60, 60), (60, 60, 220)] * 4):

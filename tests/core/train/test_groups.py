@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.face import Landmarks, Pixels, Vectors
+from core.face import Vectors
 from core.train.dataset import DatasetError
 from core.train.groups import LIKE, groups_of, write_groups
+from tests.core.fakes import FakeExtractor
 
 
 def around(centre: list[float], count: int, seed: int) -> Vectors:
@@ -56,38 +57,11 @@ def test_too_few_for_a_group(rows: int) -> None:
     assert groups_of(np.ones((rows, 1), np.float32), like=0.5, apart=0.4, smallest=2) == []
 
 
-class ByColour:
-    """A face is told by its mean colour."""
-
-    name = "by-colour"
-    sha256 = "0" * 64
-    face_dimensions = 3
-    picture_dimensions = 3
-    weights_of_both = (0.5, 0.5)
-
-    def __init__(self, same_threshold: float | None = 0.5) -> None:
-        self.same_threshold = same_threshold
-
-    def prepare_face(
-        self,
-        pixels: Pixels,
-        box: tuple[float, float, float, float] | None,
-        points: Landmarks | None = None,
-    ) -> Pixels:
-        """The upper left."""
-        assert box is None
-        return pixels[:8, :8]
-
-    def prepare_picture(self, pixels: Pixels) -> Pixels:
-        """The upper left."""
-        return pixels[:8, :8]
-
-    def embed_faces(self, faces: Pixels) -> Vectors:
-        """Mean colours, from the middle of all."""
-        vectors = faces.mean((1, 2)) - 100.0
-        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
-
-    embed_pictures = embed_faces
+def surely(threshold: float | None) -> FakeExtractor:
+    """An extractor by mean colours, with a likeness of its own from which two faces are one."""
+    extractor = FakeExtractor()
+    extractor.same_threshold = threshold
+    return extractor
 
 
 @pytest.fixture
@@ -110,7 +84,7 @@ def heads(tmp_path: Path) -> Path:
 def test_groups_are_written_within_each_series(heads: Path, tmp_path: Path) -> None:
     counted: list[tuple[int, int]] = []
     done = write_groups(
-        heads, tmp_path / "out", ByColour(), smallest=3, progress=lambda *at: counted.append(at)
+        heads, tmp_path / "out", surely(0.5), smallest=3, progress=lambda *at: counted.append(at)
     )
     written = {
         folder.name: sorted(path.name for path in folder.iterdir())
@@ -121,25 +95,60 @@ def test_groups_are_written_within_each_series(heads: Path, tmp_path: Path) -> N
         "one_1": ["blue_0.png", "blue_1.png", "blue_2.png"],
         "two_0": ["red_0.png", "red_1.png", "red_2.png"],
     }
-    assert (done.pictures, done.groups, done.grouped) == (11, 3, 10)
+    assert (done.pictures, done.groups, done.grouped) == (10, 3, 10)
     assert [path for path, _ in done.unreadable] == ["one/broken.png"]
-    assert counted[-1][1] == 11
+    assert counted[-1] == (11, 11)
 
 
 def test_the_extractors_own_threshold_says_what_is_alike(heads: Path, tmp_path: Path) -> None:
     # Two pictures of one colour are alike to 0.98 or so.
     with pytest.raises(DatasetError, match="seem to show one character"):
-        write_groups(heads, tmp_path / "strict", ByColour(1.0 / LIKE), smallest=3)
+        write_groups(heads, tmp_path / "strict", surely(1.0 / LIKE), smallest=3)
     with pytest.raises(DatasetError, match="has no threshold of its own"):
-        write_groups(heads, tmp_path / "none", ByColour(None), smallest=3)
-    done = write_groups(heads, tmp_path / "given", ByColour(None), like=0.5, smallest=3)
+        write_groups(heads, tmp_path / "none", surely(None), smallest=3)
+    done = write_groups(heads, tmp_path / "given", surely(None), like=0.5, smallest=3)
     assert done.groups == 3
 
 
 def test_nothing_is_overwritten_and_no_group_is_said(heads: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="seem to show one character"):
-        write_groups(heads, tmp_path / "out", ByColour(), smallest=5)
+        write_groups(heads, tmp_path / "out", surely(0.5), smallest=5)
     assert not (tmp_path / "out").exists()
     (tmp_path / "out").mkdir()
     with pytest.raises(DatasetError, match="is there already"):
-        write_groups(heads, tmp_path / "out", ByColour(), smallest=3)
+        write_groups(heads, tmp_path / "out", surely(0.5), smallest=3)
+
+
+def test_pictures_of_one_name_are_not_written_over_each_other(heads: Path, tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        (heads / "one" / place).mkdir()
+    (heads / "one" / "red_0.png").rename(heads / "one" / "a" / "red_0.png")
+    (heads / "one" / "red_1.png").rename(heads / "one" / "b" / "red_0.png")
+    write_groups(heads, tmp_path / "out", surely(0.5), smallest=4)
+    names = sorted(path.name for path in (tmp_path / "out" / "one_0").iterdir())
+    assert names == ["a_red_0.png", "b_red_0.png", "red_2.png", "red_3.png"]
+    (heads / "one" / "red_2.png").rename(heads / "one" / "a_red_0.png")
+    with pytest.raises(DatasetError, match="one name"):
+        write_groups(heads, tmp_path / "other", surely(0.5), smallest=4)
+    assert not (tmp_path / "other").exists()
+
+
+def test_groups_are_those_of_joining_the_nearest_two_each_time() -> None:
+    """Whatever is remembered of who is nearest, against seeking it among all at each step."""
+    vectors = around([1, 0, 0], 40, 7)
+    vectors = np.concatenate([vectors, around([0.6, 0.7, 0.2], 40, 8)])
+    sets = [[row] for row in range(len(vectors))]
+    alike = vectors @ vectors.T
+    while True:
+        means = {
+            (a, b): float(alike[np.ix_(sets[a], sets[b])].mean())
+            for a in range(len(sets))
+            for b in range(a)
+        }
+        (a, b), most = max(means.items(), key=lambda item: item[1])
+        if most < 0.97:
+            break
+        sets[b] += sets.pop(a)
+    groups = groups_of(vectors, like=0.97, apart=2.0, smallest=1)
+    assert 2 < len(groups) < 40
+    assert sorted(group.tolist() for group in groups) == sorted(sorted(each) for each in sets)
