@@ -10,12 +10,13 @@ feel.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.centre import Centre
 from core.embed import (
     Embedded,
     FolderReader,
@@ -86,6 +87,11 @@ class LabelledVectors:
     face_vectors: Vectors
     faces: NDArray[np.int64]
 
+    def centred(self) -> LabelledVectors:
+        """The same, faces as a search of this gallery sees them; see `core.centre`."""
+        faces = Centre(self.face_vectors).seen_from(self.face_vectors)
+        return replace(self, face_vectors=faces)
+
 
 def evaluate_folder(
     folder: Path,
@@ -119,7 +125,7 @@ def evaluate_folder(
             embedded += embed_crops(pixels, extractor)
         else:
             embedded += embed_batch(pixels, detector, extractor, above_threshold(detector))
-    vectors = labelled(characters, embedded)
+    vectors = labelled(characters, embedded).centred()
     return FolderFigures(
         looks={look: measure(vectors, look, extractor.weights_of_both) for look in looks},
         pictures=len(characters),

@@ -40,7 +40,8 @@ from core.models import Detector, Extractor, ModelError
 from core.problem import Problem
 from core.rows import METRIC, Contents, IndexedFace, IndexedPicture, Neighbour, Query, Rows
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Since 2 the trees are of faces as seen from the gallery's mean."""
 EXACT_BELOW: Final = 30_000
 """Rows up to which exact search alone is faster than Annoy, and right."""
 TREES: Final = 100

@@ -5,6 +5,8 @@ was found. The latter is ``[0, picture, 1]``: the constant gives every row the s
 square root of two, and it is zero in every query, so that such a picture counts with a face
 cosine of 0. The angle to a query ``[a * face, b * picture, 0]`` then ranks rows exactly as
 ``a * cos_face + b * cos_picture`` does, and the look is chosen when asking, not when building.
+
+Faces are compared as seen from the gallery's own mean; see `core.centre`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 from annoy import AnnoyIndex
 from numpy.typing import NDArray
 
+from core.centre import Centre
 from core.face import Face, Vectors
 from core.job import Look
 
@@ -101,7 +104,8 @@ class Neighbour:
         picture: Which.
         face: The one that matched; None where the whole picture did.
         similarity: Under the query's look, -1..1.
-        face_similarity: Cosine of the faces alone; None where `face` is.
+        face_similarity: Cosine of the faces alone, whatever else is in the gallery: what an
+            extractor's threshold is for. None where `face` is.
     """
 
     picture: IndexedPicture
@@ -126,7 +130,8 @@ class Rows:
         self.contents = contents
         self._trees = trees
         self._search_k = search_k or {}
-        self._faces = contents.face_vectors
+        self._centre = Centre(contents.face_vectors)
+        self._faces = self._centre.seen_from(contents.face_vectors)
         self._pictures = contents.picture_vectors
         with_face = np.array([face.picture for face in contents.faces], dtype=np.int64)
         self._picture_of_row = np.concatenate(
@@ -206,7 +211,7 @@ class Rows:
         a, b = query.weights if query.look is Look.BOTH else (1.0, 1.0)
         joined = np.zeros(self._faces.shape[1] + self._pictures.shape[1] + 1, np.float32)
         if query.face is not None:
-            joined[: self._faces.shape[1]] = a * query.face
+            joined[: self._faces.shape[1]] = a * self._centre.seen_from(query.face)
         if query.picture is not None:
             joined[self._faces.shape[1] : -1] = b * query.picture
         return joined
@@ -217,7 +222,8 @@ class Rows:
         similarities = np.zeros(len(rows), np.float32)
         if query.face is not None:
             with_face = rows < len(self._faces)
-            similarities[with_face] = a * (self._faces[rows[with_face]] @ query.face)
+            face = self._centre.seen_from(query.face)
+            similarities[with_face] = a * (self._faces[rows[with_face]] @ face)
         if query.picture is not None:
             pictures = self._pictures[self._picture_of_row[rows]]
             similarities += np.float32(b) * (pictures @ query.picture)
@@ -227,14 +233,15 @@ class Rows:
         """Of every row that can answer; under `feel` one row stands for its picture."""
         everything = np.arange(len(self))
         if query.picture is None:
-            face = cast(NDArray[np.float32], query.face)
+            face = self._centre.seen_from(cast(NDArray[np.float32], query.face))
             return self._faces @ face, everything[: len(self._faces)]
         pictures = self._pictures @ query.picture
         if query.face is None:
             return pictures, self._row_of_picture
         a, b = query.weights
         similarities = np.float32(b) * pictures[self._picture_of_row]
-        similarities[: len(self._faces)] += np.float32(a) * (self._faces @ query.face)
+        face = self._centre.seen_from(query.face)
+        similarities[: len(self._faces)] += np.float32(a) * (self._faces @ face)
         return similarities, everything
 
     def _distinct(
@@ -258,7 +265,8 @@ class Rows:
             row = rows[place]
             similarity = float(np.clip(similarities[place], -1.0, 1.0))
             if query.face is not None and row < len(self._faces):
-                alike = float(np.clip(self._faces[row] @ query.face, -1.0, 1.0))
+                own = self.contents.face_vectors[row]
+                alike = float(np.clip(own @ query.face, -1.0, 1.0))
                 face = self.contents.faces[row].face
                 found.append(Neighbour(picture, face, similarity, alike))
             else:
@@ -279,7 +287,7 @@ class Rows:
         queries = []
         for row in chosen:
             number = self._picture_of_row[row]
-            face = None if look is Look.FEEL else self._faces[row]
+            face = None if look is Look.FEEL else self.contents.face_vectors[row]
             picture = None if look is Look.CHARACTER else self._pictures[number]
             queries.append((Query(face, picture, weights), self.contents.pictures[number].sha256))
         return queries

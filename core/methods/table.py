@@ -48,6 +48,9 @@ Source = Literal[
 ]
 """Where the vectors of a method come from."""
 
+OURS: Final[frozenset[Source]] = frozenset({"familiar", "shipped"})
+"""Compared as a search compares them, from the gallery's mean; the others as their authors do."""
+
 TREES: Final = 10
 """Of Annoy, for galleries that are small for it; a published index has a hundred."""
 
@@ -284,6 +287,8 @@ def compare(
         if method.by_trees:
             measured.append(_measured_by_trees(method, of_source, paths, faces, weights))
             continue
+        if method.source in OURS:
+            of_source = of_source.centred()
         measured.append(
             MeasuredMethod(
                 method,

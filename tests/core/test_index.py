@@ -18,7 +18,7 @@ import pytest
 
 from core import index
 from core.face import Face, Vectors
-from core.index import Index, build_lock, current_manifest, current_version, publish
+from core.index import FORMAT, Index, build_lock, current_manifest, current_version, publish
 from core.job import Look
 from core.models import ModelError
 from core.problem import Problem
@@ -168,9 +168,12 @@ def test_a_version_with_another_metric_than_it_is_searched_by_is_refused(tmp_pat
     assert refused(tmp_path).key == "index_other_format"
 
 
-def test_a_version_of_another_format_is_refused_whatever_else_it_says(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [FORMAT - 1, FORMAT + 1])
+def test_a_version_of_another_format_is_refused_whatever_else_it_says(
+    tmp_path: Path, other: int
+) -> None:
     published(tmp_path)
-    rewrite_manifest(tmp_path, format=2, something_new=1)
+    rewrite_manifest(tmp_path, format=other, something_new=1)
     assert refused(tmp_path).key == "index_other_format"
 
 
