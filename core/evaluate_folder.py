@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.centre import Centre
 from core.embed import (
     Embedded,
     FolderReader,
@@ -27,6 +26,7 @@ from core.embed import (
 )
 from core.evaluate import equal_error_of
 from core.face import Vectors
+from core.face_space import FaceSpace
 from core.job import Look
 from core.likeness import COSINE, Likeness
 from core.models import Detector, Extractor
@@ -87,9 +87,9 @@ class LabelledVectors:
     face_vectors: Vectors
     faces: NDArray[np.int64]
 
-    def centred(self) -> LabelledVectors:
-        """The same, faces as a search of this gallery sees them; see `core.centre`."""
-        faces = Centre(self.face_vectors).seen_from(self.face_vectors)
+    def as_searched(self) -> LabelledVectors:
+        """The same, faces as a search of this gallery compares them; see `core.face_space`."""
+        faces = FaceSpace(self.face_vectors).of(self.face_vectors)
         return replace(self, face_vectors=faces)
 
 
@@ -125,7 +125,7 @@ def evaluate_folder(
             embedded += embed_crops(pixels, extractor)
         else:
             embedded += embed_batch(pixels, detector, extractor, above_threshold(detector))
-    vectors = labelled(characters, embedded).centred()
+    vectors = labelled(characters, embedded).as_searched()
     return FolderFigures(
         looks={look: measure(vectors, look, extractor.weights_of_both) for look in looks},
         pictures=len(characters),

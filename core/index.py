@@ -35,13 +35,14 @@ from annoy import AnnoyIndex
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.face import Face, Vectors
+from core.face_space import dimensions_in_space
 from core.job import Look
 from core.models import Detector, Extractor, ModelError
 from core.problem import Problem
 from core.rows import METRIC, Contents, IndexedFace, IndexedPicture, Neighbour, Query, Rows
 
 FORMAT: Final = 2
-"""Since 2 the trees are of faces as seen from the gallery's mean."""
+"""Since 2 the trees are of faces as `core.face_space` compares them."""
 EXACT_BELOW: Final = 30_000
 """Rows up to which exact search alone is faster than Annoy, and right."""
 TREES: Final = 100
@@ -537,7 +538,8 @@ def _open(folder: Path, manifest: Manifest) -> Index:
     )
     trees = None
     if manifest.trees:
-        trees = AnnoyIndex(manifest.face_dimensions + manifest.picture_dimensions + 1, METRIC)
+        in_space = dimensions_in_space(manifest.faces, manifest.face_dimensions)
+        trees = AnnoyIndex(in_space + manifest.picture_dimensions + 1, METRIC)
         trees.load(str(folder / _TREES))
     rows = Rows(contents, trees, manifest.search_k)
     if len(rows) != manifest.rows or (trees is not None and trees.get_n_items() != len(rows)):

@@ -6,7 +6,7 @@ square root of two, and it is zero in every query, so that such a picture counts
 cosine of 0. The angle to a query ``[a * face, b * picture, 0]`` then ranks rows exactly as
 ``a * cos_face + b * cos_picture`` does, and the look is chosen when asking, not when building.
 
-Faces are compared as seen from the gallery's own mean; see `core.centre`.
+Faces are compared in the gallery's own space; see `core.face_space`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import numpy as np
 from annoy import AnnoyIndex
 from numpy.typing import NDArray
 
-from core.centre import Centre
 from core.face import Face, Vectors
+from core.face_space import FaceSpace
 from core.job import Look
 
 METRIC: Final = "angular"
@@ -130,8 +130,8 @@ class Rows:
         self.contents = contents
         self._trees = trees
         self._search_k = search_k or {}
-        self._centre = Centre(contents.face_vectors)
-        self._faces = self._centre.seen_from(contents.face_vectors)
+        self._space = FaceSpace(contents.face_vectors)
+        self._faces = self._space.of(contents.face_vectors)
         self._pictures = contents.picture_vectors
         with_face = np.array([face.picture for face in contents.faces], dtype=np.int64)
         self._picture_of_row = np.concatenate(
@@ -211,7 +211,7 @@ class Rows:
         a, b = query.weights if query.look is Look.BOTH else (1.0, 1.0)
         joined = np.zeros(self._faces.shape[1] + self._pictures.shape[1] + 1, np.float32)
         if query.face is not None:
-            joined[: self._faces.shape[1]] = a * self._centre.seen_from(query.face)
+            joined[: self._faces.shape[1]] = a * self._space.of(query.face)
         if query.picture is not None:
             joined[self._faces.shape[1] : -1] = b * query.picture
         return joined
@@ -222,7 +222,7 @@ class Rows:
         similarities = np.zeros(len(rows), np.float32)
         if query.face is not None:
             with_face = rows < len(self._faces)
-            face = self._centre.seen_from(query.face)
+            face = self._space.of(query.face)
             similarities[with_face] = a * (self._faces[rows[with_face]] @ face)
         if query.picture is not None:
             pictures = self._pictures[self._picture_of_row[rows]]
@@ -233,14 +233,14 @@ class Rows:
         """Of every row that can answer; under `feel` one row stands for its picture."""
         everything = np.arange(len(self))
         if query.picture is None:
-            face = self._centre.seen_from(cast(NDArray[np.float32], query.face))
+            face = self._space.of(cast(NDArray[np.float32], query.face))
             return self._faces @ face, everything[: len(self._faces)]
         pictures = self._pictures @ query.picture
         if query.face is None:
             return pictures, self._row_of_picture
         a, b = query.weights
         similarities = np.float32(b) * pictures[self._picture_of_row]
-        face = self._centre.seen_from(query.face)
+        face = self._space.of(query.face)
         similarities[: len(self._faces)] += np.float32(a) * (self._faces @ face)
         return similarities, everything
 

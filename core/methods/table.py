@@ -49,7 +49,7 @@ Source = Literal[
 """Where the vectors of a method come from."""
 
 OURS: Final[frozenset[Source]] = frozenset({"familiar", "shipped"})
-"""Compared as a search compares them, from the gallery's mean; the others as their authors do."""
+"""Compared as a search does, in the gallery's own space; the others as their authors do."""
 
 TREES: Final = 10
 """Of Annoy, for galleries that are small for it; a published index has a hundred."""
@@ -288,7 +288,7 @@ def compare(
             measured.append(_measured_by_trees(method, of_source, paths, faces, weights))
             continue
         if method.source in OURS:
-            of_source = of_source.centred()
+            of_source = of_source.as_searched()
         measured.append(
             MeasuredMethod(
                 method,

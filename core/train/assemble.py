@@ -76,7 +76,7 @@ class Choices:
 
     margin: float = 0.7
     lift: float = 0.5
-    weights_of_both: tuple[float, float] = (0.84, 0.16)
+    weights_of_both: tuple[float, float] = (0.75, 0.25)
     colours: tuple[ColourHistogram, float] | None = None
     projection: Vectors | None = None
     mirrored: bool = True
