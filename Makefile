@@ -46,13 +46,6 @@ weights: $(INSTALLED)
 	$(BIN)/familiar train refiner $(DATA)/faces --also $(DATA)/frames \
 		--detector $(RUNS)/detector/familiar-face --start $(RUNS)/detector/detector.safetensors \
 		--unboxed $(DATA)/series --out $(RUNS)/refiner --resume
-	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 5 --plain-epochs 2 \
-		--rate 0.0015 --seed 1 --longest 384 --start $(RUNS)/detector/detector.safetensors \
-		--teacher $(RUNS)/refiner/familiar-face --unboxed $(DATA)/series \
-		--crops $(DATA)/characters/train --out $(RUNS)/detector-further --resume
-	$(BIN)/familiar train assemble-detector $(DATA)/faces --detector $(RUNS)/detector/familiar-face \
-		--further $(RUNS)/detector-further/familiar-face \
-		--refiner $(RUNS)/refiner/refiner.safetensors --out $(RUNS)/assembled
 	$(BIN)/familiar train extractor $(FACES) --seed 7 --out $(RUNS)/face-7 --resume
 	$(BIN)/familiar train extractor $(FACES) --strong --seed 8 --out $(RUNS)/face-8 --resume
 	$(BIN)/familiar train extractor $(FACES) --strong --seed 9 --out $(RUNS)/face-9 --resume
@@ -71,7 +64,7 @@ weights: $(INSTALLED)
 		--out $(RUNS)/face-12 --resume
 	$(BIN)/familiar train assemble $(RUNS)/face-7 $(RUNS)/picture $(JOINED) \
 		--beside $(RUNS)/face-8 --beside $(RUNS)/face-12 --out $(RUNS)/familiar-character
-	@echo "$(RUNS)/assembled/familiar-face and $(RUNS)/familiar-character go into core/models"
+	@echo "$(RUNS)/refiner/familiar-face and $(RUNS)/familiar-character go into core/models"
 
 setup: $(INSTALLED)
 

@@ -23,11 +23,8 @@ from core.face import Pixels
 
 BATCHES: Final = (1, 2, 4, 8, 16, 32)
 SIDE: Final = 720
-SURE: Final = "sure"
-IN_DOUBT: Final = "in doubt"
-_NUMBERS: Final = {SURE: 5, IN_DOUBT: 2}
-"""Of the drawn pictures that are looked at, both square and with one face: of the one the detector
-is sure at once, at the other it looks several times."""
+_NUMBER: Final = 5
+"""Of the drawn picture that is looked at: it is square."""
 _LEAST_SECONDS: Final = 0.5
 _LEAST_TIMES: Final = 3
 _MATRIX: Final = {"CPU": 1024, "GPU": 8192}
@@ -97,7 +94,7 @@ def measure_detector(device: Device) -> list[MeasuredModel]:
 
     if device == "GPU" and not tf.config.list_physical_devices("GPU"):
         return []
-    pictures = {certainty: picture_with_a_face(certainty) for certainty in _NUMBERS}
+    picture = picture_with_a_face()
     matrix = tf.random.normal((_MATRIX[device], _MATRIX[device]))
     measured = []
     for precision in _precisions(bfloat16_is_fast("cpu" if device == "CPU" else "cuda")):
@@ -111,19 +108,17 @@ def measure_detector(device: Device) -> list[MeasuredModel]:
         def product(operand: Any = operand) -> None:
             tf.linalg.matmul(operand, operand)[0, 0].numpy()
 
-        rate = _product_rate(product, device)
-        for certainty, picture in pictures.items():
-            seen = letterboxed(picture, detector.longest)[0]
-            measured.append(
-                MeasuredModel(
-                    f"detector, {seen.shape[1]} x {seen.shape[0]}, {certainty}",
-                    device,
-                    precision,
-                    _by_batch(lambda batch, it=detector: it.detect(list(batch)), picture),  # type: ignore[misc]
-                    graph_operations(detector.signature, seen),
-                    rate,
-                )
+        seen = letterboxed(picture, detector.longest)[0]
+        measured.append(
+            MeasuredModel(
+                f"detector, {seen.shape[1]} x {seen.shape[0]}",
+                device,
+                precision,
+                _by_batch(lambda batch, it=detector: it.detect(list(batch)), picture),  # type: ignore[misc]
+                graph_operations(detector.signature, seen),
+                _product_rate(product, device),
             )
+        )
     return measured
 
 
@@ -139,7 +134,7 @@ def measure_extractor(device: Device) -> list[MeasuredModel]:
         return []
     where = "cpu" if device == "CPU" else "cuda"
     matrix = torch.randn(_MATRIX[device], _MATRIX[device], device=where)
-    picture = picture_with_a_face(SURE)
+    picture = picture_with_a_face()
     measured = []
     for precision in _precisions(bfloat16_is_fast(where)):
         extractor = FamiliarExtractor.load(
@@ -265,14 +260,12 @@ def _precisions(fast: bool) -> tuple[str, ...]:
     return ("float32", "bfloat16") if fast else ("float32",)
 
 
-def picture_with_a_face(certainty: str) -> Pixels:
-    """A drawn character, ``(SIDE, SIDE, 3)``, of which the detector is `SURE` or `IN_DOUBT`."""
+def picture_with_a_face() -> Pixels:
+    """A drawn character, ``(SIDE, SIDE, 3)``: what is looked at twice takes its time, too."""
     from cli.demo.characters import CHARACTERS
     from cli.demo.gallery import picture
 
-    drawn = picture(CHARACTERS[0], _NUMBERS[certainty]).resize(
-        (SIDE, SIDE), Image.Resampling.LANCZOS
-    )
+    drawn = picture(CHARACTERS[0], _NUMBER).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     return np.asarray(drawn.convert("RGB"), np.uint8)
 
 

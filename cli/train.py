@@ -159,9 +159,6 @@ def detector(
         int | None,
         typer.Option(min=64, help="Longest side at which it looks, a multiple of 32, in pixels."),
     ] = None,
-    plain_epochs: Annotated[
-        int | None, typer.Option(min=0, help="Last epochs, without mosaics of four pictures.")
-    ] = None,
     epochs: Epochs = None,
     rate: Rate = None,
     seed: Seed = 0,
@@ -181,8 +178,6 @@ def detector(
         options = replace(options, epochs=epochs)
     if rate is not None:
         options = replace(options, rate=rate)
-    if plain_epochs is not None:
-        options = replace(options, plain_epochs=plain_epochs)
     if longest is not None:
         if longest % 32:
             raise Failure(f"--longest {longest} is no multiple of 32; name {longest // 32 * 32}.")

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.models import (
-    IN_DOUBT,
     SIDE,
-    SURE,
     MeasuredModel,
     graph_operations,
     notes,
@@ -48,18 +46,16 @@ def test_the_shipped_detector_needs_more_for_a_larger_picture() -> None:
     assert large == 2 * small
 
 
-def test_both_pictures_that_are_timed_show_one_face_and_doubt_costs_further_looks() -> None:
+def test_the_picture_that_is_timed_shows_one_face_and_costs_a_second_look() -> None:
     detector = load_detector()
     assert isinstance(detector, SavedModelDetector)
-    operations = {}
-    for certainty in (SURE, IN_DOUBT):
-        picture = picture_with_a_face(certainty)
-        assert picture.shape == (SIDE, SIDE, 3)
-        (faces,) = detector.detect([picture])
-        assert [face.score > detector.threshold for face in faces[:2]] in ([True], [True, False])
-        seen, _ = letterboxed(picture, detector.longest)
-        operations[certainty] = graph_operations(detector.signature, seen)
-    assert operations[IN_DOUBT] > 2 * operations[SURE]
+    picture = picture_with_a_face()
+    assert picture.shape == (SIDE, SIDE, 3)
+    (faces,) = detector.detect([picture])
+    assert [face.score > detector.threshold for face in faces[:2]] in ([True], [True, False])
+    seen, _ = letterboxed(picture, detector.longest)
+    with_a_face = graph_operations(detector.signature, seen)
+    assert with_a_face > graph_operations(detector.signature, np.zeros_like(seen))
 
 
 def test_an_exported_network_needs_what_its_layers_say() -> None:

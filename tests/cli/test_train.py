@@ -79,12 +79,12 @@ def test_detector(
     out = tmp_path / "out"
     options = ("--out", out, "--also", tmp_path / "more", "--epochs", 5, "--seed", 3, "--resume")
     further = ("--start", out / "w", "--unboxed", tmp_path, "--crops", more, "--rate", 0.5)
-    further += ("--teacher", more, "--longest", 384, "--plain-epochs", 2)
+    further += ("--teacher", more, "--longest", 384)
     assert ended("train", "detector", tmp_path, *options, *further) == 0
     folders, place, how = training.given
     assert list(folders) == [tmp_path, more]
     assert place == out
-    assert how == DetectorTraining(epochs=5, seed=3, rate=0.5, longest=384, plain_epochs=2)
+    assert how == DetectorTraining(epochs=5, seed=3, rate=0.5, longest=384)
     assert training.named["teacher"] == more
     assert training.named["start"] == out / "w"
     assert training.named["unboxed"] == [Unboxed(tmp_path), Unboxed(more, each_a_face=True)]
