@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -39,10 +39,6 @@ Also = Annotated[
 ]
 Crops = Annotated[
     list[Path] | None, typer.Option(help="The same of face crops, each of which shows a face.")
-]
-Further = Annotated[
-    Path | None,
-    typer.Option(help="Folder of another detector, asked about what the first is in doubt of."),
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")]
 Rate = Annotated[float | None, typer.Option(min=0.0, help="Highest learning rate.")]
@@ -146,19 +142,11 @@ def detector(
     unboxed: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A folder of pictures without boxes, which the detector of --teacher or --start"
-            " boxes; may be given again."
+            help="A folder of pictures without boxes, which the detector of --start boxes; may be"
+            " given again."
         ),
     ] = None,
     crops: Crops = None,
-    teacher: Annotated[
-        Path | None,
-        typer.Option(help="Folder of a detector that boxes the pictures without boxes."),
-    ] = None,
-    longest: Annotated[
-        int | None,
-        typer.Option(min=64, help="Longest side at which it looks, a multiple of 32, in pixels."),
-    ] = None,
     epochs: Epochs = None,
     rate: Rate = None,
     seed: Seed = 0,
@@ -168,7 +156,6 @@ def detector(
     """Train the face detector and export it as a SavedModel."""
     for each in (folder, *(also or []), *(unboxed or []), *(crops or [])):
         _check_folder(each)
-    from core.models import ModelError
     from core.train.detector import DetectorTraining, train
     from core.train.session import TrainingError
     from core.train.voc import AnnotationError
@@ -178,13 +165,9 @@ def detector(
         options = replace(options, epochs=epochs)
     if rate is not None:
         options = replace(options, rate=rate)
-    if longest is not None:
-        if longest % 32:
-            raise Failure(f"--longest {longest} is no multiple of 32; name {longest // 32 * 32}.")
-        options = replace(options, longest=longest)
     without = _without_boxes(unboxed, crops)
     if without:
-        messages.print("First the pictures without boxes get some by the detector that is there.")
+        messages.print("First the detector of --start boxes the pictures that have no boxes.")
     with training_line() as line:
         try:
             metrics = train(
@@ -192,12 +175,11 @@ def detector(
                 out,
                 options,
                 start=start,
-                teacher=teacher,
                 unboxed=without,
                 resume=resume,
                 progress=line.show,
             )
-        except (TrainingError, AnnotationError, ModelError) as error:
+        except (TrainingError, AnnotationError) as error:
             raise Failure(str(error)) from error
     reached = metrics["validation_ap50"]
     if reached is not None:
@@ -215,7 +197,6 @@ def refiner(
     detector: Annotated[
         Path, typer.Option("--detector", help="Folder of the detector that proposes boxes.")
     ],
-    further: Further = None,
     out: Out = Path("runs/refiner"),
     also: Also = None,
     start: Annotated[
@@ -236,14 +217,7 @@ def refiner(
     terms: Terms = "",
 ) -> None:
     """Train a second look at what a detector proposes, and export both as one detector."""
-    for each in (
-        folder,
-        detector,
-        *([further] if further else []),
-        *(also or []),
-        *(unboxed or []),
-        *(crops or []),
-    ):
+    for each in (folder, detector, *(also or []), *(unboxed or []), *(crops or [])):
         _check_folder(each)
     from core.models import ModelError
     from core.train.refiner import RefinerTraining, train
@@ -263,7 +237,6 @@ def refiner(
                 detector,
                 out,
                 options,
-                further=further,
                 start=start,
                 unboxed=_without_boxes(unboxed, crops),
                 resume=resume,
@@ -271,47 +244,14 @@ def refiner(
             )
         except (TrainingError, AnnotationError, ModelError) as error:
             raise Failure(str(error)) from error
-    _tell_gain(metrics)
+    before, after = metrics["first_stage_tuning_ap50"], metrics["tuning_ap50"]
+    if before is not None and after is not None:
+        results.print(f"AP50 on the tuning pictures: {before:.3f} before, {after:.3f} with it")
     from core.train.report import Origin, report_detector
 
     origin = Origin(_command(), terms)
     _tell(report_detector(out, [folder, *(also or [])], metrics, seed, origin))
     results.print(f"The detector is in {out / 'familiar-face'}")
-
-
-@app.command("assemble-detector")
-def assemble_detector(
-    folder: Boxed,
-    detector: Annotated[
-        Path, typer.Option("--detector", help="Folder of the detector that proposes boxes.")
-    ],
-    refiner: Annotated[
-        Path, typer.Option("--refiner", help="refiner.safetensors of a training of a second look.")
-    ],
-    further: Further = None,
-    out: Out = Path("runs/assembled"),
-) -> None:
-    """Make one detector of trained ones and a second look, anew and without learning."""
-    for each in (folder, detector, *([further] if further else [])):
-        _check_folder(each)
-    from core.models import ModelError
-    from core.train.refiner import assemble
-    from core.train.session import TrainingError
-    from core.train.voc import AnnotationError
-
-    messages.print("They look at the pictures that are kept for tuning.")
-    try:
-        metrics = assemble(folder, detector, refiner, out, further=further)
-    except (TrainingError, AnnotationError, ModelError) as error:
-        raise Failure(str(error)) from error
-    _tell_gain(metrics)
-    results.print(f"The detector is in {out / 'familiar-face'}")
-
-
-def _tell_gain(metrics: Mapping[str, float | int | None]) -> None:
-    before, after = metrics["first_stage_tuning_ap50"], metrics["tuning_ap50"]
-    if before is not None and after is not None:
-        results.print(f"AP50 on the tuning pictures: {before:.3f} before, {after:.3f} with it")
 
 
 @app.command("extractor")

@@ -22,10 +22,10 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from core.evaluate import average_precision, claims
 from core.face import Face
-from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import set_threads, tf
 from core.train.detector_data import (
     Batch,
@@ -43,14 +43,12 @@ from core.train.detector_network import (
     named_variables,
     suppressed,
 )
-from core.train.proposals import FirstStage
 from core.train.session import (
     Progress,
     Session,
     TrainingError,
     append_curve,
     precision_of,
-    read_network,
     write_tensors,
     write_text,
 )
@@ -110,7 +108,6 @@ def train(
     options: DetectorTraining | None = None,
     *,
     start: Path | None = None,
-    teacher: Path | None = None,
     unboxed: Sequence[Unboxed] = (),
     resume: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
@@ -124,9 +121,7 @@ def train(
         options: See `DetectorTraining`.
         start: Weights of an earlier training (``detector.safetensors``) to begin with instead of
             random ones.
-        teacher: Folder of a detector that says where faces are in the `unboxed` pictures; None:
-            that of `start` does.
-        unboxed: Pictures without boxes.
+        unboxed: Pictures without boxes, on which the detector of `start` says where faces are.
         resume: Go on from the checkpoint in `out`, if there is one.
         progress: Called after each step.
 
@@ -137,10 +132,9 @@ def train(
         AnnotationError: The pictures cannot be used.
         TrainingError: The checkpoint was made with other options or other data, there is no
             detector to box the `unboxed` pictures, or `start` is no detector's weights.
-        ModelError: `teacher` holds no detector.
     """
     options = options or DetectorTraining()
-    if unboxed and start is None and teacher is None:
+    if unboxed and start is None:
         raise TrainingError("Pictures without boxes need a trained detector that boxes them.")
     set_threads(options.threads)
     parts, learning = read_parts(folders)
@@ -148,16 +142,11 @@ def train(
     begun = read_weights(start) if start is not None else None
     taught: Taught | None = None
     facts = ""
-    knowing: DetectorNetwork | FirstStage | None = begun
     if start is not None:
         facts = hashlib.sha256(start.read_bytes()).hexdigest()
-    if teacher is not None:
-        loaded = SavedModelDetector.load(teacher, described=False)
-        knowing = FirstStage(loaded)
-        facts += loaded.sha256
-    if knowing is not None and unboxed:
+    if begun is not None and unboxed:
         boxed, facts = teach(
-            knowing,
+            begun,
             facts,
             unboxed,
             out / "taught.safetensors",
@@ -357,7 +346,17 @@ def read_weights(path: Path) -> DetectorNetwork:
     Raises:
         TrainingError: The file holds no such network.
     """
-    return read_network(path, DetectorNetwork, "detector")
+    try:
+        with safe_open(path, framework="np") as file:
+            network = DetectorNetwork(int(file.metadata()["width"]))
+            for name, variable in named_variables(network).items():
+                variable.assign(file.get_tensor(name).reshape(variable.shape))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise TrainingError(
+            f"{path} does not hold a detector's weights; give the detector.safetensors that"
+            " `familiar train detector` wrote."
+        ) from error
+    return network
 
 
 _detect = tf.function(

@@ -11,12 +11,11 @@ from typing import Any
 
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import DetectorNetwork, suppressed
-from core.train.proposals import Proposer
+from core.train.proposals import FirstStage
 from core.train.refiner_network import Agreement, RefinerNetwork, agreed, second_look
 
 _MULTIPLE = 32
 _GREY = 114
-_PASSED_OVER = 0.6
 _ENTERING = tf.TensorSpec([None, None, None, 3], tf.uint8, name="input_tensor")
 
 
@@ -38,7 +37,7 @@ def _signature(network: DetectorNetwork, longest: int) -> Any:
 
 
 def _signature_of_both(
-    first: Proposer, network: RefinerNetwork, agreement: Agreement, longest: int
+    first: FirstStage, network: RefinerNetwork, agreement: Agreement, longest: int
 ) -> Any:
     """The same of a detector and a second look at what it proposes."""
     constant = network.folded()
@@ -62,12 +61,7 @@ def _scaled(pictures: Any, longest: int) -> Any:
     return tf.cond(
         tf.equal(longer, longest),
         lambda: tf.cast(pictures, tf.float32),
-        # A filter that keeps pixels from being passed over takes three times as long.
-        lambda: tf.cond(
-            scale >= _PASSED_OVER,
-            lambda: tf.image.resize(pictures, inner),
-            lambda: tf.image.resize(pictures, inner, antialias=True),
-        ),
+        lambda: tf.image.resize(pictures, inner, antialias=True),
     )
 
 
@@ -96,7 +90,7 @@ def export(network: DetectorNetwork, folder: Path, longest: int, threshold: floa
 
 
 def export_both(
-    first: Proposer,
+    first: FirstStage,
     network: RefinerNetwork,
     folder: Path,
     *,

@@ -21,8 +21,7 @@ _MOMENTUM = 0.97
 _PRIOR = 0.01
 _MOST_BOXES = 100
 _LEAST_SCORE = 0.01
-LARGEST_OVERLAP = 0.45
-"""From which two boxes are taken for one face, as intersection over union."""
+_LARGEST_OVERLAP = 0.45
 
 
 class Convolution(Module):
@@ -226,18 +225,17 @@ class DetectorNetwork(Backbone):
         n5 = self.out5(tf.concat([self.down_again5(n4, training), p5], -1), training)
         logits = []
         boxes = []
-        # Without -1 in the shapes, which cannot be worked out where there is no picture at all.
         for level, stride, (tower_l, logit, tower_b, distance) in zip(
             (p3, n4, n5), STRIDES, self.heads, strict=True
         ):
-            count, rows, columns, _ = tf.unstack(tf.shape(level))
-            centres = cell_centres(rows, columns, stride)
+            shape = tf.shape(level)
+            centres = cell_centres(shape[1], shape[2], stride)
             raw = distance(tower_b(level, training))
             # In strides and exponential: a face twice as large is the same step away everywhere.
             reach = tf.exp(tf.clip_by_value(raw, -4.0, 4.0)) * (2.0 * stride)
-            reach = tf.reshape(reach, [count, rows * columns, 4])
+            reach = tf.reshape(reach, [shape[0], -1, 4])
             boxes.append(tf.concat([centres - reach[..., :2], centres + reach[..., 2:]], axis=-1))
-            logits.append(tf.reshape(logit(tower_l(level, training)), [count, rows * columns]))
+            logits.append(tf.reshape(logit(tower_l(level, training)), [shape[0], -1]))
         return tf.concat(logits, 1), tf.concat(boxes, 1)
 
 
@@ -293,25 +291,24 @@ def named_variables(network: Module) -> dict[str, tf.Variable]:
     return {".".join(str(p) for p in path): variable for path, variable in flattened}
 
 
-def suppressed(logits: Any, boxes: Any, most: Any = _MOST_BOXES) -> tuple[Any, Any, Any, Any]:
+def suppressed(logits: Any, boxes: Any) -> tuple[Any, Any, Any, Any]:
     """Keep one box for each face.
 
     Args:
         logits: ``(n, cells)``.
         boxes: ``(n, cells, 4)``, ``[x0, y0, x1, y1]``.
-        most: How many boxes are kept of each picture.
 
     Returns:
-        Boxes ``(n, most, 4)`` ``[y0, x0, y1, x1]``, scores ``(n, most)``, classes ``(n, most)`` and
+        Boxes ``(n, 100, 4)`` ``[y0, x0, y1, x1]``, scores ``(n, 100)``, classes ``(n, 100)`` and
         how many of them count ``(n,)``.
     """
     turned = tf.gather(boxes, [1, 0, 3, 2], axis=-1)[:, :, None, :]
     kept = tf.image.combined_non_max_suppression(
         turned,
         tf.sigmoid(logits)[..., None],
-        max_output_size_per_class=most,
-        max_total_size=most,
-        iou_threshold=LARGEST_OVERLAP,
+        max_output_size_per_class=_MOST_BOXES,
+        max_total_size=_MOST_BOXES,
+        iou_threshold=_LARGEST_OVERLAP,
         score_threshold=_LEAST_SCORE,
         clip_boxes=False,
     )

@@ -27,10 +27,9 @@ from core.train.detector import read_weights
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork
-from core.train.proposals import FirstStage, FurtherLook, Proposed, Proposer
+from core.train.proposals import FirstStage, Proposed
 from core.train.refiner_choice import (
     FIRST_ALONE,
-    Looked,
     choose,
     looked_again,
     looked_at,
@@ -50,12 +49,11 @@ from core.train.session import (
     TrainingError,
     append_curve,
     precision_of,
-    read_network,
     write_tensors,
     write_text,
 )
 from core.train.teacher import Unboxed, teach
-from core.train.voc import Split, read_parts
+from core.train.voc import read_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,6 @@ def train(
     out: Path,
     options: RefinerTraining | None = None,
     *,
-    further: Path | None = None,
     start: Path | None = None,
     unboxed: Sequence[Unboxed] = (),
     resume: bool = False,
@@ -119,8 +116,6 @@ def train(
         detector: Folder of the first stage, which stays as it is.
         out: Where to write; made if it is missing.
         options: See `RefinerTraining`.
-        further: Folder of another detector, which is asked about the pictures of which the first is
-            in doubt; see `FurtherLook`. It stays as it is, too.
         start: Weights of a detector's training (``detector.safetensors``) whose backbone the second
             stage begins with instead of a random one; of its first layers only the running
             statistics then change.
@@ -134,14 +129,20 @@ def train(
 
     Raises:
         AnnotationError: The pictures cannot be used.
-        ModelError: `detector` or `further` holds no detector.
-        TrainingError: The checkpoint was made with other options or other data, a detector takes
+        ModelError: `detector` holds no detector.
+        TrainingError: The checkpoint was made with other options or other data, the detector takes
             pictures of one size alone, `start` is no detector's weights, or there are too few
             pictures.
     """
     options = options or RefinerTraining()
     set_threads(options.threads)
-    first, longest, hashes = _proposer(detector, further)
+    loaded = SavedModelDetector.load(detector, described=False)
+    if loaded.frame is not None:
+        raise TrainingError(
+            f"The detector {loaded.name} takes pictures of one size alone; a second stage needs one"
+            " that takes any."
+        )
+    first = FirstStage(loaded)
     begun = read_weights(start) if start is not None else None
     if begun is not None and begun.width != options.width:
         raise TrainingError(
@@ -154,23 +155,23 @@ def train(
             " for tuning and validation."
         )
     out.mkdir(parents=True, exist_ok=True)
-    facts = [hashes, *(f"{a.picture.name} {a.boxes.tobytes().hex()}" for a in learning)]
+    facts = [loaded.sha256, *(f"{a.picture.name} {a.boxes.tobytes().hex()}" for a in learning)]
     if start is not None:
         facts.append(hashlib.sha256(start.read_bytes()).hexdigest())
-    samples = load_samples(learning, 2 * longest)
+    samples = load_samples(learning, 2 * loaded.longest)
     shown = [Shown(samples, math.ceil(options.views * len(samples)), options.mosaic)]
     if unboxed:
         taught, key = teach(
             first if begun is None else begun,
-            hashes if begun is None else facts[-1],
+            loaded.sha256 if begun is None else facts[-1],
             unboxed,
             out / "taught.safetensors",
-            side=longest,
+            side=loaded.longest,
             precision=tf.as_dtype(precision_of(options.precision)),
         )
         shown.append(Shown(taught, math.ceil(options.taught_views * len(taught)), 1.0))
         facts.append(key)
-    views = Views(shown, longest, options.seed)
+    views = Views(shown, loaded.longest, options.seed)
     if len(views) < options.batch:
         raise TrainingError(
             f"{len(views)} views of {len(samples)} pictures are fewer than a batch of"
@@ -183,7 +184,8 @@ def train(
     checkpoint = out / "checkpoint.safetensors"
     if resume and checkpoint.is_file():
         session.restore(checkpoint)
-    tuning, empty = _to_choose_on(parts, first, longest)
+    tuning = looked_at(load_samples(parts.tuning, 1 << 16), first, loaded.longest)
+    empty = looked_at(windows_without_faces(parts.tuning, loaded.longest), first, loaded.longest)
     while session.epoch < options.epochs:
         session.learn(progress)
         last = session.epoch == options.epochs
@@ -193,67 +195,13 @@ def train(
         session.save(checkpoint)
         weights = {n: v.numpy() for n, v in session.averages.items()}
         write_tensors(out / "refiner.safetensors", weights, {"width": str(options.width)})
-    learned = {"training_views": len(views), "seconds": round(session.seconds, 1)}
-    return _conclude(first, session.average, longest, (tuning, empty), out=out, learned=learned)
-
-
-def assemble(
-    folder: Path, detector: Path, weights: Path, out: Path, *, further: Path | None = None
-) -> dict[str, float | int | None]:
-    """Put detectors and a second stage that is trained already together, without learning.
-
-    How they agree, and from which score a box is a face, is chosen as after a training.
-
-    Args:
-        folder: Pascal VOC pictures, of which the tuning ones are looked at.
-        detector: See `train`.
-        weights: ``refiner.safetensors`` of a training.
-        out: Where to write; made if it is missing.
-        further: See `train`.
-
-    Returns:
-        What ``metrics.json`` holds.
-
-    Raises:
-        AnnotationError: The pictures cannot be used.
-        ModelError: `detector` or `further` holds no detector.
-        TrainingError: A detector takes pictures of one size alone, or `weights` holds no second
-            stage.
-    """
-    first, longest, _ = _proposer(detector, further)
-    network = read_network(weights, RefinerNetwork, "refiner")
-    parts, _ = read_parts(folder)
-    out.mkdir(parents=True, exist_ok=True)
-    pictures = _to_choose_on(parts, first, longest)
-    return _conclude(first, network, longest, pictures, out=out, learned={})
-
-
-def _to_choose_on(parts: Split, first: Proposer, longest: int) -> tuple[list[Looked], list[Looked]]:
-    """The tuning pictures, and windows of them without a face, as they are proposed for."""
-    return (
-        looked_at(load_samples(parts.tuning, 1 << 16), first, longest),
-        looked_at(windows_without_faces(parts.tuning, longest), first, longest),
-    )
-
-
-def _conclude(
-    first: Proposer,
-    network: RefinerNetwork,
-    longest: int,
-    pictures: tuple[Sequence[Looked], Sequence[Looked]],
-    *,
-    out: Path,
-    learned: dict[str, float | int],
-) -> dict[str, float | int | None]:
-    """Choose, export, and write down what came."""
-    tuning, empty = pictures
-    chosen = choose(looked_again(tuning, network), looked_again(empty, network))
+    chosen = choose(looked_again(tuning, session.average), looked_again(empty, session.average))
     export_both(
         first,
-        network,
+        session.average,
         out / "familiar-face",
         agreement=chosen.agreement,
-        longest=longest,
+        longest=loaded.longest,
         threshold=chosen.threshold,
     )
     metrics = {
@@ -267,28 +215,11 @@ def _conclude(
         "tuning_pictures_with_a_box_at_threshold": chosen.found,
         "windows_without_faces": len(empty),
         "boxes_there_at_threshold": chosen.false,
-        **learned,
+        "training_views": len(views),
+        "seconds": round(session.seconds, 1),
     }
     write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return metrics
-
-
-def _proposer(detector: Path, further: Path | None) -> tuple[Proposer, int, str]:
-    """What proposes boxes, the longest side at which it looks, and what tells it from others."""
-    detectors = [
-        SavedModelDetector.load(each, described=False) for each in (detector, further) if each
-    ]
-    for loaded in detectors:
-        if loaded.frame is not None:
-            raise TrainingError(
-                f"The detector {loaded.name} takes pictures of one size alone; a second stage needs"
-                " one that takes any."
-            )
-    stages = [FirstStage(loaded) for loaded in detectors]
-    proposer = stages[0] if len(stages) == 1 else FurtherLook(*stages)
-    # Each makes pictures smaller by itself where it wants them to be.
-    longest = max(loaded.longest for loaded in detectors)
-    return proposer, longest, " ".join(loaded.sha256 for loaded in detectors)
 
 
 class _Session(Session):

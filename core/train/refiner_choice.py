@@ -14,7 +14,7 @@ from core.models.detector import faces_of, letterboxed
 from core.models.tensorflow_runtime import tf
 from core.train.detector_data import Sample
 from core.train.detector_network import suppressed
-from core.train.proposals import Proposed, Proposer, proposals
+from core.train.proposals import FirstStage, Proposed, proposals
 from core.train.refiner_network import Agreement, RefinerNetwork, agreed, second_look
 
 AGREEMENTS = tuple(Agreement(first / 10, way) for way in (1.0, 0.75, 0.5) for first in range(0, 8))
@@ -53,7 +53,7 @@ class Looked:
     logits: NDArray[np.float32]
 
 
-def looked_at(samples: Sequence[Sample], first: Proposer, longest: int) -> list[Looked]:
+def looked_at(samples: Sequence[Sample], first: FirstStage, longest: int) -> list[Looked]:
     """Look at pictures with the first stage alone; the second has nothing to add yet."""
     found = []
     for sample in samples:

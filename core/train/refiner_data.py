@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.train.detector_data import MOST_FACES, Sample, draw_batch, drawn_ahead, recoloured
-from core.train.proposals import Proposed, Proposer, proposals
+from core.train.proposals import FirstStage, Proposed, proposals
 from core.train.refiner_network import MOST_LOOKED_AT
 from core.train.teacher import read_boxes, write_boxes
 
@@ -105,7 +105,7 @@ class Views:
         return View(drawn.pictures[0], drawn.boxes[0][there], drawn.kinds[0][there])
 
 
-def propose(views: Views, first: Proposer, key: str, cache: Path) -> list[Proposed]:
+def propose(views: Views, first: FirstStage, key: str, cache: Path) -> list[Proposed]:
     """What the first stage sees in every view.
 
     Args:

@@ -16,7 +16,7 @@ import numpy as np
 
 from core.models.tensorflow_runtime import tf
 from core.train.detector_network import Backbone, Convolution, Prediction, constant
-from core.train.proposals import in_doubt, logits_of
+from core.train.proposals import logits_of
 
 SIDE = 64
 """Of what the network looks at, in pixels."""
@@ -154,11 +154,10 @@ def second_look(
         precision: Of the convolutions.
 
     Returns:
-        Moved boxes ``(n, k, 4)`` and logits ``(n, k)``; where there is no look, as in pictures of
-        which there is no doubt, those of the first stage.
+        Moved boxes ``(n, k, 4)`` and logits ``(n, k)``; where there is no look, those of the first
+        stage.
     """
     likely = tf.range(tf.shape(scores)[1]) < MOST_LOOKED_AT
-    likely &= in_doubt(scores)[:, None]
     there = tf.cast(tf.where((scores >= LEAST_LOOKED_AT) & likely), tf.int32)
     proposed = tf.gather_nd(boxes, there)
     squares = cut_out(pictures, squares_around(proposed), there[:, 0])

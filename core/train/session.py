@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from core.models.tensorflow_runtime import Module, tf
@@ -21,7 +21,6 @@ from core.train.detector_network import named_variables
 from core.train.detector_optimiser import Optimiser
 
 _Drawn = TypeVar("_Drawn")
-_Network = TypeVar("_Network", bound=Module)
 
 
 class TrainingError(Exception):
@@ -245,30 +244,6 @@ def write_tensors(path: Path, tensors: dict[str, Any], facts: dict[str, str]) ->
     with partial.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(partial, path)
-
-
-def read_network(path: Path, make: Callable[[int], _Network], what: str) -> _Network:
-    """A network whose weights a training wrote.
-
-    Args:
-        path: Of its weights.
-        make: Makes a network of a width.
-        what: Which training writes it, as the command line has it.
-
-    Raises:
-        TrainingError: The file holds no such network.
-    """
-    try:
-        with safe_open(path, framework="np") as file:
-            network = make(int(file.metadata()["width"]))
-            for name, variable in named_variables(network).items():
-                variable.assign(file.get_tensor(name).reshape(variable.shape))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise TrainingError(
-            f"{path} does not hold a {what}'s weights; give the {what}.safetensors that"
-            f" `familiar train {what}` wrote."
-        ) from error
-    return network
 
 
 def write_text(path: Path, text: str) -> None:

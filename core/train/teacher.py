@@ -25,7 +25,7 @@ from core.train.detector_data import Sample
 from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
 from core.train.face_data import SUFFIXES, decoded
-from core.train.proposals import Proposed, Proposer, proposals
+from core.train.proposals import FirstStage, Proposed, proposals
 from core.train.voc import AnnotationError, for_validation, number_of
 
 SURE: Final = 0.5
@@ -56,7 +56,7 @@ class Unboxed:
 
 
 def teach(
-    network: DetectorNetwork | Proposer,
+    network: DetectorNetwork | FirstStage,
     teacher: str,
     unboxed: Sequence[Unboxed],
     cache: Path,
@@ -117,7 +117,7 @@ def teach(
 
 
 def _answers(
-    network: DetectorNetwork | Proposer, pictures: Sequence[Pixels], precision: Any
+    network: DetectorNetwork | FirstStage, pictures: Sequence[Pixels], precision: Any
 ) -> list[Proposed]:
     """Boxes in each picture's pixels, and their scores: the mean of it and its mirror image."""
     squares = np.full((len(pictures), _SIDE, _SIDE, 3), _GREY, np.uint8)
@@ -164,8 +164,8 @@ def _in_picture(answer: Proposed, scale: tuple[float, float], pixels: Pixels) ->
     return boxes[kept].astype(np.float32), answer[1][kept].astype(np.float32)
 
 
-def _look(network: DetectorNetwork | Proposer, squares: Pixels, precision: Any) -> list[Proposed]:
-    if not isinstance(network, DetectorNetwork):
+def _look(network: DetectorNetwork | FirstStage, squares: Pixels, precision: Any) -> list[Proposed]:
+    if isinstance(network, FirstStage):
         return proposals(network, squares)
     boxes, scores, _, counts = _detect(network, tf.constant(squares), precision)
     return [

@@ -79,13 +79,11 @@ def test_detector(
     out = tmp_path / "out"
     options = ("--out", out, "--also", tmp_path / "more", "--epochs", 5, "--seed", 3, "--resume")
     further = ("--start", out / "w", "--unboxed", tmp_path, "--crops", more, "--rate", 0.5)
-    further += ("--teacher", more, "--longest", 384)
     assert ended("train", "detector", tmp_path, *options, *further) == 0
     folders, place, how = training.given
     assert list(folders) == [tmp_path, more]
     assert place == out
-    assert how == DetectorTraining(epochs=5, seed=3, rate=0.5, longest=384)
-    assert training.named["teacher"] == more
+    assert how == DetectorTraining(epochs=5, seed=3, rate=0.5)
     assert training.named["start"] == out / "w"
     assert training.named["unboxed"] == [Unboxed(tmp_path), Unboxed(more, each_a_face=True)]
     assert training.named["resume"] is True
@@ -106,13 +104,11 @@ def test_refiner(
     out = tmp_path / "out"
     options = ("--out", out, "--detector", more, "--also", more, "--epochs", 5, "--seed", 3)
     further = ("--start", out / "w", "--unboxed", tmp_path, "--crops", more, "--rate", 0.5)
-    further += ("--further", tmp_path)
     assert ended("train", "refiner", tmp_path, *options, *further, "--resume") == 0
     folders, first, place, how = training.given
     assert list(folders) == [tmp_path, more]
     assert (first, place) == (more, out)
     assert how == RefinerTraining(epochs=5, seed=3, rate=0.5)
-    assert training.named["further"] == tmp_path
     assert training.named["start"] == out / "w"
     assert training.named["unboxed"] == [Unboxed(tmp_path), Unboxed(more, each_a_face=True)]
     assert training.named["resume"] is True
@@ -120,31 +116,6 @@ def test_refiner(
     assert "Epoch 2 of 5, loss 0.250, AP50 0.500" in told.err
     assert "0.625 before, 0.750 with it" in told.out
     assert str(out / "familiar-face") in told.out
-
-
-def test_assembling_a_detector(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = []
-
-    def assemble(*where, further):
-        given.append((*where, further))
-        if len(given) > 1:
-            raise TrainingError("These are no weights.")
-        return {"first_stage_tuning_ap50": 0.625, "tuning_ap50": 0.75}
-
-    monkeypatch.setattr(refiner_training, "assemble", assemble)
-    more, weights, out = tmp_path / "more", tmp_path / "w", tmp_path / "out"
-    more.mkdir()
-    options = ("--detector", more, "--refiner", weights, "--further", tmp_path, "--out", out)
-
-    assert ended("train", "assemble-detector", tmp_path, *options) == 0
-    told = capsys.readouterr()
-    assert "0.625 before, 0.750 with it" in told.out
-    assert str(out / "familiar-face") in told.out
-    assert ended("train", "assemble-detector", tmp_path, *options) == 1
-    assert "These are no weights." in capsys.readouterr().err
-    assert given == [(tmp_path, more, weights, out, tmp_path)] * 2
 
 
 def test_extractor(
@@ -182,12 +153,11 @@ def test_extractor(
     [
         ("detector", detector_training, TrainingError("The checkpoint is another's.")),
         ("detector", detector_training, AnnotationError("There is no annotation.")),
-        ("detector", detector_training, ModelError("There is no teacher.")),
         ("refiner", refiner_training, ModelError("There is no detector.")),
         ("extractor", extractor_training, TrainingDataError("There are no pictures.")),
         ("extractor", extractor_training, ValueError("A batch cannot be drawn.")),
     ],
-    ids=["checkpoint", "annotation", "teacher", "detector", "pictures", "batch"],
+    ids=["checkpoint", "annotation", "detector", "pictures", "batch"],
 )
 def test_what_cannot_be_trained_is_a_sentence(
     kind: str,
@@ -203,13 +173,6 @@ def test_what_cannot_be_trained_is_a_sentence(
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.strip().splitlines()[-1] == str(failure)
-
-
-def test_a_side_that_the_network_cannot_see_is_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert ended("train", "detector", tmp_path, "--longest", 330) == 1
-    assert "--longest 330 is no multiple of 32; name 320." in capsys.readouterr().err
 
 
 def test_faces_are_what_an_extractor_learns_from_unless_told_otherwise(

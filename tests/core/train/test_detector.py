@@ -31,7 +31,6 @@ from core.train.detector import (
 from core.train.detector_data import Sample
 from core.train.detector_network import DetectorNetwork, cells_of, named_variables
 from core.train.detector_optimiser import orthogonal
-from core.train.proposals import FirstStage
 from core.train.teacher import Unboxed
 
 TINY = DetectorTraining(
@@ -109,15 +108,6 @@ def test_the_exported_detector_sees_what_the_network_sees(finished: Path) -> Non
     np.testing.assert_allclose(found[0].box, expected[0].box, atol=0.5)
 
 
-def test_of_no_pictures_there_are_no_boxes(finished: Path) -> None:
-    signature = SavedModelDetector.load(finished / "familiar-face").signature
-
-    found = signature(input_tensor=tf.zeros([0, 96, 64, 3], tf.uint8))
-
-    assert found["detection_boxes"].shape == (0, 100, 4)
-    assert found["num_detections"].shape == (0,)
-
-
 @pytest.mark.usefixtures("finished")
 def test_progress_is_told_after_every_step(told: list[Progress]) -> None:
     steps = [(p.epoch, p.step) for p in told]
@@ -190,25 +180,6 @@ def test_a_training_begins_with_an_earlier_one_and_learns_from_what_that_one_see
     for name, weights in before.items():
         if not name.endswith(("mean", "variance")):
             np.testing.assert_allclose(after[name], weights, atol=1e-5, err_msg=name)
-
-
-def test_another_detector_boxes_pictures_for_a_training_from_the_beginning(
-    folder: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given = []
-
-    def teach(network, teacher, unboxed, cache, **_):
-        given.append((type(network), teacher, unboxed, cache))
-        blank = Sample(np.zeros((64, 64, 3), np.uint8), np.array([[9, 9, 40, 40]], np.float32))
-        return [blank], "what was found"
-
-    monkeypatch.setattr(detector, "teach", teach)
-    teacher, unboxed = finished / "familiar-face", [Unboxed(folder)]
-
-    train(folder, tmp_path, replace(TINY, epochs=1), teacher=teacher, unboxed=unboxed)
-
-    sha256 = SavedModelDetector.load(teacher).sha256
-    assert given == [(FirstStage, sha256, unboxed, tmp_path / "taught.safetensors")]
 
 
 def test_pictures_without_boxes_need_a_detector(folder: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from core.train import refiner
 from core.train.detector import write_weights
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork
 from core.train.proposals import FirstStage, proposals
-from core.train.refiner import RefinerTraining, assemble, train
+from core.train.refiner import RefinerTraining, train
 from core.train.refiner_network import (
     CONTEXT,
     GREY,
@@ -222,25 +222,6 @@ def test_bad_input_is_refused_in_one_sentence(folder: Path, first: Path, tmp_pat
         train(folder, first, out, TINY, start=weights)
 
 
-def test_what_is_trained_is_put_together_again_as_it_was(
-    folder: Path, first: Path, finished: Path, tmp_path: Path
-) -> None:
-    metrics = assemble(folder, first, finished / "refiner.safetensors", tmp_path)
-
-    trained = json.loads((finished / "metrics.json").read_text())
-    assert metrics == {name: trained[name] for name in metrics}
-    assert trained.keys() - metrics.keys() == {"training_views", "seconds"}
-    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
-    picture, _ = drawn(np.random.default_rng(4))
-    one, other = (
-        SavedModelDetector.load(each / "familiar-face").detect([picture])[0]
-        for each in (finished, tmp_path)
-    )
-    assert one == other
-    with pytest.raises(TrainingError, match="does not hold a refiner's weights"):
-        assemble(folder, first, folder / "001.xml", tmp_path)
-
-
 class TestCutOut:
     """Squares around boxes, as the network looks at them."""
 
@@ -319,41 +300,6 @@ def test_what_is_not_proposed_is_not_looked_at() -> None:
         RefinerNetwork(16), pictures, tf.constant(boxes), tf.zeros_like(scores)
     )
     np.testing.assert_allclose(places.numpy(), boxes)
-
-
-def test_where_there_is_no_doubt_nothing_is_looked_at_again() -> None:
-    looks = []
-
-    def network(squares, boxes, **_):
-        looks.append(len(squares))
-        return tf.zeros(len(squares)), tf.zeros([len(squares), 4])
-
-    pictures = tf.zeros([2, 40, 40, 3], tf.uint8)
-    boxes = tf.constant([[[5.0, 5, 15, 15], [20, 20, 30, 30]]] * 2)
-    scores = tf.constant([[0.9, 0.06], [0.9, 0.3]])
-
-    _, logits = second_look(network, pictures, boxes, scores)
-
-    assert looks == [2]
-    assert logits.numpy()[1].tolist() == [0, 0]
-    np.testing.assert_allclose(logits.numpy()[0], np.log([0.9 / 0.1, 0.06 / 0.94]), rtol=1e-4)
-
-
-def test_another_detector_is_asked_where_the_first_is_in_doubt(
-    folder: Path, first: Path, tmp_path: Path
-) -> None:
-    train(folder, first, tmp_path, replace(TINY, epochs=1), further=first)
-
-    detector = SavedModelDetector.load(tmp_path / "familiar-face")
-    assert detector.longest == SavedModelDetector.load(first).longest
-    pictures = [drawn(np.random.default_rng(number))[0] for number in range(3)]
-    alone = [detector.detect([picture])[0] for picture in pictures]
-    together = detector.detect(pictures)
-    for one, all_of_them in zip(alone, together, strict=True):
-        assert len(one) == len(all_of_them)
-        for face, same in zip(one, all_of_them, strict=True):
-            np.testing.assert_allclose(face.box, same.box, atol=1e-2)
-            assert face.score == pytest.approx(same.score, abs=1e-4)
 
 
 def test_both_stages_agree_by_their_shares() -> None:
