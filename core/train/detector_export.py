@@ -11,8 +11,13 @@ from typing import Any
 
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import DetectorNetwork, suppressed
-from core.train.proposals import FirstStage
-from core.train.refiner_network import Agreement, RefinerNetwork, agreed, second_look
+from core.train.refiner_network import (
+    Agreement,
+    FirstStage,
+    RefinerNetwork,
+    agreed,
+    second_look,
+)
 
 _MULTIPLE = 32
 _GREY = 114

@@ -27,7 +27,6 @@ from core.train.detector import read_weights
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork
-from core.train.proposals import FirstStage, Proposed
 from core.train.refiner_choice import (
     FIRST_ALONE,
     choose,
@@ -38,6 +37,8 @@ from core.train.refiner_choice import (
 from core.train.refiner_data import Places, Shown, Views, batches, propose
 from core.train.refiner_loss import refiner_losses
 from core.train.refiner_network import (
+    FirstStage,
+    Proposed,
     RefinerNetwork,
     cut_out,
     moved,

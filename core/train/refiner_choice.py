@@ -14,8 +14,15 @@ from core.models.detector import faces_of, letterboxed
 from core.models.tensorflow_runtime import tf
 from core.train.detector_data import Sample
 from core.train.detector_network import suppressed
-from core.train.proposals import FirstStage, Proposed, proposals
-from core.train.refiner_network import Agreement, RefinerNetwork, agreed, second_look
+from core.train.refiner_network import (
+    Agreement,
+    FirstStage,
+    Proposed,
+    RefinerNetwork,
+    agreed,
+    proposals,
+    second_look,
+)
 
 AGREEMENTS = tuple(Agreement(first / 10, way) for way in (1.0, 0.75, 0.5) for first in range(0, 8))
 """What is tried."""

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.train.detector_data import MOST_FACES, Sample, draw_batch, drawn_ahead, recoloured
-from core.train.proposals import FirstStage, Proposed, proposals
-from core.train.refiner_network import MOST_LOOKED_AT
+from core.train.refiner_network import MOST_LOOKED_AT, FirstStage, Proposed, proposals
 from core.train.teacher import read_boxes, write_boxes
 
 _LOOKED_AT_ONCE = 8

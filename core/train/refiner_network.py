@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from core.models.tensorflow_runtime import tf
+from core.face import Pixels
+from core.models.detector import LEAST_SCORE, SavedModelDetector
+from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import Backbone, Convolution, Prediction, constant
-from core.train.proposals import logits_of
 
 SIDE = 64
 """Of what the network looks at, in pixels."""
@@ -32,6 +34,9 @@ LEAST_LOOKED_AT = 0.05
 
 GREY = 114.0
 """What lies outside of a picture."""
+
+Proposed = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Boxes ``(k, 4)`` of a picture, in its pixels, and their scores ``(k,)``."""
 
 _FINER = 2
 _LARGEST_STEP = 1.5
@@ -141,6 +146,57 @@ def moved(changes: Any, boxes: Any) -> Any:
     return tf.concat([centres - reach, centres + reach], -1)
 
 
+class FirstStage(Module):
+    """What a trained detector proposes.
+
+    Args:
+        detector: Takes pictures of any number and size.
+    """
+
+    def __init__(self, detector: SavedModelDetector) -> None:
+        super().__init__()
+        self.model = detector.model
+        self._signature = detector.signature
+        ((self._entrance, _),) = detector.signature.structured_input_signature[1].items()
+        self._classes = detector.classes
+
+    def __call__(self, pictures: Any) -> tuple[Any, Any]:
+        """The proposals for each picture.
+
+        Args:
+            pictures: ``(n, height, width, 3)`` uint8.
+
+        Returns:
+            Boxes ``(n, k, 4)`` ``[x0, y0, x1, y1]`` in pixels and scores ``(n, k)``, highest first;
+            a score of 0 says that there is no proposal.
+        """
+        found = self._signature(**{self._entrance: pictures})
+        scores = tf.cast(found["detection_scores"], tf.float32)
+        rank = tf.range(tf.shape(scores)[1])
+        counted = rank < tf.cast(found["num_detections"], tf.int32)[:, None]
+        counted &= scores >= LEAST_SCORE
+        if self._classes is not None:
+            classes = tf.cast(found["detection_classes"], tf.int32)[..., None]
+            counted &= tf.reduce_any(classes == list(self._classes), -1)
+        scores, best = tf.math.top_k(tf.where(counted, scores, 0.0), tf.shape(scores)[1])
+        boxes = tf.gather(found["detection_boxes"], best, batch_dims=1)
+        size = tf.cast(tf.shape(pictures)[1:3], tf.float32)
+        extent = tf.concat([size[::-1], size[::-1]], 0)
+        return tf.gather(boxes, [1, 0, 3, 2], axis=-1) * extent, scores
+
+
+def proposals(first: FirstStage, pictures: Pixels) -> list[Proposed]:
+    """What the first stage proposes in pictures of one size, ``(n, height, width, 3)``."""
+    boxes, scores = _propose(first, tf.constant(pictures))
+    return [
+        (box[score > 0], score[score > 0])
+        for box, score in zip(boxes.numpy(), scores.numpy(), strict=True)
+    ]
+
+
+_propose = tf.function(lambda first, pictures: first(pictures), reduce_retracing=True)
+
+
 def second_look(
     network: Any, pictures: Any, boxes: Any, scores: Any, precision: Any = tf.float32
 ) -> tuple[Any, Any]:
@@ -164,8 +220,13 @@ def second_look(
     logits, changes = network(squares, proposed, precision=precision)
     return (
         tf.tensor_scatter_nd_update(boxes, there, moved(changes, proposed)),
-        tf.tensor_scatter_nd_update(logits_of(scores), there, logits),
+        tf.tensor_scatter_nd_update(_logits_of(scores), there, logits),
     )
+
+
+def _logits_of(scores: Any) -> Any:
+    likely = tf.clip_by_value(scores, 1e-6, 1.0 - 1e-6)
+    return tf.math.log(likely) - tf.math.log1p(-likely)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +258,6 @@ def agreed(
         nothing is kept of it.
     """
     (proposed, scores), (boxes, logits) = first, second
-    both = agreement.first * logits_of(scores) + (1.0 - agreement.first) * logits
+    both = agreement.first * _logits_of(scores) + (1.0 - agreement.first) * logits
     where = proposed + agreement.way * (boxes - proposed)
     return tf.where(scores > 0, both, _NOTHING), where

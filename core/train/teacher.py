@@ -25,7 +25,7 @@ from core.train.detector_data import Sample
 from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
 from core.train.face_data import SUFFIXES, decoded
-from core.train.proposals import FirstStage, Proposed, proposals
+from core.train.refiner_network import FirstStage, Proposed, proposals
 from core.train.voc import AnnotationError, for_validation, number_of
 
 SURE: Final = 0.5

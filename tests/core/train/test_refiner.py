@@ -20,17 +20,18 @@ from core.models.tensorflow_runtime import tf
 from core.train import refiner
 from core.train.detector import write_weights
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork
-from core.train.proposals import FirstStage, proposals
 from core.train.refiner import RefinerTraining, train
 from core.train.refiner_network import (
     CONTEXT,
     GREY,
     SIDE,
     Agreement,
+    FirstStage,
     RefinerNetwork,
     agreed,
     cut_out,
     moved,
+    proposals,
     second_look,
     squares_around,
 )

@@ -13,7 +13,7 @@ from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
 from core.train import teacher
 from core.train.detector_network import DetectorNetwork
-from core.train.proposals import FirstStage
+from core.train.refiner_network import FirstStage
 from core.train.teacher import Unboxed, teach
 from core.train.voc import AnnotationError
 from tests.core.train.refiner_drawings import write_first_stage
