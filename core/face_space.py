@@ -5,8 +5,8 @@ about who is who and yet is part of every cosine; it goes where the origin is mo
 (Jegou and Chum, 2012, "Negative evidences and co-occurrences in image retrieval"). What they
 differ in most is whom they show, and counts more where products are taken by the gallery's
 covariance, as words that go together count in Wong et al., 1985, "Generalized vector space model in
-information retrieval". Neither needs a label. Half of a cosine stays what it was: two pictures of
-one scene are alike in what is small, too.
+information retrieval". Neither needs a label. A share of each cosine stays what it was: two
+pictures of one scene are alike in what is small, too.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from core.face import Vectors
 FEWEST: Final = 10
 """Faces that say what a gallery is like; fewer are compared as they are."""
 
-AS_THEY_ARE: Final = 0.5
-"""Share of the plain cosine in a cosine of the space."""
+AS_THEY_ARE: Final = 0.65
+"""Share of the plain cosine in a cosine of the space: the least of those tried with which the
+nearest picture is right as often as without the space, on characters kept away from training."""
 
 _SHORTEST: Final = 1e-3
 _TOGETHER: Final = 8192

@@ -76,7 +76,7 @@ class Choices:
 
     margin: float = 0.7
     lift: float = 0.5
-    weights_of_both: tuple[float, float] = (0.75, 0.25)
+    weights_of_both: tuple[float, float] = (0.78, 0.22)
     colours: tuple[ColourHistogram, float] | None = None
     projection: Vectors | None = None
     mirrored: bool = True

@@ -10,6 +10,7 @@ from annoy import AnnoyIndex
 from numpy.typing import NDArray
 
 from core.face import Face, Vectors
+from core.face_space import AS_THEY_ARE
 from core.job import Look
 from core.rows import METRIC, Contents, IndexedFace, IndexedPicture, Query, Rows
 
@@ -54,7 +55,8 @@ def in_its_space(contents: Contents, face: NDArray[np.float32]) -> NDArray[np.fl
     mean = wide.mean(0)
     _, lengths, directions = np.linalg.svd(wide - mean, full_matrices=False)
     moved = (face - mean) @ directions.T * lengths @ directions
-    return np.concatenate([face, moved / np.sqrt(np.sum(moved**2))]) / np.sqrt(2)
+    moved /= np.sqrt(np.sum(moved**2))
+    return np.concatenate([np.sqrt(AS_THEY_ARE) * face, np.sqrt(1 - AS_THEY_ARE) * moved])
 
 
 def plainly(contents: Contents, query: Query, count: int, without: str) -> list[tuple[str, float]]:
