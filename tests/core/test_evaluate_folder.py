@@ -16,10 +16,11 @@ from core.evaluate_folder import (
     measure_pairs,
     similarities,
 )
-from core.face import Vectors
+from core.face import Face, Vectors
 from core.job import Look
 from core.likeness import MANHATTAN
 from core.problem import Problem
+from core.rows import Contents, IndexedFace, IndexedPicture, Query, Rows
 from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save
 
 WEIGHTS = (0.7, 0.3)
@@ -84,6 +85,31 @@ def test_figures_agree_with_plain_loops(look: Look, seed: int) -> None:
     assert got.precision_at_1 == pytest.approx(expected.precision_at_1)
     assert got.precision_at_5 == pytest.approx(expected.precision_at_5)
     assert got.mean_average_precision == pytest.approx(expected.mean_average_precision)
+
+
+@pytest.mark.parametrize("look", list(Look))
+def test_pictures_are_as_alike_as_a_search_of_the_same_gallery_says(look: Look) -> None:
+    vectors = labelled(4)
+    pictures = tuple(
+        IndexedPicture(f"{number:02}.png", name, f"{number:02}", 1, 1)
+        for number, name in enumerate(vectors.characters)
+    )
+    owners = np.repeat(np.arange(len(pictures)), vectors.faces)
+    faces = tuple(IndexedFace(int(owner), Face((0, 0, 1, 1), 0.9)) for owner in owners)
+    rows = Rows(Contents(pictures, faces, vectors.picture_vectors, vectors.face_vectors))
+    starts = np.cumsum(vectors.faces) - vectors.faces
+    asking = np.flatnonzero(vectors.faces > 0)
+
+    alike, _ = similarities(vectors.as_searched(), asking, look, WEIGHTS)
+
+    for row, number in enumerate(asking):
+        face = None if look is Look.FEEL else vectors.face_vectors[starts[number]]
+        picture = None if look is Look.CHARACTER else vectors.picture_vectors[number]
+        found = rows.nearest(Query(face, picture, WEIGHTS), len(pictures))
+        assert len(found) == (len(asking) if look is Look.CHARACTER else len(pictures))
+        for neighbour in found:
+            place = pictures.index(neighbour.picture)
+            assert neighbour.similarity == pytest.approx(float(alike[row, place]), abs=1e-5)
 
 
 @pytest.mark.parametrize("look", list(Look))
