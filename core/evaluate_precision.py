@@ -110,7 +110,7 @@ def compare_precisions(
         for pictures, these in zip(seen, _three_ways(pixels, exact, coarse), strict=True):
             pictures.extend(these)
     names = ["float32", "bfloat16, faces found in float32", "bfloat16"]
-    vectors = [labelled(characters, pictures).as_searched() for pictures in seen]
+    vectors = [labelled(characters, pictures) for pictures in seen]
     faces = [each.face_vectors for each in vectors[:2]]
     pictures_turned = _turned(vectors[0].picture_vectors, vectors[1].picture_vectors)
     if exact.detector is None:  # no detector, no difference between the second and the third
@@ -156,6 +156,7 @@ def _three_ways(
 def _figures(
     vectors: LabelledVectors, weights: tuple[float, float]
 ) -> dict[Look, tuple[LookFigures, float]]:
+    vectors = vectors.as_searched()
     return {
         look: (measure(vectors, look, weights), measure_pairs(vectors, look, weights)[0])
         for look in Look
