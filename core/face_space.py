@@ -25,6 +25,9 @@ AS_THEY_ARE: Final = 0.65
 """Share of the plain cosine in a cosine of the space: the least of those tried with which the
 nearest picture is right as often as without the space, on characters kept away from training."""
 
+# The trees of published indexes hold vectors that were made so: whoever changes this changes
+# `core.index.FORMAT`, too.
+
 _SHORTEST: Final = 1e-3
 _TOGETHER: Final = 8192
 
