@@ -100,9 +100,13 @@ class ColourBranch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(n, 3, h, w)`` -> ``(n, channels * cells * cells)``."""
         bins = self.bins(functional.adaptive_avg_pool2d(x, CELL_SIDE * self.cells))
-        shares = functional.avg_pool2d(bins.float(), CELL_SIDE).flatten(1)
-        pooled: Tensor = self.norm(torch.sqrt(shares + 1e-4))
+        pooled: Tensor = self.norm(square_roots(bins.float()))
         return pooled
+
+
+def square_roots(bins: Tensor) -> Tensor:
+    """Of each cell's mean of each bin: ``(n, bins, h, w)`` -> ``(n, bins * cells)``."""
+    return torch.sqrt(functional.avg_pool2d(bins, CELL_SIDE).flatten(1) + 1e-4)
 
 
 class EmbeddingNetwork(nn.Module):

@@ -29,7 +29,7 @@ from core.models.backbones import (
     ProjectedNetwork,
     multiply_adds,
 )
-from core.models.packed import pack_convolutions
+from core.models.packed import pack
 from core.models.precision import convolve_in_bfloat16, fold_norms
 
 CONFIGURATION = "extractor.json"
@@ -168,18 +168,22 @@ class FamiliarExtractor:
         self.picture_side = configuration.picture.side
         self._mirrored = (configuration.face.mirrored, configuration.picture.mirrored)
         self._device = torch.device(device)
-        self._face, self._picture = face.eval(), picture.eval()
-        sides = (self.face_side, self.picture_side)
-        for network, side, mirrored in zip(
-            (self._face, self._picture), sides, self._mirrored, strict=True
-        ):
-            fold_norms(network)
-            if bfloat16:
-                convolve_in_bfloat16(network)
-            network.to(self._device).to(memory_format=torch.channels_last)
-            if self._device.type == "cpu" and not bfloat16:
-                one = torch.zeros(2 if mirrored else 1, 3, side, side)
-                pack_convolutions(network, one.to(memory_format=torch.channels_last))
+        self._bfloat16 = bfloat16
+        self._face = self._ready(face, configuration.face)
+        self._picture = self._ready(picture, configuration.picture)
+
+    def _ready(self, network: nn.Module, configuration: NetworkConfiguration) -> nn.Module:
+        """A network as it computes fastest on the device."""
+        network.eval()
+        fold_norms(network)
+        if self._bfloat16:
+            convolve_in_bfloat16(network)
+        network.to(self._device).to(memory_format=torch.channels_last)
+        if self._device.type != "cpu" or self._bfloat16:
+            return network
+        side, looks = configuration.side, 2 if configuration.mirrored else 1
+        example = torch.zeros(looks, 3, side, side)
+        return pack(network, example.to(memory_format=torch.channels_last))
 
     @classmethod
     def load(

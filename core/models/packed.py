@@ -1,25 +1,45 @@
-"""Convolutions whose weights are laid out for the processor once, not anew for each picture.
+"""The extractor's networks as a processor computes them fastest: one face at a time, in float32.
 
-oneDNN, which PyTorch computes convolutions with on a processor, wants weights in blocks that fit
-the processor's registers. PyTorch rearranges them at each call: with one picture at a time that is
-a third of the time of a small network.
+One face is little work in many steps, so that what counts is how many steps there are, and what
+each does besides its arithmetic. oneDNN, which PyTorch computes convolutions with on a processor,
+wants weights in blocks that fit the processor's registers; PyTorch rearranges them at each call.
+Here they are laid out once, a convolution's sum and rectifier belong to it, and networks of one
+shape that see the same squares go through every layer together.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from core.models.backbones import (
+    CELL_SIDE,
+    EmbeddingNetwork,
+    JoinedNetwork,
+    ResidualBlock,
+    square_roots,
+)
+
+TOGETHER = 4
+"""Squares, mirror images among them, up to which several networks are quicker together."""
 
 
 class PackedConvolution(nn.Module):
     """A convolution in float32 on the processor, of no more use to training."""
 
-    def __init__(self, convolution: nn.Conv2d, seen: torch.Size) -> None:
+    def __init__(
+        self, convolution: nn.Conv2d, seen: torch.Size, *, rectified: bool = False
+    ) -> None:
         """
         Args:
             convolution: To take the place of.
             seen: Shape of what comes in, ``(n, inputs, h, w)``, for which the layout is chosen. It
                 serves other shapes too; without any, a layout comes that takes ten times as long.
+            rectified: Whether a rectifier follows.
 
         Raises:
             TypeError: Its padding is given by name.
@@ -39,13 +59,174 @@ class PackedConvolution(nn.Module):
             weight, *self._how, list(seen)
         )
         self._bias = None if convolution.bias is None else convolution.bias.detach()
+        self._rectifier = "relu" if rectified else "none"
+
+    def forward(self, x: Tensor, beside: Tensor | None = None) -> Tensor:
+        """``(n, inputs, h, w)`` -> what the convolution would have given.
+
+        Args:
+            x: Comes in.
+            beside: Added to what comes out, before the rectifier.
+        """
+        operators = torch.ops.mkldnn._convolution_pointwise
+        packed: Tensor
+        if beside is None:
+            packed = operators(x, self._weight, self._bias, *self._how, self._rectifier, [], "")
+        else:
+            packed = operators.binary(
+                x,
+                beside,
+                self._weight,
+                self._bias,
+                *self._how,
+                "add",
+                1.0,
+                None if self._rectifier == "none" else self._rectifier,
+                [],
+                "",
+            )
+        return packed
+
+
+class PackedBlock(nn.Module):
+    """The same `ResidualBlock` of several networks, their channels one after another."""
+
+    def __init__(self, blocks: Sequence[ResidualBlock], example: Tensor) -> None:
+        """
+        Args:
+            blocks: With their normalisations folded in.
+            example: Of what comes in, ``(n, networks * inputs, h, w)``.
+        """
+        super().__init__()
+        first = in_groups([block.first for block in blocks])
+        self.first = PackedConvolution(first, example.shape, rectified=True)
+        second = in_groups([block.second for block in blocks])
+        self.second = PackedConvolution(second, self.first(example).shape, rectified=True)
+        shortcuts = [list(block.shortcut.children()) for block in blocks]
+        self.pool = shortcuts[0][0] if shortcuts[0] else nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
+        if shortcuts[0]:
+            shortcut = in_groups([children[1] for children in shortcuts])
+            self.shortcut = PackedConvolution(shortcut, self.pool(example).shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(n, inputs, h, w)`` -> what the convolution would have given."""
-        packed: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, self._weight, self._bias, *self._how, "none", [], ""
-        )
-        return packed
+        """As `ResidualBlock`, for ``networks * inputs`` and ``networks * outputs`` channels."""
+        past = self.shortcut(self.pool(x))
+        changed: Tensor = self.second(self.first(x), past)
+        return changed
+
+
+class PackedNetwork(nn.Module):
+    """Networks of one shape that see the same squares, as one: the vectors of `JoinedNetwork`.
+
+    What stands in each network behind its maps, normalisations and a linear layer, is one matrix.
+    """
+
+    def __init__(self, networks: Sequence[EmbeddingNetwork], example: Tensor) -> None:
+        """
+        Args:
+            networks: In evaluation mode, on the processor, with their normalisations folded in.
+            example: Of what they will see, ``(n, 3, side, side)``, its values of no matter.
+        """
+        super().__init__()
+        self.networks = len(networks)
+        stem = in_groups([network.stem[0] for network in networks], groups=1)
+        self.stem = PackedConvolution(stem, example.shape, rectified=True)
+        x = self.stem(example)
+        self.stages = nn.Sequential()
+        for blocks in zip(*(network.stages for network in networks), strict=True):
+            self.stages.append(PackedBlock(blocks, x))
+            x = self.stages[-1](x)
+        colours = [network.colour for network in networks if network.colour is not None]
+        self.cells = colours[0].cells if colours else 0
+        if colours:
+            side = CELL_SIDE * self.cells
+            bins = in_groups([colour.bins[0] for colour in colours], groups=1)
+            self.bins = PackedConvolution(bins, torch.Size((len(x), 3, side, side)), rectified=True)
+            seen = torch.Size((len(x), bins.out_channels, side, side))
+            mixed = in_groups([colour.bins[2] for colour in colours])
+            self.mixed = PackedConvolution(mixed, seen, rectified=True)
+        ends = [_end(network) for network in networks]
+        self._matrix = torch.stack([matrix.T for matrix, _ in ends])
+        self._offset = torch.stack([offset[None] for _, offset in ends])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, 3, side, side)`` in -1..1 -> ``(n, all dimensions)`` of unit length."""
+        maps = self.stages(self.stem(x))
+        parts = [maps.mean((2, 3)), maps.amax((2, 3))]
+        if self.cells:
+            small = functional.adaptive_avg_pool2d(x, CELL_SIDE * self.cells)
+            parts.append(square_roots(self.mixed(self.bins(small))))
+        seen = torch.cat([part.unflatten(1, (self.networks, -1)) for part in parts], 2)
+        vectors = torch.baddbmm(self._offset, seen.transpose(0, 1), self._matrix)
+        vectors = functional.normalize(vectors, dim=2).transpose(0, 1).flatten(1)
+        return vectors / math.sqrt(self.networks)
+
+
+class PackedJoined(nn.Module):
+    """The vectors of `JoinedNetwork`, for networks of one shape.
+
+    A handful of squares goes through all networks together, for the steps' sake; where there are
+    more, each network's arithmetic fills the processor, and convolutions in groups are slower.
+    """
+
+    def __init__(self, networks: Sequence[EmbeddingNetwork], example: Tensor) -> None:
+        """See `PackedNetwork`."""
+        super().__init__()
+        self.together = PackedNetwork(networks, example)
+        self.apart = JoinedNetwork([PackedNetwork([each], example) for each in networks])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, 3, side, side)`` in -1..1 -> ``(n, all dimensions)`` of unit length."""
+        vectors: Tensor = self.together(x) if len(x) <= TOGETHER else self.apart(x)
+        return vectors
+
+
+def in_groups(convolutions: Sequence[nn.Module], groups: int | None = None) -> nn.Conv2d:
+    """Convolutions of one shape as one, their outputs one after another.
+
+    Args:
+        convolutions: With biases.
+        groups: 1 where all of them see the same; by default each sees channels of its own.
+    """
+    first = convolutions[0]
+    if not isinstance(first, nn.Conv2d):
+        raise TypeError("Only convolutions can be put into groups.")
+    count = len(convolutions)
+    groups = count if groups is None else groups
+    grouped = nn.Conv2d(
+        groups * first.in_channels,
+        count * first.out_channels,
+        first.kernel_size,  # type: ignore[arg-type]
+        first.stride,  # type: ignore[arg-type]
+        first.padding,  # type: ignore[arg-type]
+        groups=groups,
+    )
+    tensors = [each.state_dict() for each in convolutions]
+    grouped.load_state_dict(
+        {name: torch.cat([each[name] for each in tensors]) for name in ("weight", "bias")}
+    )
+    return grouped.to(memory_format=torch.channels_last)
+
+
+def _end(network: EmbeddingNetwork) -> tuple[Tensor, Tensor]:
+    """What a network does behind its maps, as ``matrix @ features + offset``."""
+    norms = [network.feature_norm]
+    if network.colour is not None:
+        norms.append(network.colour.norm)
+    scales, shifts = (torch.cat(parts) for parts in zip(*map(_affine, norms), strict=True))
+    scale, shift = _affine(network.embed_norm)
+    matrix = network.embed.weight.detach()
+    return scale[:, None] * matrix * scales, scale * (matrix @ shifts) + shift
+
+
+def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """What a normalisation multiplies with, and what it adds."""
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise TypeError("A normalisation without running statistics cannot be packed.")
+    scale = norm.weight.detach() / torch.sqrt(variance + norm.eps)
+    return scale, norm.bias.detach() - scale * mean
 
 
 def can_pack() -> bool:
@@ -55,27 +236,25 @@ def can_pack() -> bool:
     return available and all(hasattr(torch.ops.mkldnn, name) for name in names)
 
 
-def pack_convolutions(network: nn.Module, example: Tensor) -> None:
-    """Put a `PackedConvolution` in the place of every convolution, where that can be done.
+def pack(network: nn.Module, example: Tensor) -> nn.Module:
+    """Put a `PackedNetwork` in the place of each `EmbeddingNetwork`, where that can be done.
 
     Args:
-        network: On the processor, in float32, in evaluation mode.
+        network: On the processor, in float32, in evaluation mode, its normalisations folded in.
         example: Of what the network will see, ``(n, 3, side, side)``, its values of no matter.
+
+    Returns:
+        What takes the network's place; its parts that are not packed are the same.
     """
     if not can_pack():
-        return
-    seen: dict[nn.Module, torch.Size] = {}
-
-    def look(module: nn.Module, entering: tuple[Tensor], _leaving: Tensor) -> None:
-        seen[module] = entering[0].shape
-
-    convolutions = [each for each in network.modules() if isinstance(each, nn.Conv2d)]
-    handles = [each.register_forward_hook(look) for each in convolutions]
+        return network
     with torch.no_grad():
-        network(example)
-    for handle in handles:
-        handle.remove()
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Conv2d):
-                setattr(parent, name, PackedConvolution(child, seen[child]))
+        if isinstance(network, EmbeddingNetwork):
+            return PackedNetwork([network], example)
+        if isinstance(network, JoinedNetwork):
+            members = [each for each in network.members if isinstance(each, EmbeddingNetwork)]
+            if len(members) == len(network.members) and len({it.shape for it in members}) == 1:
+                return PackedJoined(members, example)
+    for name, child in list(network.named_children()):
+        setattr(network, name, pack(child, example))
+    return network

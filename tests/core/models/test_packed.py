@@ -1,4 +1,4 @@
-"""Convolutions with their weights laid out beforehand."""
+"""Networks as a processor computes them fastest."""
 
 from __future__ import annotations
 
@@ -7,28 +7,115 @@ import torch
 from torch import nn
 
 from core.models import packed
-from core.models.backbones import EmbeddingNetwork, NetworkShape
-from core.models.packed import PackedConvolution, can_pack, pack_convolutions
+from core.models.backbones import (
+    ColourHistogram,
+    EmbeddingNetwork,
+    JoinedNetwork,
+    NetworkShape,
+    PictureNetwork,
+    ProjectedNetwork,
+)
+from core.models.packed import (
+    TOGETHER,
+    PackedConvolution,
+    PackedJoined,
+    PackedNetwork,
+    can_pack,
+    in_groups,
+    pack,
+)
+from core.models.precision import fold_norms
+
+SHAPE = NetworkShape((8, 16), (1, 2), 6, colour_channels=4, colour_cells=2)
 
 
-def network() -> nn.Module:
-    torch.manual_seed(4)
-    shape = NetworkShape((8, 16), (1, 2), 6, colour_channels=4, colour_cells=2)
-    return EmbeddingNetwork(shape).eval().to(memory_format=torch.channels_last)
+def network(seed: int = 4, shape: NetworkShape = SHAPE) -> EmbeddingNetwork:
+    """With statistics as training leaves them, folded."""
+    torch.manual_seed(seed)
+    drawn = EmbeddingNetwork(shape)
+    for module in drawn.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.normal_(module.bias)
+            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.2, 3)
+    fold_norms(drawn.eval())
+    return drawn.to(memory_format=torch.channels_last)
+
+
+def squares(pictures: int, side: int = 32) -> torch.Tensor:
+    drawn = torch.rand(pictures, 3, side, side, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    return drawn.contiguous(memory_format=torch.channels_last)
+
+
+def packed_beside(own: nn.Module, pictures: int, side: int = 32) -> tuple[nn.Module, float]:
+    """It packed, and how far its vectors of `pictures` are from those of before."""
+    x = squares(pictures, side)
+    with torch.inference_mode():
+        before = own(x)
+        after = pack(own, squares(2, side))
+        return after, float((after(x) - before).abs().max())
 
 
 @pytest.mark.parametrize("pictures", [1, 2, 5])
-def test_a_packed_network_gives_the_same_vectors(pictures: int) -> None:
-    own = network()
-    x = torch.randn(pictures, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        before = own(x)
-        pack_convolutions(own, torch.zeros(2, 3, 32, 32))
-        after = own(x)
-    packed_ones = [each for each in own.modules() if isinstance(each, PackedConvolution)]
-    assert bool(packed_ones) == can_pack()
-    assert not (can_pack() and any(isinstance(each, nn.Conv2d) for each in own.modules()))
-    assert torch.allclose(before, after, atol=1e-5)
+@pytest.mark.parametrize(
+    "shape",
+    [SHAPE, NetworkShape((8, 16), (2, 1), 6, colour_channels=0)],
+    ids=["colours", "no colours"],
+)
+def test_a_packed_network_gives_the_same_vectors(pictures: int, shape: NetworkShape) -> None:
+    after, difference = packed_beside(network(shape=shape), pictures)
+    assert isinstance(after, PackedNetwork) == can_pack()
+    assert difference < 1e-5
+
+
+@pytest.mark.parametrize("pictures", [1, TOGETHER, TOGETHER + 1, 3 * TOGETHER])
+def test_joined_networks_give_the_same_vectors_together_and_apart(pictures: int) -> None:
+    joined = JoinedNetwork([network(seed) for seed in (4, 5, 6)])
+    after, difference = packed_beside(joined.eval(), pictures)
+    assert isinstance(after, PackedJoined) == can_pack()
+    assert difference < 1e-5
+
+
+def test_both_ways_are_gone_in_their_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not can_pack():
+        return
+    joined = pack(JoinedNetwork([network(4), network(5)]).eval(), squares(2))
+    assert isinstance(joined, PackedJoined)
+    gone: list[str] = []
+    monkeypatch.setattr(joined.together, "forward", lambda x: gone.append("together") or x)
+    monkeypatch.setattr(joined.apart, "forward", lambda x: gone.append("apart") or x)
+    joined(squares(TOGETHER))
+    joined(squares(TOGETHER + 1))
+    assert gone == ["together", "apart"]
+
+
+def test_a_side_that_is_no_multiple_of_the_strides_is_packed_too() -> None:
+    _, difference = packed_beside(network(), 2, side=27)
+    assert difference < 1e-5
+
+
+def test_what_stands_around_a_network_stays() -> None:
+    histogram = ColourHistogram(3)
+    histogram.components = torch.rand(histogram.components.shape)
+    members = [network(4), network(5)]
+    for own in (
+        ProjectedNetwork(JoinedNetwork(members), 12, 5),
+        PictureNetwork(network(), histogram, 0.6),
+    ):
+        after, difference = packed_beside(own.eval(), 2)
+        assert after is own
+        assert difference < 1e-5
+        assert any(isinstance(each, PackedNetwork) for each in own.modules()) == can_pack()
+
+
+def test_networks_of_different_shapes_are_packed_one_by_one() -> None:
+    other = NetworkShape((8, 24), (1, 1), 4, colour_channels=4, colour_cells=2)
+    joined = JoinedNetwork([network(), network(shape=other)])
+    after, difference = packed_beside(joined.eval(), 2)
+    assert after is joined
+    assert difference < 1e-5
+    assert all(isinstance(each, PackedNetwork) == can_pack() for each in joined.members)
 
 
 def test_strides_groups_and_biases_are_kept() -> None:
@@ -40,13 +127,28 @@ def test_strides_groups_and_biases_are_kept() -> None:
         convolution = nn.Conv2d(8, 12, 3, **options)
         with torch.inference_mode():
             expected = convolution(x)
-            assert torch.allclose(
-                PackedConvolution(convolution, x.shape)(x), expected, atol=1e-5
-            ), options
+            own = PackedConvolution(convolution, x.shape)
+            assert torch.allclose(own(x), expected, atol=1e-5), options
+            own = PackedConvolution(convolution, x.shape, rectified=True)
+            assert torch.allclose(own(x), expected.relu(), atol=1e-5), options
+            assert torch.allclose(own(x, -expected), torch.zeros(()), atol=1e-5), options
+            own = PackedConvolution(convolution, x.shape)
+            assert torch.allclose(own(x, expected), 2 * expected, atol=1e-5), options
+
+
+def test_convolutions_in_groups_see_their_own_channels_or_all_the_same() -> None:
+    torch.manual_seed(6)
+    ones = [nn.Conv2d(4, 6, 3, 2, 1) for _ in range(3)]
+    x = torch.randn(2, 12, 8, 8)
+    with torch.inference_mode():
+        apart = torch.cat([one(part) for one, part in zip(ones, x.split(4, 1), strict=True)], 1)
+        assert torch.allclose(in_groups(ones)(x), apart, atol=1e-5)
+        same = torch.cat([one(x[:, :4]) for one in ones], 1)
+        assert torch.allclose(in_groups(ones, groups=1)(x[:, :4]), same, atol=1e-5)
 
 
 def test_where_it_cannot_be_done_a_network_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "can_pack", lambda: False)
     own = network()
-    pack_convolutions(own, torch.zeros(2, 3, 32, 32))
+    assert pack(own, squares(2)) is own
     assert not any(isinstance(each, PackedConvolution) for each in own.modules())
