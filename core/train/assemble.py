@@ -74,8 +74,8 @@ class Choices:
         mirrored: Whether the face networks see each face and its mirror image; in twice the time.
     """
 
-    margin: float = 0.7
-    lift: float = 0.5
+    margin: float = 0.5
+    lift: float = 0.4
     weights_of_both: tuple[float, float] = (0.78, 0.22)
     colours: tuple[ColourHistogram, float] | None = None
     projection: Vectors | None = None
