@@ -65,7 +65,7 @@ def crop(
             smallest=smallest,
             progress=advance,
         )
-    _tell(written.unreadable)
+    tell_unreadable(written.unreadable)
     results.print(f"Cut {written.crops:,} faces out of {written.pictures:,} pictures: {out}")
 
 

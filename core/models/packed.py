@@ -231,9 +231,13 @@ def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
 
 def can_pack() -> bool:
     """Whether this build of PyTorch has what it takes."""
-    names = ("_reorder_convolution_weight", "_convolution_pointwise")
     available: bool = torch._C._has_mkldnn
-    return available and all(hasattr(torch.ops.mkldnn, name) for name in names)
+    return (
+        available
+        and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+        and hasattr(torch.ops.mkldnn._convolution_pointwise, "binary")
+    )
 
 
 def pack(network: nn.Module, example: Tensor) -> nn.Module:

@@ -11,11 +11,10 @@ from pathlib import Path, PurePosixPath
 
 import cv2
 
-from core.face import crop, widened_square
-from core.folder import scan
+from core.embed import FolderReader
+from core.face import Face, Pixels, crop, widened_square
 from core.models import Detector
-from core.picture import UnreadablePicture, read
-from core.problem import Problem
+from core.picture import DEFAULT_LIMITS
 
 TABLE = "crops.csv"
 COLUMNS = ("crop", "picture", "x0", "y0", "x1", "y1", "score")
@@ -35,7 +34,7 @@ class CropsWritten:
 
     pictures: int
     crops: int
-    unreadable: tuple[tuple[str, Problem], ...]
+    unreadable: tuple[tuple[str, str], ...]
 
 
 def write_crops(
@@ -60,43 +59,42 @@ def write_crops(
         margin: See `core.face.widened_square`.
         lift: The same.
         smallest: Side of the smallest crop that is written, in pixels.
-        progress: Called after each picture with how many are done, and of how many.
+        progress: Called after each batch with how many are done, and of how many.
 
     Raises:
-        Problem: `folder` is not a folder, or cannot be listed.
+        core.problem.Problem: `folder` is missing, or no picture in it can be read.
     """
-    found = scan(folder)
-    unreadable = list(found.unreadable)
+    reader = FolderReader(folder, progress, DEFAULT_LIMITS)
     numbers: Counter[PurePosixPath] = Counter()
-    crops = 0
+    pictures = crops = 0
     out.mkdir(parents=True, exist_ok=True)
     partial = out / (TABLE + ".partial")
     with partial.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
-        for done, picture in enumerate(found.pictures, start=1):
-            try:
-                pixels = read(picture.location).pixels
-            except UnreadablePicture as problem:
-                unreadable.append((picture.path, problem))
-                continue
-            (faces,) = detector.detect([pixels])
-            # Two pictures may differ in their suffix alone: their crops are counted together.
-            name = PurePosixPath(picture.path).with_suffix("")
-            for face in faces:
-                x0, y0, x1, y1 = widened_square(face.box, margin, lift)
-                if face.score < detector.threshold or x1 - x0 < smallest:
-                    continue
-                path = f"{name}_{numbers[name]}.jpg"
-                numbers[name] += 1
-                head = crop(pixels, (x0, y0, x1, y1))
-                target = out / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _, data = cv2.imencode(".jpg", cv2.cvtColor(head, cv2.COLOR_RGB2BGR))
-                target.write_bytes(data.tobytes())
-                corners = [f"{value:.1f}" for value in face.box]
-                table.writerow([path, picture.path, *corners, f"{face.score:.4f}"])
-                crops += 1
-            progress(done, len(found.pictures))
+        for paths, batch in reader.batches():
+            pictures += len(batch)
+            for path, pixels, faces in zip(paths, batch, detector.detect(batch), strict=True):
+                # Two pictures may differ in their suffix alone: their crops are counted together.
+                name = PurePosixPath(path).with_suffix("")
+                for face in faces:
+                    square = widened_square(face.box, margin, lift)
+                    if face.score < detector.threshold or square[2] - square[0] < smallest:
+                        continue
+                    cut = f"{name}_{numbers[name]}.jpg"
+                    numbers[name] += 1
+                    _save(crop(pixels, square), out / cut)
+                    table.writerow([cut, path, *_described(face)])
+                    crops += 1
     os.replace(partial, out / TABLE)
-    return CropsWritten(len(found.pictures), crops, tuple(unreadable))
+    return CropsWritten(pictures, crops, tuple(reader.unreadable))
+
+
+def _save(head: Pixels, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(head, cv2.COLOR_RGB2BGR))
+    target.write_bytes(data.tobytes())
+
+
+def _described(face: Face) -> list[str]:
+    return [*(f"{value:.1f}" for value in face.box), f"{face.score:.4f}"]
