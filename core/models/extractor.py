@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from core.face import Landmarks, Pixels, Vectors, crop, widened_square
 from core.models import ModelError
@@ -70,6 +70,8 @@ class NetworkConfiguration(ShapeConfiguration):
     Attributes:
         side: Of the squares that it sees.
         mirrored: Whether a vector is the mean of the picture's and its mirror image's.
+        mirror_share: Of the square, the side of the middle part that the mirror image shows, 0..1:
+            what is seen a second time need not be seen from as far.
         histogram: The colour part beside it.
         beside: Further networks that see the same squares; see `JoinedNetwork`.
         projected: Length of the learned vector after its projection; None: there is none.
@@ -77,6 +79,7 @@ class NetworkConfiguration(ShapeConfiguration):
 
     side: int = Field(ge=16, le=1024)
     mirrored: bool
+    mirror_share: float = Field(default=1.0, ge=0.25, le=1)
     histogram: HistogramConfiguration | None = None
     beside: tuple[ShapeConfiguration, ...] = ()
     projected: int | None = Field(default=None, gt=0)
@@ -166,7 +169,6 @@ class FamiliarExtractor:
         self.same_threshold: float | None = configuration.same_character_threshold
         self.face_side = configuration.face.side
         self.picture_side = configuration.picture.side
-        self._mirrored = (configuration.face.mirrored, configuration.picture.mirrored)
         self._device = torch.device(device)
         self._bfloat16 = bfloat16
         self._face = self._ready(face, configuration.face)
@@ -251,29 +253,40 @@ class FamiliarExtractor:
 
     def embed_faces(self, faces: Pixels) -> Vectors:
         """``(n, face_side, face_side, 3)`` -> ``(n, face_dimensions)`` of unit length."""
-        return self._embed(self._face, faces, self._mirrored[0], self.face_dimensions)
+        return self._embed(self._face, faces, self.configuration.face)
 
     def embed_pictures(self, pictures: Pixels) -> Vectors:
         """``(n, picture_side, picture_side, 3)`` -> ``(n, picture_dimensions)``."""
-        return self._embed(self._picture, pictures, self._mirrored[1], self.picture_dimensions)
+        return self._embed(self._picture, pictures, self.configuration.picture)
 
     def _embed(
-        self, network: nn.Module, pixels: Pixels, mirrored: bool, dimensions: int
+        self, network: nn.Module, pixels: Pixels, configuration: NetworkConfiguration
     ) -> Vectors:
         if not len(pixels):
-            return np.empty((0, dimensions), np.float32)
+            return np.empty((0, configuration.vector_dimensions), np.float32)
         with torch.inference_mode():
             values = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)
             values = values.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-            if mirrored:
+            if configuration.mirrored:
                 # A drawing and its mirror image show the same character: the mean of both
-                # vectors depends less on which way the face looks.
-                values = torch.cat([values, values.flip(3)])
+                # vectors depends less on which way the face looks, and how it is framed.
+                values = torch.cat([values, _middle(values, configuration.mirror_share).flip(3)])
             vectors = network(values.contiguous(memory_format=torch.channels_last))
-            if mirrored:
+            if configuration.mirrored:
                 vectors = vectors[: len(pixels)] + vectors[len(pixels) :]
             vectors = torch.nn.functional.normalize(vectors.float(), dim=1)
             return np.asarray(vectors.cpu().numpy(), np.float32)
+
+
+def _middle(squares: Tensor, share: float) -> Tensor:
+    """The middle of squares ``(n, 3, side, side)``, `share` as wide, at the same size."""
+    side = squares.shape[3]
+    seen = round(share * side)
+    if seen >= side:
+        return squares
+    start = (side - seen) // 2
+    part = squares[:, :, start : start + seen, start : start + seen]
+    return nn.functional.interpolate(part, size=(side, side), mode="bilinear")
 
 
 def _load_network(path: Path, configuration: NetworkConfiguration) -> nn.Module:

@@ -167,7 +167,8 @@ class PackedJoined(nn.Module):
     """The vectors of `JoinedNetwork`, for networks of one shape.
 
     A handful of squares goes through all networks together, for the steps' sake; where there are
-    more, each network's arithmetic fills the processor, and convolutions in groups are slower.
+    more, each network's arithmetic fills the processor, and convolutions in groups are slower. Each
+    way has the weights in a layout of its own, so that they are in memory twice.
     """
 
     def __init__(self, networks: Sequence[EmbeddingNetwork], example: Tensor) -> None:
@@ -186,12 +187,15 @@ def in_groups(convolutions: Sequence[nn.Module], groups: int | None = None) -> n
     """Convolutions of one shape as one, their outputs one after another.
 
     Args:
-        convolutions: With biases.
+        convolutions: With biases, and without groups of their own.
         groups: 1 where all of them see the same; by default each sees channels of its own.
+
+    Raises:
+        TypeError: One is no such convolution; normalisations have to be folded in before.
     """
     first = convolutions[0]
-    if not isinstance(first, nn.Conv2d):
-        raise TypeError("Only convolutions can be put into groups.")
+    if not isinstance(first, nn.Conv2d) or first.bias is None or first.groups != 1:
+        raise TypeError("Only convolutions with a bias and without groups can be put into groups.")
     count = len(convolutions)
     groups = count if groups is None else groups
     grouped = nn.Conv2d(
@@ -200,7 +204,9 @@ def in_groups(convolutions: Sequence[nn.Module], groups: int | None = None) -> n
         first.kernel_size,  # type: ignore[arg-type]
         first.stride,  # type: ignore[arg-type]
         first.padding,  # type: ignore[arg-type]
-        groups=groups,
+        first.dilation,  # type: ignore[arg-type]
+        groups,
+        padding_mode=first.padding_mode,
     )
     tensors = [each.state_dict() for each in convolutions]
     grouped.load_state_dict(
@@ -248,7 +254,8 @@ def pack(network: nn.Module, example: Tensor) -> nn.Module:
         example: Of what the network will see, ``(n, 3, side, side)``, its values of no matter.
 
     Returns:
-        What takes the network's place; its parts that are not packed are the same.
+        What takes the network's place: another network, or itself where only parts of it are
+        packed. It computes where it is, and can be neither copied nor saved.
     """
     if not can_pack():
         return network
@@ -258,6 +265,8 @@ def pack(network: nn.Module, example: Tensor) -> nn.Module:
         if isinstance(network, JoinedNetwork):
             members = [each for each in network.members if isinstance(each, EmbeddingNetwork)]
             if len(members) == len(network.members) and len({it.shape for it in members}) == 1:
+                if len(members) == 1:
+                    return PackedNetwork(members, example)
                 return PackedJoined(members, example)
     for name, child in list(network.named_children()):
         setattr(network, name, pack(child, example))

@@ -72,14 +72,16 @@ class Choices:
             picture network has none.
         projection: ``(d, k)``, what the face networks' vectors are multiplied by; None: nothing.
         mirrored: Whether the face networks see each face and its mirror image; in twice the time.
+        mirror_share: Of a face's square, the side of the middle part that the mirror image shows.
     """
 
-    margin: float = 0.5
+    margin: float = 0.55
     lift: float = 0.4
     weights_of_both: tuple[float, float] = (0.78, 0.22)
     colours: tuple[ColourHistogram, float] | None = None
     projection: Vectors | None = None
     mirrored: bool = True
+    mirror_share: float = 0.75
 
 
 def load_characters(folder: Path, framing: Framing) -> LabelledPictures:
@@ -243,6 +245,8 @@ def assemble(
         weights["projection.weight"] = matrix
         face_network = face_network.model_copy(update={"projected": len(matrix)})
     (to / FACE_WEIGHTS).write_bytes(save(weights))
+    if choices.mirrored:
+        face_network = face_network.model_copy(update={"mirror_share": choices.mirror_share})
     if (picture / CONFIGURATION).exists():
         taken = ExtractorConfiguration.model_validate_json((picture / CONFIGURATION).read_bytes())
         picture_network = taken.picture

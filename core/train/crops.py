@@ -66,28 +66,27 @@ def write_crops(
     """
     reader = FolderReader(folder, progress, DEFAULT_LIMITS)
     numbers: Counter[PurePosixPath] = Counter()
-    pictures = crops = 0
+    pictures = 0
     out.mkdir(parents=True, exist_ok=True)
+    rows: list[list[str]] = []
+    for paths, batch in reader.batches():
+        pictures += len(batch)
+        for path, pixels, faces in zip(paths, batch, detector.detect(batch), strict=True):
+            # Two pictures may differ in their suffix alone: their crops are counted together.
+            name = PurePosixPath(path).with_suffix("")
+            for face in faces:
+                square = widened_square(face.box, margin, lift)
+                if face.score < detector.threshold or square[2] - square[0] < smallest:
+                    continue
+                cut = f"{name}_{numbers[name]}.jpg"
+                numbers[name] += 1
+                _save(crop(pixels, square), out / cut)
+                rows.append([cut, path, *_described(face)])
     partial = out / (TABLE + ".partial")
     with partial.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
-        for paths, batch in reader.batches():
-            pictures += len(batch)
-            for path, pixels, faces in zip(paths, batch, detector.detect(batch), strict=True):
-                # Two pictures may differ in their suffix alone: their crops are counted together.
-                name = PurePosixPath(path).with_suffix("")
-                for face in faces:
-                    square = widened_square(face.box, margin, lift)
-                    if face.score < detector.threshold or square[2] - square[0] < smallest:
-                        continue
-                    cut = f"{name}_{numbers[name]}.jpg"
-                    numbers[name] += 1
-                    _save(crop(pixels, square), out / cut)
-                    table.writerow([cut, path, *_described(face)])
-                    crops += 1
+        csv.writer(file).writerows([COLUMNS, *rows])
     os.replace(partial, out / TABLE)
-    return CropsWritten(pictures, crops, tuple(reader.unreadable))
+    return CropsWritten(pictures, len(rows), tuple(reader.unreadable))
 
 
 def _save(head: Pixels, target: Path) -> None:

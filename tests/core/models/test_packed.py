@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.models import packed
+from core.models import DEFAULT_EXTRACTOR, SHIPPED, packed
 from core.models.backbones import (
     ColourHistogram,
     EmbeddingNetwork,
@@ -15,6 +15,7 @@ from core.models.backbones import (
     PictureNetwork,
     ProjectedNetwork,
 )
+from core.models.extractor import FamiliarExtractor
 from core.models.packed import (
     TOGETHER,
     PackedConvolution,
@@ -149,6 +150,27 @@ def test_convolutions_in_groups_see_their_own_channels_or_all_the_same() -> None
 
 def test_where_it_cannot_be_done_a_network_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "can_pack", lambda: False)
-    own = network()
+    own = ProjectedNetwork(network(), 6, 5)
     assert pack(own, squares(2)) is own
-    assert not any(isinstance(each, PackedConvolution) for each in own.modules())
+    assert isinstance(own.network, EmbeddingNetwork)
+
+
+def test_a_network_is_packed_once_its_normalisations_are_folded_in() -> None:
+    if not can_pack():
+        return
+    with pytest.raises(TypeError, match="with a bias"):
+        pack(EmbeddingNetwork(SHAPE).eval(), squares(2))
+
+
+def test_one_network_that_is_joined_with_none_is_packed_alone() -> None:
+    after, difference = packed_beside(JoinedNetwork([network()]).eval(), 2)
+    assert isinstance(after, PackedNetwork) == can_pack()
+    assert difference < 1e-5
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_the_shipped_networks_are_packed_in_float32(bfloat16: bool) -> None:
+    extractor = FamiliarExtractor.load(SHIPPED / DEFAULT_EXTRACTOR, bfloat16=bfloat16)
+    for part in (extractor._face, extractor._picture):
+        packed_ones = any(isinstance(each, PackedNetwork) for each in part.modules())
+        assert packed_ones == (can_pack() and not bfloat16)

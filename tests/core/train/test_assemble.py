@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from cli.main import main
 from core.evaluate import pair_likenesses
+from core.face import Pixels, Vectors
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.extractor import FamiliarExtractor
 from core.train.assemble import (
@@ -119,7 +120,7 @@ def test_a_projection_evens_out_what_the_networks_see(trained: Path, tmp_path: P
         cv2.imwrite(str(crops / f"{number}.png"), pixels)
     matrix = projection_of([trained, trained], [crops])
     assert matrix.shape == (12, 12)
-    short = Choices(projection=matrix[:, :4])
+    short = Choices(projection=matrix[:, :4], mirror_share=1.0)
 
     folder = assemble(trained, trained, tmp_path / "projected", short, beside=[trained])
     extractor = FamiliarExtractor.load(folder)
@@ -146,6 +147,28 @@ def test_a_projection_is_measured_on_so_many_pictures_at_most(
     monkeypatch.setattr("core.train.assemble.REFERENCES", 5)
     # Spread evenly, the first and the last among them.
     assert projection_of([trained], [tmp_path / "all"]) == pytest.approx(of_five, abs=1e-4)
+
+
+def test_the_mirror_image_shows_the_middle_of_the_square(trained: Path, tmp_path: Path) -> None:
+    once, closer, whole = (
+        FamiliarExtractor.load(assemble(trained, trained, tmp_path / name, choices))
+        for name, choices in (
+            ("once", Choices(mirrored=False)),
+            ("closer", Choices(mirror_share=0.5)),
+            ("whole", Choices(mirror_share=1.0)),
+        )
+    )
+    coarse = np.random.default_rng(3).integers(0, 256, (6, 6, 6, 3), np.uint8)
+    faces = np.stack([cv2.resize(each, (32, 32)) for each in coarse])
+    middles = np.stack([cv2.resize(face[8:24, 8:24], (32, 32)) for face in faces])
+
+    def both(second: Pixels) -> Vectors:
+        vectors = once.embed_faces(faces) + once.embed_faces(second[:, :, ::-1].copy())
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    apart = np.abs(both(middles) - both(faces)).max()
+    assert np.abs(closer.embed_faces(faces) - both(middles)).max() < 0.1 * apart
+    assert np.abs(whole.embed_faces(faces) - both(faces)).max() < 0.1 * apart
 
 
 def test_networks_may_see_each_face_once(trained: Path, tmp_path: Path) -> None:

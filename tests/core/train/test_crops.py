@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from core.embed import BATCH
 from core.face import Face
 from core.problem import Problem
 from core.train.crops import write_crops
@@ -49,7 +50,7 @@ def pictures(tmp_path: Path) -> Path:
     save(folder / "rei" / "1.png", (200, 10, 240, 40), (20, 50, 50, 90))
     save(folder / "rei" / "1.bmp", (100, 30, 140, 60))
     save(folder / "asuka.png")
-    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xffbroken")
+    (folder / "zz.jpg").write_bytes(b"\xff\xd8\xffbroken")
     return folder
 
 
@@ -65,7 +66,7 @@ def test_every_crop_is_mapped_to_its_picture(pictures: Path, tmp_path: Path) -> 
 
     assert written.pictures == 3
     assert written.crops == 3
-    assert [path for path, _ in written.unreadable] == ["broken.jpg"]
+    assert [path for path, _ in written.unreadable] == ["zz.jpg"]
     table = rows(out)
     assert {(row["crop"], row["picture"]) for row in table} == {
         ("rei/1_0.jpg", "rei/1.bmp"),
@@ -127,6 +128,30 @@ def test_progress_is_told(pictures: Path, tmp_path: Path) -> None:
     )
 
     assert told[-1] == (4, 4)
+
+
+def test_crops_are_counted_across_batches(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    for number in range(BATCH - 1):
+        save(folder / "a" / f"{number:02}.png", (10, 10, 40, 40))
+    # The last picture of the first batch and the first of the second have one name.
+    save(folder / "b" / "1.bmp", (10, 10, 40, 40))
+    save(folder / "b" / "1.png", (10, 10, 40, 40))
+    written = write_crops(folder, tmp_path / "crops", RedFinder())
+    assert (written.pictures, written.crops) == (BATCH + 1, BATCH + 1)
+    assert [row["crop"] for row in rows(tmp_path / "crops")[-2:]] == ["b/1_0.jpg", "b/1_1.jpg"]
+
+
+def test_where_no_picture_can_be_read_the_old_table_stays(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "crops"
+    write_crops(pictures, out, RedFinder())
+    before = (out / "crops.csv").read_bytes()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "broken.jpg").write_bytes(b"\xff\xd8\xffbroken")
+    with pytest.raises(Problem, match="bad"):
+        write_crops(tmp_path / "bad", out, RedFinder())
+    assert (out / "crops.csv").read_bytes() == before
+    assert not list(out.glob("*.partial"))
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
