@@ -185,9 +185,14 @@ def colours_of(folder: Path, side: int) -> tuple[ColourHistogram, float]:
     return fit_histogram(pictures, COLOUR_COMPONENTS), COLOUR_SHARE
 
 
-def _network(trained: Path, mirrored: bool) -> NetworkConfiguration:
+def _network(trained: Path, mirrored: bool, mirror_share: float = 1.0) -> NetworkConfiguration:
     options = json.loads((trained / METRICS).read_text())["options"]
-    return NetworkConfiguration(**options["shape"], side=options["sides"][-1][1], mirrored=mirrored)
+    return NetworkConfiguration(
+        **options["shape"],
+        side=options["sides"][-1][1],
+        mirrored=mirrored,
+        mirror_share=mirror_share,
+    )
 
 
 def _halved(trained: Path) -> dict[str, torch.Tensor]:
@@ -223,7 +228,7 @@ def assemble(
         TrainedNetwork(each)
     to.mkdir(parents=True, exist_ok=True)
     weights = _halved(face)
-    face_network = _network(face, mirrored=choices.mirrored)
+    face_network = _network(face, choices.mirrored, choices.mirror_share)
     if beside:
         weights = {
             f"members.{number}.{name}": value
@@ -245,8 +250,6 @@ def assemble(
         weights["projection.weight"] = matrix
         face_network = face_network.model_copy(update={"projected": len(matrix)})
     (to / FACE_WEIGHTS).write_bytes(save(weights))
-    if choices.mirrored:
-        face_network = face_network.model_copy(update={"mirror_share": choices.mirror_share})
     if (picture / CONFIGURATION).exists():
         taken = ExtractorConfiguration.model_validate_json((picture / CONFIGURATION).read_bytes())
         picture_network = taken.picture

@@ -26,21 +26,15 @@ from core.models.packed import (
     pack,
 )
 from core.models.precision import fold_norms
+from tests.core.models.networks import network_in_use
 
 SHAPE = NetworkShape((8, 16), (1, 2), 6, colour_channels=4, colour_cells=2)
 
 
 def network(seed: int = 4, shape: NetworkShape = SHAPE) -> EmbeddingNetwork:
-    """With statistics as training leaves them, folded."""
-    torch.manual_seed(seed)
-    drawn = EmbeddingNetwork(shape)
-    for module in drawn.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 2)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.2, 3)
-    fold_norms(drawn.eval())
+    """With its normalisations folded in."""
+    drawn = network_in_use(shape, seed)
+    fold_norms(drawn)
     return drawn.to(memory_format=torch.channels_last)
 
 

@@ -12,7 +12,6 @@ from cli.demo.characters import CHARACTERS
 from core.models import Extractor, load_detector, load_extractor
 from core.models.backbones import (
     ColourHistogram,
-    EmbeddingNetwork,
     NetworkShape,
     PictureNetwork,
     ResidualBlock,
@@ -21,20 +20,10 @@ from core.models.precision import bfloat16_is_fast, convolve_in_bfloat16, fold_n
 from core.models.tensorflow_runtime import tf
 from core.settings import ModelSettings
 from tests.core.fakes import HAIR, drawn_scene
+from tests.core.models.networks import network_in_use
 from worker.resident import in_bfloat16, load_extractor_of, load_models
 
-
-def network_in_use() -> EmbeddingNetwork:
-    """With statistics as training leaves them, unlike those of a network that is just drawn."""
-    torch.manual_seed(3)
-    network = EmbeddingNetwork(NetworkShape((16, 24), (2, 1), 12, colour_channels=8))
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 2)
-            nn.init.normal_(module.bias)
-            nn.init.normal_(module.running_mean)
-            nn.init.uniform_(module.running_var, 0.2, 3)
-    return network.eval()
+SHAPE = NetworkShape((16, 24), (2, 1), 12, colour_channels=8)
 
 
 @pytest.fixture
@@ -43,7 +32,7 @@ def pixels() -> torch.Tensor:
 
 
 def test_folding_leaves_no_normalisation_and_the_same_vectors(pixels: torch.Tensor) -> None:
-    network = network_in_use()
+    network = network_in_use(SHAPE, 3)
     folded = copy.deepcopy(network)
     fold_norms(folded)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
@@ -63,7 +52,7 @@ def test_a_normalisation_that_follows_no_convolution_is_left_alone() -> None:
 
 
 def test_bfloat16_turns_vectors_by_a_little(pixels: torch.Tensor) -> None:
-    network = network_in_use()
+    network = network_in_use(SHAPE, 3)
     coarse = copy.deepcopy(network)
     fold_norms(coarse)
     convolve_in_bfloat16(coarse)
@@ -77,7 +66,7 @@ def test_bfloat16_turns_vectors_by_a_little(pixels: torch.Tensor) -> None:
 def test_colours_stay_in_single_precision(pixels: torch.Tensor) -> None:
     colours = ColourHistogram(6)
     nn.init.normal_(colours.components)
-    exact = PictureNetwork(network_in_use(), colours, 0.5)
+    exact = PictureNetwork(network_in_use(SHAPE, 3), colours, 0.5)
     coarse = copy.deepcopy(exact)
     convolve_in_bfloat16(coarse)
     with torch.inference_mode():
