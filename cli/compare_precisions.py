@@ -1,4 +1,4 @@
-"""`familiar compare-precisions`: what bfloat16 changes, on the same pictures."""
+"""`familiar compare-precisions`: what less than float32 changes, on the same pictures."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from rich.table import Table
 
 from cli import terminal
 from cli.folders import Crops, tell_unreadable
-from cli.terminal import results
+from cli.terminal import Failure, results
 from core.settings import load_settings
 
 if TYPE_CHECKING:
-    from core.evaluate_precision import PrecisionComparison, Turned
+    from core.evaluate_precision import PrecisionComparison, Turned, Variant
+    from core.settings import ModelSettings
 
 _HEADINGS = ("precision", "look", "P@1", "P@5", "mAP", "EER")
 
@@ -22,25 +23,31 @@ _HEADINGS = ("precision", "look", "P@1", "P@5", "mAP", "EER")
 def compare_precisions(
     folder: Annotated[Path, typer.Argument(help="Folder of <character>/<picture>.")],
     crops: Crops = False,
+    bfloat16: Annotated[
+        bool | None,
+        typer.Option(
+            help="Measure bfloat16 too. Otherwise only where the device has instructions for it;"
+            " without them it takes hours for a thousand pictures.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
 ) -> None:
-    """Measure the models in float32 and in bfloat16: P@1, P@5, mAP, EER, and how vectors turn."""
+    """Measure the models in float32, int8 and bfloat16: P@1, P@5, mAP, EER, how vectors turn."""
     settings = load_settings()
     with terminal.waiting("Loading the models"):
-        from core.evaluate_precision import Models, compare_precisions
-        from worker.resident import load_detector_of, load_extractor_of
+        from core.evaluate_precision import compare_precisions
 
-        exact, coarse = (
-            Models(None if crops else load_detector_of(named), load_extractor_of(named))
-            for named in (
-                settings.model.model_copy(update={"precision": precision})
-                for precision in ("float32", "bfloat16")
-            )
+        variants = _variants(settings.model, crops, bfloat16)
+    if len(variants) == 1:
+        raise Failure(
+            "Crops need no detector, which alone has an int8 form, and this device has no"
+            " instructions for bfloat16: there is nothing to compare. --bfloat16 computes it step"
+            " by step, which takes hours for a thousand pictures."
         )
     with terminal.progress("Comparing", "pictures") as advance:
         comparison = compare_precisions(
-            folder, exact, coarse, progress=advance, limits=settings.limit.picture
+            folder, variants, progress=advance, limits=settings.limit.picture
         )
     tell_unreadable(comparison.unreadable)
     if as_json:
@@ -53,6 +60,32 @@ def compare_precisions(
             table.add_row(*row)
         results.print(table)
         results.print(_closing(comparison))
+
+
+def _variants(model: ModelSettings, crops: bool, bfloat16: bool | None) -> list[Variant]:
+    from core.evaluate_precision import Variant
+    from worker.resident import in_bfloat16, load_detector_of, load_extractor_of, torch_device
+
+    def named(precision: str) -> ModelSettings:
+        return model.model_copy(update={"precision": precision})
+
+    exact = Variant(
+        "float32",
+        None if crops else load_detector_of(named("float32")),
+        load_extractor_of(named("float32")),
+    )
+    found = [exact]
+    if not crops:
+        faces_in_int8 = load_detector_of(named("auto"))
+        found.append(Variant("detector in int8", faces_in_int8, exact.extractor))
+    if bfloat16 is None:
+        bfloat16 = in_bfloat16("auto", torch_device(model.device))
+    if bfloat16:
+        coarse = load_extractor_of(named("bfloat16"))
+        found.append(Variant("extractor in bfloat16", exact.detector, coarse))
+        if not crops:
+            found.append(Variant("both", faces_in_int8, coarse))
+    return found
 
 
 def _rows(comparison: PrecisionComparison) -> list[tuple[str, ...]]:
@@ -81,6 +114,8 @@ def _closing(comparison: PrecisionComparison) -> str:
             return "none found"
         return f"{turned.mean:.5f} (least {turned.least:.5f})"
 
+    if comparison.pictures is None:
+        return f"{comparison.count:,} pictures."
     return (
         f"{comparison.count:,} pictures. Cosine between the vectors of both precisions:"
         f" faces {told(comparison.faces)}, whole pictures {told(comparison.pictures)}."

@@ -108,15 +108,12 @@ def use(
 
 
 def _loaded(name: str) -> tuple[str, Detector | Extractor]:
-    from core.models import load_detector, load_extractor, role_of
-    from worker.resident import in_bfloat16, torch_device
+    from core.models import role_of
+    from worker.resident import load_detector_of, load_extractor_of
 
-    settings = load_settings().model
-    if role_of(name) == "detector":
-        return "detector", load_detector(name, bfloat16=in_bfloat16(settings.precision, "cpu"))
-    device = torch_device(settings.device)
-    bfloat16 = in_bfloat16(settings.precision, device)
-    return "extractor", load_extractor(name, device, bfloat16=bfloat16)
+    role = role_of(name)
+    settings = load_settings().model.model_copy(update={role: name})
+    return role, load_detector_of(settings) if role == "detector" else load_extractor_of(settings)
 
 
 def _facts(model: Detector | Extractor) -> dict[str, object]:

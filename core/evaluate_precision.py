@@ -1,7 +1,8 @@
-"""What computing in bfloat16 instead of single precision changes, on pictures by character."""
+"""What computing in less than single precision changes, on pictures by character."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from core.embed import (
     FolderReader,
     Progress,
     above_threshold,
-    embed_batch,
     embed_crops,
     embed_detected,
 )
@@ -24,14 +24,16 @@ from core.picture import DEFAULT_LIMITS, Limits
 
 
 @dataclass(frozen=True, slots=True)
-class Models:
-    """A detector and an extractor in one precision.
+class Variant:
+    """A detector and an extractor, each in one precision.
 
     Attributes:
+        name: What computes in which precision.
         detector: Finds the faces; None: every picture is a face crop already.
         extractor: Makes the vectors.
     """
 
+    name: str
     detector: Detector | None
     extractor: Extractor
 
@@ -64,37 +66,36 @@ class Turned:
 
 @dataclass(frozen=True, slots=True)
 class PrecisionComparison:
-    """Both precisions on one folder.
+    """Every variant on one folder.
 
     Attributes:
-        precisions: Single precision first.
-        faces: How far face vectors are turned; None: no face was found.
-        pictures: How far the vectors of whole pictures are turned.
+        precisions: The exact one first.
+        faces: How far the first variant that has the exact one's detector and another extractor
+            turns face vectors; None: there is none, or no face was found.
+        pictures: How far it turns the vectors of whole pictures; None: there is none.
         count: Pictures that were compared.
         unreadable: Path and reason of each file left out.
     """
 
     precisions: tuple[PrecisionFigures, ...]
     faces: Turned | None
-    pictures: Turned
+    pictures: Turned | None
     count: int
     unreadable: tuple[tuple[str, str], ...]
 
 
 def compare_precisions(
     folder: Path,
-    exact: Models,
-    coarse: Models,
+    variants: Sequence[Variant],
     *,
     progress: Progress | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> PrecisionComparison:
-    """Measure ``<character>/<picture>`` in both precisions.
+    """Measure ``<character>/<picture>`` in several precisions.
 
     Args:
         folder: One folder for each character.
-        exact: In single precision.
-        coarse: The same models in bfloat16.
+        variants: At least one; the first one is exact. A detector that several share looks once.
         progress: Called with the pictures done and the pictures in all.
         limits: What a picture may be at most.
 
@@ -104,53 +105,46 @@ def compare_precisions(
     """
     reader = FolderReader(folder, progress, limits)
     characters: list[str] = []
-    seen: tuple[list[Embedded], list[Embedded], list[Embedded]] = ([], [], [])
+    seen: list[list[Embedded]] = [[] for _ in variants]
     for its_characters, _, pixels in reader.batches_of_characters():
         characters += its_characters
-        for pictures, these in zip(seen, _three_ways(pixels, exact, coarse), strict=True):
+        for pictures, these in zip(seen, _embedded(pixels, variants), strict=True):
             pictures.extend(these)
-    names = ["float32", "bfloat16, faces found in float32", "bfloat16"]
     vectors = [labelled(characters, pictures) for pictures in seen]
-    faces = [each.face_vectors for each in vectors[:2]]
-    pictures_turned = _turned(vectors[0].picture_vectors, vectors[1].picture_vectors)
-    if exact.detector is None:  # no detector, no difference between the second and the third
-        del names[1], vectors[1]
+    exact = variants[0]
+    faces = pictures_turned = None
+    for variant, its_vectors in zip(variants, vectors, strict=True):
+        if variant.detector is exact.detector and variant.extractor is not exact.extractor:
+            if len(its_vectors.face_vectors):
+                faces = _turned(vectors[0].face_vectors, its_vectors.face_vectors)
+            pictures_turned = _turned(vectors[0].picture_vectors, its_vectors.picture_vectors)
+            break
     return PrecisionComparison(
         tuple(
-            PrecisionFigures(name, _figures(these, exact.extractor.weights_of_both))
-            for name, these in zip(names, vectors, strict=True)
+            PrecisionFigures(variant.name, _figures(its_vectors, exact.extractor.weights_of_both))
+            for variant, its_vectors in zip(variants, vectors, strict=True)
         ),
-        _turned(*faces) if len(faces[0]) else None,
+        faces,
         pictures_turned,
         len(characters),
         tuple(reader.unreadable),
     )
 
 
-def _three_ways(
-    pixels: list[Pixels], exact: Models, coarse: Models
-) -> tuple[list[Embedded], list[Embedded], list[Embedded]]:
-    """All exact; vectors in bfloat16 of the faces that the exact detector found; all coarse."""
-    if exact.detector is None or coarse.detector is None:
-        rounded = embed_crops(pixels, coarse.extractor)
-        return embed_crops(pixels, exact.extractor), rounded, rounded
-    choose = above_threshold(exact.detector)
-    found = exact.detector.detect(pixels)
-    by_exact, by_coarse = (
-        embed_detected(
-            pixels,
-            [extractor.prepare_picture(picture) for picture in pixels],
-            found,
-            extractor,
-            choose,
-        )
-        for extractor in (exact.extractor, coarse.extractor)
-    )
-    return (
-        by_exact,
-        by_coarse,
-        embed_batch(pixels, coarse.detector, coarse.extractor, above_threshold(coarse.detector)),
-    )
+def _embedded(pixels: list[Pixels], variants: Sequence[Variant]) -> Iterator[list[Embedded]]:
+    """The same pictures by each variant."""
+    found = {
+        detector: detector.detect(pixels)
+        for detector in {variant.detector for variant in variants}
+        if detector is not None
+    }
+    for detector, extractor in ((variant.detector, variant.extractor) for variant in variants):
+        if detector is None:
+            yield embed_crops(pixels, extractor)
+        else:
+            prepared = [extractor.prepare_picture(picture) for picture in pixels]
+            choose = above_threshold(detector)
+            yield embed_detected(pixels, prepared, found[detector], extractor, choose)
 
 
 def _figures(

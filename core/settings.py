@@ -74,8 +74,9 @@ class ModelSettings(BaseSettings):
             or ``ir-se50:/path/to/file.pth``.
         device: A torch device for the extractor: ``cpu``, ``cuda``; ``auto`` takes a GPU if any.
         threads: CPU threads for each model; 0 leaves the choice to the libraries.
-        precision: What convolutions compute in; ``auto`` is ``bfloat16`` where the device has its
-            own instructions for it. Other people's models compute in ``float32``.
+        precision: What convolutions compute in; ``auto`` is ``int8`` for the detector, and
+            ``bfloat16`` for the extractor where the device has its own instructions for it, else
+            ``float32``. Other people's models compute in ``float32``.
     """
 
     model_config = _config("FAMILIAR_MODEL_")

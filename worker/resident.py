@@ -57,7 +57,11 @@ def load_detector_of(settings: ModelSettings) -> Detector:
         core.models.ModelError: It cannot be used.
     """
     # It stays on the processor, wherever the extractor runs.
-    return load_detector(settings.detector, bfloat16=in_bfloat16(settings.precision, "cpu"))
+    return load_detector(
+        settings.detector,
+        precision="int8" if settings.precision == "auto" else settings.precision,
+        threads=settings.threads,
+    )
 
 
 def load_extractor_of(settings: ModelSettings) -> Extractor:

@@ -17,6 +17,10 @@ DEFAULT_DETECTOR = "familiar-face"
 DEFAULT_EXTRACTOR = "familiar-character"
 
 
+Precision = Literal["float32", "bfloat16", "int8"]
+"""What a detector's convolutions compute in."""
+
+
 class ModelError(Exception):
     """A model cannot be used; the message says why and what to do."""
 
@@ -111,14 +115,18 @@ EXTRACTOR_FORMS = (
 """How an extractor may be named, for people."""
 
 
-def load_detector(name: str = DEFAULT_DETECTOR, *, bfloat16: bool = False) -> Detector:
+def load_detector(
+    name: str = DEFAULT_DETECTOR, *, precision: Precision = "int8", threads: int = 0
+) -> Detector:
     """Load a detector by name, or from files of one's own.
 
     Args:
         name: One of `DETECTOR_FORMS`. Without the word before the colon, a folder is a
             SavedModel and an ``.xml`` file a cascade.
-        bfloat16: Whether the shipped detector's convolutions are in bfloat16, which is fast on
-            some processors alone. Others stay in single precision.
+        precision: What the convolutions of this project's detectors compute in: ``int8`` where
+            they have networks for it, else ``float32``. ``bfloat16``, for the shipped one alone,
+            is fast on some processors. Other people's stay in single precision.
+        threads: Of the processor, 0 for all.
 
     Raises:
         ModelError: There is no such detector, or its files are missing or damaged.
@@ -126,7 +134,7 @@ def load_detector(name: str = DEFAULT_DETECTOR, *, bfloat16: bool = False) -> De
     if name == DEFAULT_DETECTOR:
         from core.models.detector import SavedModelDetector
 
-        return SavedModelDetector.load(SHIPPED / name, bfloat16=bfloat16)
+        return SavedModelDetector.load(SHIPPED / name, precision=precision, threads=threads)
     kind, path = _named(name)
     if kind in {"cascade", "lbpcascade"} or (kind is None and path.suffix == ".xml"):
         from core.models.cascade import CascadeDetector
@@ -135,7 +143,10 @@ def load_detector(name: str = DEFAULT_DETECTOR, *, bfloat16: bool = False) -> De
     if kind == "saved-model" or (kind is None and path.is_dir()):
         from core.models.detector import SavedModelDetector
 
-        return SavedModelDetector.load(path, described=False)
+        # In bfloat16 only what it has been measured with; int8 is what a detector brings itself.
+        if precision == "bfloat16":
+            precision = "float32"
+        return SavedModelDetector.load(path, described=False, precision=precision, threads=threads)
     raise ModelError(f"There is no detector named {name!r}; known: {', '.join(DETECTOR_FORMS)}.")
 
 

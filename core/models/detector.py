@@ -4,7 +4,8 @@ The folder of a detector holds ``detector.json`` and ``saved_model/``. The signa
 ``serving_default`` takes ``input_tensor``, uint8 ``(n, height, width, 3)``, and gives
 ``detection_boxes`` (``[ymin, xmin, ymax, xmax]``, 0..1 of the picture), ``detection_scores``,
 ``detection_classes`` and ``num_detections``; so any detector exported by that API can take
-the place of the shipped one, without ``detector.json`` too. Where it gives
+the place of the shipped one, without ``detector.json`` too. Networks in int8 lie in ``int8/``
+(`core.models.quantised`). Where it gives
 ``detection_keypoints`` (``[y, x]``, five a face), they become the faces' landmarks.
 """
 
@@ -22,7 +23,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.face import Face, Landmarks, Pixels
-from core.models import ModelError
+from core.models import ModelError, Precision
+from core.models.quantised import quantised_graph
 
 LEAST_SCORE = 0.01
 """Boxes below this score are not worth passing on."""
@@ -71,33 +73,39 @@ class SavedModelDetector:
         classes: Of the detector's classes, those that are faces; None: all of them.
         frame: Height and width of the pictures that it takes; None: any.
         longest: The picture's longest side as the network sees it, in pixels.
+        folder: That it was read from.
     """
 
     def __init__(
         self,
-        name: str,
+        folder: Path,
         sha256: str,
         description: Description,
         model: Any,
         *,
-        bfloat16: bool = False,
+        precision: Precision = "float32",
+        threads: int = 0,
     ) -> None:
         """
         Args:
-            name: For people.
+            folder: The detector's; its name is for people.
             sha256: Of all of the model's files.
             description: What the model does not say of itself.
             model: As `tf.saved_model.load` gives it.
-            bfloat16: Whether convolutions are in bfloat16.
+            precision: What convolutions compute in; int8 only where the folder has such networks.
+            threads: Of the processor for those, 0 for all.
 
         Raises:
-            ModelError: The model's signature is not that of the Object Detection API.
+            ModelError: The model's signature is not that of the Object Detection API, or its
+                networks in int8 are not this model's.
         """
+        name = folder.name
         self.name = name
+        self.folder = folder
         self.threshold = description.threshold
         self.sha256 = sha256
         self.classes = description.classes
-        self._bfloat16 = bfloat16
+        self._bfloat16 = precision == "bfloat16"
         # `signature` alone does not keep the model's variables alive.
         self.model = model
         try:
@@ -112,6 +120,7 @@ class SavedModelDetector:
             )
         self._input, self._at_once, self.frame = _entrance(name, self.signature)
         self.longest = description.longest if self.frame is None else max(self.frame)
+        self._quantised = quantised_graph(folder, model, threads) if precision == "int8" else None
 
     @classmethod
     def load(
@@ -120,7 +129,8 @@ class SavedModelDetector:
         device: str = "cpu",
         *,
         described: bool = True,
-        bfloat16: bool = False,
+        precision: Precision = "float32",
+        threads: int = 0,
     ) -> SavedModelDetector:
         """Read a detector's folder.
 
@@ -128,7 +138,10 @@ class SavedModelDetector:
             folder: Holds ``saved_model/`` or is one itself, and ``detector.json``.
             device: ``cpu`` keeps TensorFlow off every GPU of this process; ``gpu`` does not.
             described: Whether ``detector.json`` has to be there; `UNDESCRIBED` holds otherwise.
-            bfloat16: Whether convolutions are in bfloat16, which is fast on some processors alone.
+            precision: What convolutions compute in. ``bfloat16`` is fast on some processors alone;
+                ``int8`` is taken where the folder has networks for it, else ``float32``.
+            threads: Of the processor, 0 for all; TensorFlow has one number for a process, and
+                keeps that with which it began.
 
         Raises:
             ModelError: A file is missing or is not the one that ``detector.json`` was made for,
@@ -139,15 +152,24 @@ class SavedModelDetector:
         found = _hashes(folder, saved, description)
         _refuse_reaching_out(saved / "saved_model.pb")
 
-        from core.models.tensorflow_runtime import keep_off_gpu, tf
+        from core.models.tensorflow_runtime import keep_off_gpu, set_threads, tf
 
         if device == "cpu":
             keep_off_gpu()
+        if threads:
+            set_threads(threads)
         try:
             model = tf.saved_model.load(str(saved))
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ModelError(f"{saved} is no SavedModel.") from error
-        return cls(folder.resolve().name, identity(found), description, model, bfloat16=bfloat16)
+        return cls(
+            folder.resolve(),
+            identity(found),
+            description,
+            model,
+            precision=precision,
+            threads=threads,
+        )
 
     def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
         """Every face with a score of 0.01 or more, most confident first, for each picture.
@@ -187,7 +209,10 @@ class SavedModelDetector:
         from core.models.tensorflow_runtime import set_bfloat16, tf
 
         set_bfloat16(self._bfloat16)
-        result = self.signature(**{self._input: tf.constant(batch)})
+        if self._quantised is not None:
+            result = self._quantised(batch)
+        else:
+            result = self.signature(**{self._input: tf.constant(batch)})
         relative = np.asarray(result["detection_boxes"].numpy(), np.float32)
         scores = np.asarray(result["detection_scores"].numpy(), np.float32).copy()
         counts = np.asarray(result["num_detections"].numpy()).astype(int)

@@ -20,6 +20,8 @@ _GREETINGS = (
     b"oneDNN custom operations",
     b"rebuild TensorFlow",
     b"cpu_feature_guard",
+    b"XNNPACK delegate",
+    b"fully_quantize:",
 )
 
 logger = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ _in_bfloat16 = False
 
 
 @contextmanager
-def _without_greetings() -> Iterator[None]:
+def without_greetings() -> Iterator[None]:
     """Hold back what is written to standard error, and pass on all but the greetings."""
     try:
         original = os.dup(2)
@@ -81,7 +83,7 @@ if find_spec("triton") is not None:
     # PyTorch loads it late, such as when an optimiser is made. Both it and TensorFlow carry LLVM,
     # and the process is aborted where TensorFlow's is there first.
     import_module("triton")
-with _without_greetings():
+with without_greetings():
     import tensorflow as tf
     from tensorflow.core.protobuf import saved_model_pb2
 
@@ -90,4 +92,12 @@ class Module(tf.Module):  # type: ignore[misc]  # TensorFlow carries no types
     """What holds variables, and other modules."""
 
 
-__all__ = ["Module", "keep_off_gpu", "saved_model_pb2", "set_bfloat16", "set_threads", "tf"]
+__all__ = [
+    "Module",
+    "keep_off_gpu",
+    "saved_model_pb2",
+    "set_bfloat16",
+    "set_threads",
+    "tf",
+    "without_greetings",
+]

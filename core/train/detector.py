@@ -43,6 +43,7 @@ from core.train.detector_network import (
     named_variables,
     suppressed,
 )
+from core.train.quantise import examples_of
 from core.train.session import (
     Progress,
     Session,
@@ -175,7 +176,13 @@ def train(
     network = session.average
     empty = windows_without_faces(parts.tuning, options.longest)
     chosen = choose_threshold(network, tuning, empty)
-    export(network, out / "familiar-face", options.longest, chosen.threshold)
+    export(
+        network,
+        out / "familiar-face",
+        options.longest,
+        chosen.threshold,
+        examples_of(samples),
+    )
     validation = load_samples(parts.validation, options.longest)
     metrics = {
         "tuning_ap50": score(network, tuning) if tuning else None,

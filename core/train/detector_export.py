@@ -6,27 +6,47 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from core.face import Pixels
+from core.models.detector import Description, letterboxed
+from core.models.quantised import FOLDER as INT8
+from core.models.quantised import PICTURES, after, network_path
 from core.models.tensorflow_runtime import Module, tf
-from core.train.detector_network import DetectorNetwork, suppressed
+from core.train.detector_network import STRIDES, DetectorNetwork, suppressed
+from core.train.quantise import quantised
 from core.train.refiner_network import (
+    CELLS,
+    SIDE,
     Agreement,
     FirstStage,
     RefinerNetwork,
     agreed,
+    places_to_look,
+    put_back,
     second_look,
 )
 
 _MULTIPLE = 32
 _GREY = 114
-_ENTERING = tf.TensorSpec([None, None, None, 3], tf.uint8, name="input_tensor")
+_MOST_EXAMPLES = 128
+_ENTERING = tf.TensorSpec([None, None, None, 3], tf.uint8, name=PICTURES)
 
 
-def _signature(network: DetectorNetwork, longest: int) -> Any:
-    """The whole way from pictures of any size to boxes, in one graph."""
-    constant = network.folded()
+_ENTERING_AGAIN = {
+    "size": tf.TensorSpec([2], tf.int32),
+    "boxes": tf.TensorSpec([None, None, 4], tf.float32),
+    "scores": tf.TensorSpec([None, None], tf.float32),
+    "there": tf.TensorSpec([None, 2], tf.int32),
+    "proposed": tf.TensorSpec([None, 4], tf.float32),
+}
+
+
+def _signatures(network: DetectorNetwork, longest: int) -> dict[str, Any]:
+    """The whole way from pictures of any size to boxes in one graph, and what follows the
+    network's towers."""
 
     def look(input_tensor: Any) -> dict[str, Any]:
         pictures = _scaled(input_tensor, longest)
@@ -35,26 +55,65 @@ def _signature(network: DetectorNetwork, longest: int) -> Any:
         padded = tf.pad(
             pictures, [[0, 0], [0, rest[0]], [0, rest[1]], [0, 0]], constant_values=_GREY
         )
-        boxes, scores, classes, count = suppressed(*constant(padded))
-        return _answer(boxes, scores, classes, count, inner)
+        return _answer(*suppressed(*network(padded)), inner)
 
-    return tf.function(look, input_signature=[_ENTERING])
+    def after_towers(**towers: Any) -> dict[str, Any]:
+        maps = [towers[name] for name in sorted(towers)]
+        size = tf.shape(maps[0])[1:3] * STRIDES[0]
+        return _answer(*suppressed(*network.answers(maps)), size)
+
+    channels = [tower.kernel.shape[-1] for head in network.heads for tower in (head[0], head[2])]
+    maps = {
+        _tower(number): tf.TensorSpec([None, None, None, count], tf.float32)
+        for number, count in enumerate(channels)
+    }
+    return {
+        "serving_default": tf.function(look, input_signature=[_ENTERING]),
+        after(1): tf.function(after_towers).get_concrete_function(**maps),
+    }
 
 
-def _signature_of_both(
+def _signatures_of_both(
     first: FirstStage, network: RefinerNetwork, agreement: Agreement, longest: int
-) -> Any:
+) -> dict[str, Any]:
     """The same of a detector and a second look at what it proposes."""
-    constant = network.folded()
 
     def look(input_tensor: Any) -> dict[str, Any]:
         pictures = tf.cast(tf.round(_scaled(input_tensor, longest)), tf.uint8)
         proposed = first(pictures)
-        again = second_look(constant, pictures, *proposed)
+        again = second_look(network, pictures, *proposed)
         kept = suppressed(*agreed(proposed, again, agreement))
         return _answer(*kept, tf.shape(pictures)[1:3])
 
-    return tf.function(look, input_signature=[_ENTERING])
+    signatures = {"serving_default": tf.function(look, input_signature=[_ENTERING])}
+    after_first = first.after
+    if after_first is None:
+        return signatures
+
+    def after_towers(input_tensor: Any, **towers: Any) -> dict[str, Any]:
+        size = tf.shape(input_tensor)[1:3]
+        boxes, scores = first.chosen(after_first(**towers), size)
+        places = places_to_look(input_tensor, boxes, scores)
+        return {"size": size, "boxes": boxes, "scores": scores, **places._asdict()}
+
+    def after_features(features: Any, **known: Any) -> dict[str, Any]:
+        proposed = known["boxes"], known["scores"]
+        answers = network.judged(features, known["proposed"])
+        again = put_back(proposed, known["there"], known["proposed"], answers)
+        return _answer(*suppressed(*agreed(proposed, again, agreement)), known["size"])
+
+    towers = after_first.structured_input_signature[1]
+    features = tf.TensorSpec([None, CELLS, CELLS, network.narrow.kernel.shape[-1]], tf.float32)
+    return signatures | {
+        after(1): tf.function(after_towers).get_concrete_function(input_tensor=_ENTERING, **towers),
+        after(2): tf.function(after_features).get_concrete_function(
+            **_ENTERING_AGAIN, features=features
+        ),
+    }
+
+
+def _tower(number: int) -> str:
+    return f"tower_{number}"
 
 
 def _scaled(pictures: Any, longest: int) -> Any:
@@ -82,16 +141,36 @@ def _answer(boxes: Any, scores: Any, classes: Any, count: Any, size: Any) -> dic
     }
 
 
-def export(network: DetectorNetwork, folder: Path, longest: int, threshold: float) -> None:
-    """Write ``saved_model/`` and ``detector.json`` into `folder`, in place of what is there.
+def export(
+    network: DetectorNetwork,
+    folder: Path,
+    longest: int,
+    threshold: float,
+    examples: Sequence[Pixels] = (),
+) -> None:
+    """Write a detector into `folder`, in place of what is there.
 
     Args:
         network: With the weights to ship; kernels are stored in half precision.
         folder: Made if it is missing; other files in it stay.
         longest: The picture's longest side as the network wants to see it, in pixels.
         threshold: Score from which a box counts as a face, 0..1.
+        examples: Pictures to bring the network to int8 by, ``(height, width, 3)``; none: only in
+            single precision.
     """
-    _write(Module(), _signature(network, longest), folder, longest, threshold)
+    constant = network.folded()
+    networks = []
+    if examples:
+        seen = [letterboxed(picture, longest)[0] for picture in examples]
+
+        def look(pictures: Any) -> dict[str, Any]:
+            return {_tower(number): it for number, it in enumerate(constant.towers(pictures))}
+
+        networks = [quantised(look, seen)]
+    signatures = _signatures(constant, longest)
+    _write(
+        Module(), signatures, networks, folder, Description(threshold=threshold, longest=longest)
+    )
 
 
 def export_both(
@@ -102,41 +181,77 @@ def export_both(
     agreement: Agreement,
     longest: int,
     threshold: float,
+    examples: Sequence[Pixels] = (),
 ) -> None:
     """The same of a detector and a second look at what it proposes, as one detector.
 
     Args:
-        first: The detector.
+        first: The detector. Both stages are in int8 where it is.
         network: Looks again; its kernels are stored in half precision.
         folder: Made if it is missing; other files in it stay.
         agreement: Of the two.
         longest: The picture's longest side as the detector wants to see it, in pixels.
         threshold: Score from which a box counts as a face, 0..1.
+        examples: As for `export`.
     """
+    constant = network.folded()
+    networks = []
+    if first.after is not None and first.network is not None and examples:
+        squares = _squares_in(first, [letterboxed(picture, longest)[0] for picture in examples])
+
+        def look(pictures: Any) -> dict[str, Any]:
+            return {"features": constant.features(pictures)}
+
+        networks = [first.network, quantised(look, squares, SIDE)]
     holder = Module()
     holder.first = first  # a detector from elsewhere may have variables
-    _write(
-        holder, _signature_of_both(first, network, agreement, longest), folder, longest, threshold
-    )
+    signatures = _signatures_of_both(first, constant, agreement, longest)
+    description = Description(threshold=threshold, longest=longest)
+    _write(holder, signatures, networks, folder, description)
 
 
-def _write(holder: Module, look: Any, folder: Path, longest: int, threshold: float) -> None:
+def _squares_in(first: FirstStage, pictures: Sequence[Pixels]) -> list[Pixels]:
+    """What the second stage looks at in some pictures, at most `_MOST_EXAMPLES`."""
+    found: list[Pixels] = []
+    for picture in pictures:
+        boxes, scores = first(tf.constant(picture[None]))
+        found += list(places_to_look(picture[None], boxes, scores).squares.numpy())
+    return found[:: max(1, len(found) // _MOST_EXAMPLES)]
+
+
+def _write(
+    holder: Module,
+    signatures: dict[str, Any],
+    networks: Sequence[bytes],
+    folder: Path,
+    description: Description,
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     fresh = folder / "saved_model.partial"
     shutil.rmtree(fresh, ignore_errors=True)
     # A trained network is no part of the module that is saved: its variables would be saved with
     # it, beside the constants that they have become.
-    tf.saved_model.save(holder, str(fresh), signatures={"serving_default": look})
+    tf.saved_model.save(holder, str(fresh), signatures=signatures)
     # The fingerprint changes with each export of the same weights, and nothing needs it.
     (fresh / "fingerprint.pb").unlink(missing_ok=True)
     shutil.rmtree(folder / "saved_model", ignore_errors=True)
     os.replace(fresh, folder / "saved_model")
+    shutil.rmtree(folder / INT8, ignore_errors=True)
+    if networks:
+        (folder / INT8).mkdir()
+    for number, content in enumerate(networks, start=1):
+        network_path(folder, number).write_bytes(content)
     files = {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted((folder / "saved_model").rglob("*"))
+        for within in ("saved_model", INT8)
+        for path in sorted((folder / within).rglob("*"))
         if path.is_file()
     }
-    description = {"threshold": round(threshold, 4), "longest": longest, "files": files}
+    told = {
+        "threshold": round(description.threshold, 4),
+        "longest": description.longest,
+        "files": files,
+    }
     partial = folder / "detector.json.partial"
-    partial.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     os.replace(partial, folder / "detector.json")

@@ -6,6 +6,7 @@ far the four sides of its box are from the cell's centre.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -213,6 +214,12 @@ class DetectorNetwork(Backbone):
             Logits ``(n, cells)`` and boxes ``(n, cells, 4)``, ``[x0, y0, x1, y1]`` in pixels;
             the cells of stride 8 first, row by row.
         """
+        return self.answers(self.towers(pictures, training, precision))
+
+    def towers(
+        self, pictures: Any, training: bool = False, precision: Any = tf.float32
+    ) -> list[Any]:
+        """All but the last layers: six maps, of each stride one for logits and one for boxes."""
         c3, c4 = self.maps(pictures, training, precision)
         c5 = self.stage5(self.down5(c4, training), training)
         pools = [self.pool_in(c5, training)]
@@ -223,19 +230,27 @@ class DetectorNetwork(Backbone):
         p3 = self.up3(tf.concat([_doubled(p4), c3], -1), training)
         n4 = self.out4(tf.concat([self.down_again4(p3, training), p4], -1), training)
         n5 = self.out5(tf.concat([self.down_again5(n4, training), p5], -1), training)
+        return [
+            tower(level, training)
+            for level, (tower_l, _, tower_b, _) in zip((p3, n4, n5), self.heads, strict=True)
+            for tower in (tower_l, tower_b)
+        ]
+
+    def answers(self, towers: Sequence[Any]) -> tuple[Any, Any]:
+        """What the last layers make of `towers`; see `__call__`."""
         logits = []
         boxes = []
-        for level, stride, (tower_l, logit, tower_b, distance) in zip(
-            (p3, n4, n5), STRIDES, self.heads, strict=True
+        for tower_l, tower_b, stride, (_, logit, _, distance) in zip(
+            towers[::2], towers[1::2], STRIDES, self.heads, strict=True
         ):
-            shape = tf.shape(level)
+            shape = tf.shape(tower_b)
             centres = cell_centres(shape[1], shape[2], stride)
-            raw = distance(tower_b(level, training))
+            raw = distance(tower_b)
             # In strides and exponential: a face twice as large is the same step away everywhere.
             reach = tf.exp(tf.clip_by_value(raw, -4.0, 4.0)) * (2.0 * stride)
             reach = tf.reshape(reach, [shape[0], -1, 4])
             boxes.append(tf.concat([centres - reach[..., :2], centres + reach[..., 2:]], axis=-1))
-            logits.append(tf.reshape(logit(tower_l(level, training)), [shape[0], -1]))
+            logits.append(tf.reshape(logit(tower_l), [shape[0], -1]))
         return tf.concat(logits, 1), tf.concat(boxes, 1)
 
 
@@ -316,9 +331,6 @@ def suppressed(logits: Any, boxes: Any) -> tuple[Any, Any, Any, Any]:
 
 
 def _doubled(x: Any) -> Any:
-    """Nearest-neighbour enlargement by two."""
-    n, rows, columns, channels = tf.unstack(tf.shape(x))
-    wide = tf.broadcast_to(x[:, :, None, :, None, :], [n, rows, 2, columns, 2, channels])
-    return tf.ensure_shape(
-        tf.reshape(wide, [n, 2 * rows, 2 * columns, channels]), [None, None, None, x.shape[-1]]
-    )
+    """Nearest-neighbour enlargement by two; it asks for no shape, as `core.models.quantised` needs
+    it."""
+    return tf.nn.depth_to_space(tf.concat([x] * 4, -1), 2)

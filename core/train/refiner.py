@@ -27,6 +27,7 @@ from core.train.detector import read_weights
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork
+from core.train.quantise import examples_of
 from core.train.refiner_choice import (
     FIRST_ALONE,
     choose,
@@ -204,6 +205,7 @@ def train(
         agreement=chosen.agreement,
         longest=loaded.longest,
         threshold=chosen.threshold,
+        examples=examples_of(samples),
     )
     metrics = {
         "first_stage_tuning_ap50": precision_of_both(tuning, FIRST_ALONE) if tuning else None,

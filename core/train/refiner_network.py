@@ -9,19 +9,24 @@ is Cascade R-CNN's (Cai and Vasconcelos, 2018, arXiv:1712.00726).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.models.detector import LEAST_SCORE, SavedModelDetector
+from core.models.quantised import after, network_paths
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import Backbone, Convolution, Prediction, constant
 
 SIDE = 64
 """Of what the network looks at, in pixels."""
+
+CELLS = SIDE // 16
+"""Height and width of what it makes of that."""
 
 CONTEXT = 2.0
 """Side of the square that is looked at, in the proposed box's longer side: with hair and neck."""
@@ -55,10 +60,9 @@ class RefinerNetwork(Backbone):
         g = np.random.default_rng(seed)
         super().__init__(g, width)
         self.width = width
-        cells = (SIDE // 16) ** 2
         self.narrow = Convolution(g, 8 * width, 4 * width)
         # Where something is tells a face from half a face: no mean over the cells.
-        self.whole = Convolution(g, cells * 4 * width + 1, 8 * width, 1)
+        self.whole = Convolution(g, CELLS * CELLS * 4 * width + 1, 8 * width, 1)
         self.score = Prediction(g, 8 * width, 1, 0.0)
         self.place = Prediction(g, 8 * width, 4, 0.0)
 
@@ -84,9 +88,16 @@ class RefinerNetwork(Backbone):
         Returns:
             Logits ``(m,)``, and changes ``(m, 4)`` as `moved` takes them.
         """
+        return self.judged(self.features(squares, training, precision), boxes, training)
+
+    def features(self, squares: Any, training: bool = False, precision: Any = tf.float32) -> Any:
+        """All but the last layers, on which nearly all of the time goes: ``(m, 4, 4, c)``."""
         _, c4 = self.maps(squares, training, precision)
-        x = self.narrow(c4, training)
-        x = tf.reshape(x, [-1, 1, 1, x.shape[1] * x.shape[2] * x.shape[3]])
+        return self.narrow(c4, training)
+
+    def judged(self, features: Any, boxes: Any, training: bool = False) -> tuple[Any, Any]:
+        """What the last layers make of `features`; see `__call__`."""
+        x = tf.reshape(features, [-1, 1, 1, math.prod(features.shape[1:])])
         sides = tf.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)
         shape = tf.cast(tf.math.log(sides[:, :1] / sides[:, 1:]), x.dtype)
         x = self.whole(tf.concat([x, shape[:, None, None]], -1), training)
@@ -151,6 +162,10 @@ class FirstStage(Module):
 
     Args:
         detector: Takes pictures of any number and size.
+
+    Attributes:
+        network: The content of its file in int8; None where it has none.
+        after: The signature that follows that network, to the detector's answers.
     """
 
     def __init__(self, detector: SavedModelDetector) -> None:
@@ -159,6 +174,10 @@ class FirstStage(Module):
         self._signature = detector.signature
         ((self._entrance, _),) = detector.signature.structured_input_signature[1].items()
         self._classes = detector.classes
+        networks = network_paths(detector.folder)
+        alone = len(networks) == 1
+        self.network = networks[0].read_bytes() if alone else None
+        self.after = detector.model.signatures[after(1)] if alone else None
 
     def __call__(self, pictures: Any) -> tuple[Any, Any]:
         """The proposals for each picture.
@@ -171,6 +190,15 @@ class FirstStage(Module):
             a score of 0 says that there is no proposal.
         """
         found = self._signature(**{self._entrance: pictures})
+        return self.chosen(found, tf.shape(pictures)[1:3])
+
+    def chosen(self, found: Any, size: Any) -> tuple[Any, Any]:
+        """The proposals of the detector's answers; see `__call__`.
+
+        Args:
+            found: By the names that the Object Detection API gives them.
+            size: Height and width of the pictures, int32.
+        """
         scores = tf.cast(found["detection_scores"], tf.float32)
         rank = tf.range(tf.shape(scores)[1])
         counted = rank < tf.cast(found["num_detections"], tf.int32)[:, None]
@@ -180,7 +208,7 @@ class FirstStage(Module):
             counted &= tf.reduce_any(classes == list(self._classes), -1)
         scores, best = tf.math.top_k(tf.where(counted, scores, 0.0), tf.shape(scores)[1])
         boxes = tf.gather(found["detection_boxes"], best, batch_dims=1)
-        size = tf.cast(tf.shape(pictures)[1:3], tf.float32)
+        size = tf.cast(size, tf.float32)
         extent = tf.concat([size[::-1], size[::-1]], 0)
         return tf.gather(boxes, [1, 0, 3, 2], axis=-1) * extent, scores
 
@@ -213,11 +241,46 @@ def second_look(
         Moved boxes ``(n, k, 4)`` and logits ``(n, k)``; where there is no look, those of the first
         stage.
     """
+    places = places_to_look(pictures, boxes, scores)
+    answers = network(places.squares, places.proposed, precision=precision)
+    return put_back((boxes, scores), places.there, places.proposed, answers)
+
+
+class PlacesToLook(NamedTuple):
+    """Where a second look is worth it.
+
+    Attributes:
+        there: ``(m, 2)`` int32: picture, and number of its proposal.
+        proposed: ``(m, 4)``, in pixels.
+        squares: ``(m, SIDE, SIDE, 3)``, 0..255.
+    """
+
+    there: Any
+    proposed: Any
+    squares: Any
+
+
+def places_to_look(pictures: Any, boxes: Any, scores: Any) -> PlacesToLook:
+    """What `second_look` looks at; its arguments."""
     likely = tf.range(tf.shape(scores)[1]) < MOST_LOOKED_AT
     there = tf.cast(tf.where((scores >= LEAST_LOOKED_AT) & likely), tf.int32)
     proposed = tf.gather_nd(boxes, there)
-    squares = cut_out(pictures, squares_around(proposed), there[:, 0])
-    logits, changes = network(squares, proposed, precision=precision)
+    return PlacesToLook(there, proposed, cut_out(pictures, squares_around(proposed), there[:, 0]))
+
+
+def put_back(
+    first: tuple[Any, Any], there: Any, proposed: Any, answers: tuple[Any, Any]
+) -> tuple[Any, Any]:
+    """What `second_look` gives.
+
+    Args:
+        first: Boxes ``(n, k, 4)`` and scores ``(n, k)`` of the first stage.
+        there: As in `PlacesToLook`.
+        proposed: As in `PlacesToLook`.
+        answers: Of a `RefinerNetwork` to these places: logits ``(m,)`` and changes ``(m, 4)``.
+    """
+    boxes, scores = first
+    logits, changes = answers
     return (
         tf.tensor_scatter_nd_update(boxes, there, moved(changes, proposed)),
         tf.tensor_scatter_nd_update(_logits_of(scores), there, logits),

@@ -23,7 +23,7 @@ HEAD = ("blue", 160, 120, 40)
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(worker.resident, "load_detector", lambda name, bfloat16: FakeDetector())
+    monkeypatch.setattr(worker.resident, "load_detector", lambda name, **_: FakeDetector())
     # Among the real ones are some of the very colour that the fake detector looks for.
     plain = Faceless("plain", Kind.TEXTURE, np.zeros((40, 40, 3), np.uint8))
     monkeypatch.setattr(core.faceless.drawing, "drawn", lambda: (plain,) * 3)

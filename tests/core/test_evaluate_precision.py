@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 
 from core.embed import embed_folder
 from core.evaluate_folder import evaluate_folder
-from core.evaluate_precision import Models, compare_precisions
-from core.face import Pixels, Vectors
+from core.evaluate_precision import Variant, compare_precisions
+from core.face import Face, Pixels, Vectors
 from core.job import Look
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
 
@@ -25,13 +26,34 @@ class Shifted(FakeExtractor):
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
+class Counting(FakeDetector):
+    """Counts the pictures that it looks at."""
+
+    looked = 0
+
+    def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
+        """As the others."""
+        self.looked += len(images)
+        return super().detect(images)
+
+
+class Blind(FakeDetector):
+    """Sees no face."""
+
+    def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
+        """Nothing."""
+        return [()] * len(images)
+
+
 @pytest.fixture
 def gallery(tmp_path: Path) -> Path:
     return drawn_gallery(tmp_path / "gallery", each=4)
 
 
 def test_vectors_are_compared_as_the_extractors_give_them(gallery: Path) -> None:
-    found = compare_precisions(gallery, Models(None, FakeExtractor()), Models(None, Shifted()))
+    found = compare_precisions(
+        gallery, [Variant("a", None, FakeExtractor()), Variant("b", None, Shifted())]
+    )
 
     exact, coarse = (
         embed_folder(gallery, None, extractor, None).character
@@ -41,18 +63,29 @@ def test_vectors_are_compared_as_the_extractors_give_them(gallery: Path) -> None
     assert found.faces is not None
     assert found.faces.mean == pytest.approx(float(cosines.mean()), abs=1e-5)
     assert found.faces.least == pytest.approx(float(cosines.min()), abs=1e-5)
+    assert found.pictures is not None
     assert found.pictures.least == pytest.approx(1.0)
 
 
 def test_figures_are_those_of_a_search(gallery: Path) -> None:
-    detector = FakeDetector()
-    found = compare_precisions(
-        gallery, Models(detector, FakeExtractor()), Models(detector, Shifted())
-    )
+    variants = [
+        Variant("exact", Counting(), FakeExtractor()),
+        Variant("other faces", Blind(), FakeExtractor()),
+        Variant("other vectors", Counting(), Shifted()),
+    ]
+    found = compare_precisions(gallery, variants)
 
-    assert len(found.precisions) == 3
-    for figures, extractor in zip(
-        found.precisions, (FakeExtractor(), Shifted(), Shifted()), strict=True
-    ):
-        expected = evaluate_folder(gallery, detector, extractor).looks
+    for figures, variant in zip(found.precisions, variants, strict=True):
+        assert figures.name == variant.name
+        expected = evaluate_folder(gallery, variant.detector, variant.extractor).looks
         assert {look: figures.looks[look][0] for look in Look} == expected
+    assert found.faces is None  # the last variant has a detector of its own
+
+
+def test_a_detector_that_variants_share_looks_once(gallery: Path) -> None:
+    detector = Counting()
+    found = compare_precisions(
+        gallery, [Variant("a", detector, FakeExtractor()), Variant("b", detector, Shifted())]
+    )
+    assert detector.looked == found.count == 20
+    assert found.faces is not None

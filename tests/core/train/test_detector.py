@@ -108,7 +108,16 @@ def test_the_exported_detector_sees_what_the_network_sees(finished: Path) -> Non
     np.testing.assert_allclose(found[0].box, expected[0].box, atol=0.5)
 
 
-@pytest.mark.usefixtures("finished")
+def test_it_exports_int8_as_well(finished: Path, folder: Path) -> None:
+    pixels = cv2.imread(str(folder / "005.png"))
+    exact, coarse = (
+        SavedModelDetector.load(finished / "familiar-face", precision=precision).detect([pixels])
+        for precision in ("float32", "int8")
+    )
+    assert coarse != exact
+    assert coarse[0][0].score == pytest.approx(exact[0][0].score, abs=0.05)
+
+
 def test_progress_is_told_after_every_step(told: list[Progress]) -> None:
     steps = [(p.epoch, p.step) for p in told]
     assert steps == [(epoch, step) for epoch in range(1, 13) for step in range(1, 5)]
