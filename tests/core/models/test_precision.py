@@ -21,7 +21,7 @@ from core.models.tensorflow_runtime import tf
 from core.settings import ModelSettings
 from tests.core.fakes import HAIR, drawn_scene
 from tests.core.models.networks import network_in_use
-from worker.resident import in_bfloat16, load_extractor_of, load_models
+from worker.resident import in_bfloat16, load_detector_of, load_extractor_of, load_models
 
 SHAPE = NetworkShape((16, 24), (2, 1), 12, colour_channels=8)
 
@@ -89,7 +89,10 @@ def test_the_shipped_extractor_answers_alike_in_both() -> None:
 
 def test_the_shipped_detector_finds_alike_in_both() -> None:
     picture = np.asarray(demo.picture(CHARACTERS[0], 0).convert("RGB"))
-    exact_detector, coarse_detector = load_detector(), load_detector(bfloat16=True)
+    exact_detector, coarse_detector = (
+        load_detector(precision="float32"),
+        load_detector(precision="bfloat16"),
+    )
     found, asked_of_tensorflow = [], []
     # Alternating: neither may be led astray by what the other one computes in.
     for detector in (exact_detector, coarse_detector, exact_detector):
@@ -103,6 +106,18 @@ def test_the_shipped_detector_finds_alike_in_both() -> None:
     assert coarse != exact or not bfloat16_is_fast("cpu")
     assert coarse.score == pytest.approx(exact.score, abs=0.05)
     assert np.allclose(coarse.box, exact.box, atol=3)
+
+
+def test_int8_finds_the_same_faces_and_is_what_is_taken() -> None:
+    picture = np.asarray(demo.picture(CHARACTERS[0], 0).convert("RGB"))
+    exact, taken = (
+        load_detector_of(ModelSettings(precision=precision)).detect([picture])[0]
+        for precision in ("float32", "auto")
+    )
+    assert taken == load_detector(precision="int8").detect([picture])[0]
+    assert taken[0].score != exact[0].score
+    assert taken[0].score == pytest.approx(exact[0].score, abs=0.05)
+    assert np.allclose(taken[0].box, exact[0].box, atol=4)
 
 
 @pytest.mark.parametrize(("setting", "means"), [("float32", False), ("bfloat16", True)])
