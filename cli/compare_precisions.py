@@ -10,7 +10,7 @@ from rich.table import Table
 
 from cli import terminal
 from cli.folders import Crops, tell_unreadable
-from cli.terminal import Failure, results
+from cli.terminal import results
 from core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -23,13 +23,6 @@ _HEADINGS = ("precision", "look", "P@1", "P@5", "mAP", "EER")
 def compare_precisions(
     folder: Annotated[Path, typer.Argument(help="Folder of <character>/<picture>.")],
     crops: Crops = False,
-    bfloat16: Annotated[
-        bool | None,
-        typer.Option(
-            help="Measure bfloat16 too. Otherwise only where the device has instructions for it;"
-            " without them it takes hours for a thousand pictures.",
-        ),
-    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
 ) -> None:
@@ -38,13 +31,7 @@ def compare_precisions(
     with terminal.waiting("Loading the models"):
         from core.evaluate_precision import compare_precisions
 
-        variants = _variants(settings.model, crops, bfloat16)
-    if len(variants) == 1:
-        raise Failure(
-            "Crops need no detector, which alone has an int8 form, and this device has no"
-            " instructions for bfloat16: there is nothing to compare. --bfloat16 computes it step"
-            " by step, which takes hours for a thousand pictures."
-        )
+        variants = _variants(settings.model, crops)
     with terminal.progress("Comparing", "pictures") as advance:
         comparison = compare_precisions(
             folder, variants, progress=advance, limits=settings.limit.picture
@@ -62,30 +49,23 @@ def compare_precisions(
         results.print(_closing(comparison))
 
 
-def _variants(model: ModelSettings, crops: bool, bfloat16: bool | None) -> list[Variant]:
+def _variants(model: ModelSettings, crops: bool) -> list[Variant]:
     from core.evaluate_precision import Variant
-    from worker.resident import in_bfloat16, load_detector_of, load_extractor_of, torch_device
+    from worker.resident import load_detector_of, load_extractor_of
 
     def named(precision: str) -> ModelSettings:
         return model.model_copy(update={"precision": precision})
 
-    exact = Variant(
-        "float32",
-        None if crops else load_detector_of(named("float32")),
-        load_extractor_of(named("float32")),
-    )
-    found = [exact]
-    if not crops:
-        faces_in_int8 = load_detector_of(named("auto"))
-        found.append(Variant("detector in int8", faces_in_int8, exact.extractor))
-    if bfloat16 is None:
-        bfloat16 = in_bfloat16("auto", torch_device(model.device))
-    if bfloat16:
-        coarse = load_extractor_of(named("bfloat16"))
-        found.append(Variant("extractor in bfloat16", exact.detector, coarse))
-        if not crops:
-            found.append(Variant("both", faces_in_int8, coarse))
-    return found
+    exact, coarse = (load_extractor_of(named(precision)) for precision in ("float32", "bfloat16"))
+    if crops:
+        return [Variant("float32", None, exact), Variant("extractor in bfloat16", None, coarse)]
+    faces, faces_in_int8 = (load_detector_of(named(precision)) for precision in ("float32", "auto"))
+    return [
+        Variant("float32", faces, exact),
+        Variant("detector in int8", faces_in_int8, exact),
+        Variant("extractor in bfloat16", faces, coarse),
+        Variant("both", faces_in_int8, coarse),
+    ]
 
 
 def _rows(comparison: PrecisionComparison) -> list[tuple[str, ...]]:
@@ -114,8 +94,6 @@ def _closing(comparison: PrecisionComparison) -> str:
             return "none found"
         return f"{turned.mean:.5f} (least {turned.least:.5f})"
 
-    if comparison.pictures is None:
-        return f"{comparison.count:,} pictures."
     return (
         f"{comparison.count:,} pictures. Cosine between the vectors of both precisions:"
         f" faces {told(comparison.faces)}, whole pictures {told(comparison.pictures)}."

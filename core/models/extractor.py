@@ -30,7 +30,7 @@ from core.models.backbones import (
     multiply_adds,
 )
 from core.models.packed import pack
-from core.models.precision import convolve_in_bfloat16, fold_norms
+from core.models.precision import bfloat16_is_fast, convolve_in_bfloat16, fold_norms
 
 CONFIGURATION = "extractor.json"
 FACE_WEIGHTS = "face.safetensors"
@@ -179,7 +179,8 @@ class FamiliarExtractor:
         network.eval()
         fold_norms(network)
         if self._bfloat16:
-            convolve_in_bfloat16(network)
+            fast = bfloat16_is_fast(str(self._device))
+            convolve_in_bfloat16(network, by_rounding=not fast)
         network.to(self._device).to(memory_format=torch.channels_last)
         if self._device.type != "cpu" or self._bfloat16:
             return network

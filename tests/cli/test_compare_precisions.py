@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import core.models.precision
 from cli.demo.characters import CHARACTERS
 from cli.demo.gallery import picture
 from cli.main import main
@@ -32,7 +31,7 @@ def ended(*arguments: object) -> int:
 def test_json_has_every_look_in_every_precision(
     gallery: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ended(gallery, "--crops", "--bfloat16", "--json") == 0
+    assert ended(gallery, "--crops", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["pictures"] == 15
     assert list(found["precisions"]) == ["float32", "extractor in bfloat16"]
@@ -69,7 +68,7 @@ def test_where_faces_are_looked_for_both_detectors_have_rows(
         (tmp_path / who.name).mkdir()
         for number in (1, 2):
             picture(who, number).save(tmp_path / who.name / f"{number}.png")
-    assert ended(tmp_path, "--markdown", "--bfloat16") == 0
+    assert ended(tmp_path, "--markdown") == 0
     told = capsys.readouterr().out
     assert rows_of(told.splitlines()) == EVERY_ROW
     assert "4 pictures. Cosine between the vectors of both precisions: faces 0.9" in flowing(told)
@@ -79,24 +78,12 @@ def test_where_no_face_is_found_pictures_are_compared_all_the_same(
     gallery: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two discs, one in the other, are no face."""
-    assert ended(gallery, "--markdown", "--bfloat16") == 0
+    assert ended(gallery, "--markdown") == 0
     told = capsys.readouterr().out
     assert rows_of(told.splitlines()) == EVERY_ROW
     assert "faces none found, whole pictures 1.00000" in flowing(told)
-    assert ended(gallery, "--bfloat16", "--json") == 0
+    assert ended(gallery, "--json") == 0
     assert json.loads(capsys.readouterr().out)["cosine"]["faces"] is None
-
-
-def test_bfloat16_is_left_out_where_it_is_slow(
-    gallery: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(core.models.precision, "bfloat16_is_fast", lambda device: False)
-    assert ended(gallery, "--markdown") == 0
-    told = capsys.readouterr().out
-    assert rows_of(told.splitlines()) == EVERY_ROW[:6]
-    assert told.rstrip().endswith("15 pictures.")
-    assert ended(gallery, "--crops") == 1
-    assert "there is nothing to compare" in flowing(capsys.readouterr().err)
 
 
 def test_a_folder_without_characters_is_a_sentence(
@@ -104,5 +91,5 @@ def test_a_folder_without_characters_is_a_sentence(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     gallery = drawn_gallery(tmp_path / "gallery", each=1)
-    assert ended(gallery, "--crops", "--bfloat16") == 1
+    assert ended(gallery, "--crops") == 1
     assert "gallery" in capsys.readouterr().err

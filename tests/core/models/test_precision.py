@@ -63,6 +63,20 @@ def test_bfloat16_turns_vectors_by_a_little(pixels: torch.Tensor) -> None:
     assert (exact * rounded).sum(1).min() > 0.995
 
 
+def test_rounding_is_bfloat16(pixels: torch.Tensor) -> None:
+    vectors = []
+    for by_rounding in (None, False, True):
+        network = network_in_use(SHAPE, 3)
+        fold_norms(network)
+        if by_rounding is not None:
+            convolve_in_bfloat16(network, by_rounding=by_rounding)
+        with torch.inference_mode():
+            vectors.append(network(pixels))
+    exact, real, rounded = vectors
+    assert not torch.equal(rounded, exact)
+    assert (rounded - real).norm() < 0.5 * (real - exact).norm()
+
+
 def test_colours_stay_in_single_precision(pixels: torch.Tensor) -> None:
     colours = ColourHistogram(6)
     nn.init.normal_(colours.components)
