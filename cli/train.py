@@ -201,7 +201,9 @@ def refiner(
     also: Also = None,
     start: Annotated[
         Path | None,
-        typer.Option(help="detector.safetensors of a detector's training, to begin with."),
+        typer.Option(
+            help="detector.safetensors or refiner.safetensors of a training, to begin with."
+        ),
     ] = None,
     unboxed: Annotated[
         list[Path] | None,

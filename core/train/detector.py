@@ -225,7 +225,7 @@ class _Session(Session):
             data=data,
         )
         if begun is not None:
-            self.begin_with(begun)
+            self.begin_with(named_variables(begun))
         self._step = tf.function(self._one_step)
 
     def learn(self, samples: Sequence[Sample], progress: Callable[[Progress], None]) -> None:

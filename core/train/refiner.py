@@ -16,17 +16,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError, safe_open
 
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import set_threads, tf
 from core.train.detector import read_weights
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
-from core.train.detector_network import FIRST_LAYERS, DetectorNetwork
+from core.train.detector_network import FIRST_LAYERS, DetectorNetwork, named_variables
 from core.train.quantise import examples_of
 from core.train.refiner_choice import (
     FIRST_ALONE,
@@ -118,11 +120,12 @@ def train(
         detector: Folder of the first stage, which stays as it is.
         out: Where to write; made if it is missing.
         options: See `RefinerTraining`.
-        start: Weights of a detector's training (``detector.safetensors``) whose backbone the second
-            stage begins with instead of a random one; of its first layers only the running
-            statistics then change.
-        unboxed: Pictures without boxes, on which the detector says where faces are: that of
-            `start` where it is given, else the first stage.
+        start: Weights of a detector's training (``detector.safetensors``), whose backbone the
+            second stage begins with instead of a random one, or of a second stage's
+            (``refiner.safetensors``), of which it takes all layers of its own shape; of the first
+            layers only the running statistics then change.
+        unboxed: Pictures without boxes, on which a detector says where faces are: that of `start`
+            where it is one, else the first stage.
         resume: Go on from the checkpoint in `out`, if there is one.
         progress: Called after each step.
 
@@ -145,11 +148,7 @@ def train(
             " that takes any."
         )
     first = FirstStage(loaded)
-    begun = read_weights(start) if start is not None else None
-    if begun is not None and begun.width != options.width:
-        raise TrainingError(
-            f"{start} is of width {begun.width}, the second stage of width {options.width}."
-        )
+    begun = _read_start(start, options.width) if start is not None else None
     parts, learning = read_parts(folders)
     if not learning:
         raise TrainingError(
@@ -164,8 +163,8 @@ def train(
     shown = [Shown(samples, math.ceil(options.views * len(samples)), options.mosaic)]
     if unboxed:
         taught, key = teach(
-            first if begun is None else begun,
-            loaded.sha256 if begun is None else facts[-1],
+            first if begun is None or begun.detector is None else begun.detector,
+            loaded.sha256 if begun is None or begun.detector is None else facts[-1],
             unboxed,
             out / "taught.safetensors",
             side=loaded.longest,
@@ -225,6 +224,38 @@ def train(
     return metrics
 
 
+class _Start(NamedTuple):
+    """What a training begins with.
+
+    Attributes:
+        weights: By their names.
+        detector: That they are of; None: they are of a second stage.
+    """
+
+    weights: Mapping[str, Any]
+    detector: DetectorNetwork | None
+
+
+def _read_start(path: Path, width: int) -> _Start:
+    try:
+        with safe_open(path, framework="np") as file:
+            names = set(file.keys())
+            told = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in names}
+    except (OSError, SafetensorError):
+        names, told, weights = set(), {}, {}
+    # Only a second stage has one layer for all of what it sees.
+    detector = None
+    if "whole.kernel" not in names:
+        detector = read_weights(path)
+        weights, told = named_variables(detector), {"width": str(detector.width)}
+    if told.get("width") != str(width):
+        raise TrainingError(
+            f"{path} is of width {told.get('width')}, the second stage of width {width}."
+        )
+    return _Start(weights, detector)
+
+
 class _Session(Session):
     """The state of one training of the second stage."""
 
@@ -233,7 +264,7 @@ class _Session(Session):
         options: RefinerTraining,
         views: Views,
         proposed: Sequence[Proposed],
-        begun: DetectorNetwork | None,
+        begun: _Start | None,
         data: str,
     ) -> None:
         self.options = options
@@ -250,7 +281,7 @@ class _Session(Session):
             frozen=FIRST_LAYERS if begun is not None else (),
         )
         if begun is not None:
-            self.begin_with(begun)
+            self.begin_with(begun.weights)
         self._step = tf.function(self._one_step)
 
     def learn(self, progress: Callable[[Progress], None]) -> None:

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -120,12 +120,12 @@ class Session:
         self._plan = json.dumps(plan, sort_keys=True)
         self._data = data
 
-    def begin_with(self, network: Module) -> None:
-        """Take the weights of another network for all that both have."""
-        for name, variable in named_variables(network).items():
-            if name in self.variables:
-                self.variables[name].assign(variable)
-                self.averages[name].assign(variable)
+    def begin_with(self, weights: Mapping[str, Any]) -> None:
+        """Take weights by their names, wherever the network has one of that name and shape."""
+        for name, value in weights.items():
+            if name in self.variables and self.variables[name].shape == value.shape:
+                self.variables[name].assign(value)
+                self.averages[name].assign(value)
 
     def run_epoch(
         self,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from core.models import ModelError
 from core.models.detector import SavedModelDetector
@@ -185,6 +185,25 @@ def test_it_begins_with_a_detectors_backbone_and_leaves_its_first_layers(
         assert same == kept, name
     # Whatever the second stage begins with has boxed them, not the first stage.
     assert len(load_file(tmp_path / "taught.safetensors")["counts"]) == 23
+
+
+def test_it_begins_with_a_second_stage_and_leaves_out_what_has_another_shape(
+    folder: Path, first: Path, finished: Path, tmp_path: Path
+) -> None:
+    began = load_file(finished / "refiner.safetensors")
+    began["whole.kernel"] = began["whole.kernel"][:, :, :-1]
+    start = tmp_path / "start.safetensors"
+    save_file(began, start, {"width": "16"})
+
+    train(folder, first, tmp_path, replace(TINY, epochs=1), start=start)
+
+    ended = load_file(tmp_path / "refiner.safetensors")
+    for name in began:
+        if name.split(".")[0] in FIRST_LAYERS and not name.endswith(("mean", "variance")):
+            np.testing.assert_allclose(began[name], ended[name], rtol=1e-5)
+    assert ended["whole.kernel"].shape[2] == began["whole.kernel"].shape[2] + 1
+    with pytest.raises(TrainingError, match="of width 16, the second stage of width 32"):
+        train(folder, first, tmp_path, replace(TINY, width=32), start=start)
 
 
 def test_the_first_stage_boxes_what_nobody_boxed(
