@@ -61,10 +61,10 @@ def compare_methods(
             train_all,
         )
         from core.methods.training import Budget
-        from core.models import SHIPPED, load_detector
+        from core.models import SHIPPED
         from core.models.extractor import FamiliarExtractor
         from core.train.face_data import TrainingDataError
-        from worker.resident import torch_device
+        from worker.resident import load_detector_of, torch_device
     for each in (faces, series):
         shared = shared_pictures(folder, each) if each is not None else ()
         if shared:
@@ -80,7 +80,7 @@ def compare_methods(
         raise Failure(str(error)) from error
     shipped = FamiliarExtractor.load(SHIPPED / "familiar-character", device=device)
     sources, missing = load_sources(shipped, trained, device)
-    detector = None if crops else load_detector(settings.model.detector)
+    detector = None if crops else load_detector_of(settings.model)
     with terminal.progress("Comparing", "pictures") as advance:
         comparison = compare(
             folder, detector, sources, missing, progress=advance, limits=settings.limit.picture

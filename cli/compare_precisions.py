@@ -10,7 +10,7 @@ from rich.table import Table
 
 from cli import terminal
 from cli.folders import Crops, tell_unreadable
-from cli.terminal import results
+from cli.terminal import Failure, results
 from core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def compare_precisions(
         from core.evaluate_precision import compare_precisions
 
         variants = _variants(settings.model, crops)
+    if len(variants) == 1:
+        raise Failure("These models compute in float32 alone: there is nothing to compare.")
     with terminal.progress("Comparing", "pictures") as advance:
         comparison = compare_precisions(
             folder, variants, progress=advance, limits=settings.limit.picture
@@ -57,15 +59,19 @@ def _variants(model: ModelSettings, crops: bool) -> list[Variant]:
         return model.model_copy(update={"precision": precision})
 
     exact, coarse = (load_extractor_of(named(precision)) for precision in ("float32", "bfloat16"))
-    if crops:
-        return [Variant("float32", None, exact), Variant("extractor in bfloat16", None, coarse)]
-    faces, faces_in_int8 = (load_detector_of(named(precision)) for precision in ("float32", "auto"))
-    return [
-        Variant("float32", faces, exact),
-        Variant("detector in int8", faces_in_int8, exact),
-        Variant("extractor in bfloat16", faces, coarse),
-        Variant("both", faces_in_int8, coarse),
-    ]
+    faces, faces_in_int8 = (
+        None if crops else load_detector_of(named(precision)) for precision in ("float32", "int8")
+    )
+    found = [Variant("float32", faces, exact)]
+    # Models of one's own may have no other precision.
+    detector_differs = getattr(faces_in_int8, "precision", "float32") == "int8"
+    if detector_differs:
+        found.append(Variant("detector in int8", faces_in_int8, exact))
+    if getattr(coarse, "precision", "float32") == "bfloat16":
+        found.append(Variant("extractor in bfloat16", faces, coarse))
+        if detector_differs:
+            found.append(Variant("int8 and bfloat16", faces_in_int8, coarse))
+    return found
 
 
 def _rows(comparison: PrecisionComparison) -> list[tuple[str, ...]]:
@@ -95,8 +101,8 @@ def _closing(comparison: PrecisionComparison) -> str:
         return f"{turned.mean:.5f} (least {turned.least:.5f})"
 
     return (
-        f"{comparison.count:,} pictures. Cosine between the vectors of both precisions:"
-        f" faces {told(comparison.faces)}, whole pictures {told(comparison.pictures)}."
+        f"{comparison.count:,} pictures. Cosine between the extractor's vectors in float32 and in"
+        f" bfloat16: faces {told(comparison.faces)}, whole pictures {told(comparison.pictures)}."
     )
 
 

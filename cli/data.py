@@ -50,11 +50,12 @@ def crop(
         raise Failure(f"--cascade does not go with the detector {detector}; leave one out.")
     settings = load_settings()
     with terminal.waiting("Loading the detector"):
-        from core.models import load_detector
         from core.train.crops import HEAD_MARGIN, write_crops
+        from worker.resident import load_detector_of
 
         name = detector or settings.model.detector
-        loaded = load_detector(name if cascade is None else f"cascade:{cascade}")
+        named = {"detector": name if cascade is None else f"cascade:{cascade}"}
+        loaded = load_detector_of(settings.model.model_copy(update=named))
     with terminal.progress("Cropping", "pictures") as advance:
         written = write_crops(
             folder,

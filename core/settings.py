@@ -76,7 +76,8 @@ class ModelSettings(BaseSettings):
         threads: CPU threads for each model; 0 leaves the choice to the libraries.
         precision: What convolutions compute in; ``auto`` is ``int8`` for the detector, and
             ``bfloat16`` for the extractor where the device has its own instructions for it, else
-            ``float32``. Other people's models compute in ``float32``.
+            ``float32``; ``int8`` is that for the detector alone. Other people's models compute in
+            ``float32``.
     """
 
     model_config = _config("FAMILIAR_MODEL_")
@@ -85,7 +86,7 @@ class ModelSettings(BaseSettings):
     extractor: str = "familiar-character"
     device: str = "auto"
     threads: int = Field(default=0, ge=0)
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
 
 
 class LimitSettings(BaseSettings):

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.face import Face, Landmarks, Pixels
 from core.models import ModelError, Precision
-from core.models.quantised import quantised_graph
+from core.models.quantised import network_path, quantised_graph
 
 LEAST_SCORE = 0.01
 """Boxes below this score are not worth passing on."""
@@ -48,8 +48,9 @@ class Description(BaseModel):
         longest: The picture's longest side as the network wants to see it, in pixels. A network
             that takes one size alone says so itself.
         classes: Of the detector's classes, those that are faces; None: all of them.
-        files: SHA-256 of each file of the SavedModel, by its path from the folder; where none is
-            given, the files are taken as they are.
+        files: SHA-256 of each file of the SavedModel and of its networks in int8, by its path from
+            the folder; where none is given, the SavedModel is taken as it is. Networks that are
+            not listed are not looked at.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -58,6 +59,12 @@ class Description(BaseModel):
     longest: int = Field(ge=_MULTIPLE, multiple_of=_MULTIPLE)
     classes: tuple[int, ...] | None = None
     files: dict[str, str] | None = Field(default=None, min_length=1)
+
+    def networks(self, folder: Path) -> tuple[Path, ...]:
+        """The files of the networks in int8 that belong to a detector, in order."""
+        listed = self.files or {}
+        paths = (network_path(folder, number) for number in range(1, len(listed) + 1))
+        return tuple(path for path in paths if path.relative_to(folder).as_posix() in listed)
 
 
 UNDESCRIBED = Description(threshold=0.5, longest=640)
@@ -73,7 +80,8 @@ class SavedModelDetector:
         classes: Of the detector's classes, those that are faces; None: all of them.
         frame: Height and width of the pictures that it takes; None: any.
         longest: The picture's longest side as the network sees it, in pixels.
-        folder: That it was read from.
+        networks: Files of its networks in int8, in order; empty where it has none.
+        precision: What its convolutions compute in.
     """
 
     def __init__(
@@ -92,7 +100,8 @@ class SavedModelDetector:
             sha256: Of all of the model's files.
             description: What the model does not say of itself.
             model: As `tf.saved_model.load` gives it.
-            precision: What convolutions compute in; int8 only where the folder has such networks.
+            precision: What convolutions compute in; ``int8`` is taken where `description` lists
+                networks for it, else ``float32``.
             threads: Of the processor for those, 0 for all.
 
         Raises:
@@ -101,11 +110,13 @@ class SavedModelDetector:
         """
         name = folder.name
         self.name = name
-        self.folder = folder
+        self.networks = description.networks(folder)
         self.threshold = description.threshold
         self.sha256 = sha256
         self.classes = description.classes
-        self._bfloat16 = precision == "bfloat16"
+        if precision == "int8" and not self.networks:
+            precision = "float32"
+        self.precision: Precision = precision
         # `signature` alone does not keep the model's variables alive.
         self.model = model
         try:
@@ -120,7 +131,9 @@ class SavedModelDetector:
             )
         self._input, self._at_once, self.frame = _entrance(name, self.signature)
         self.longest = description.longest if self.frame is None else max(self.frame)
-        self._quantised = quantised_graph(folder, model, threads) if precision == "int8" else None
+        self._quantised = (
+            quantised_graph(self.networks, model, _NEEDED, threads) if precision == "int8" else None
+        )
 
     @classmethod
     def load(
@@ -139,7 +152,7 @@ class SavedModelDetector:
             device: ``cpu`` keeps TensorFlow off every GPU of this process; ``gpu`` does not.
             described: Whether ``detector.json`` has to be there; `UNDESCRIBED` holds otherwise.
             precision: What convolutions compute in. ``bfloat16`` is fast on some processors alone;
-                ``int8`` is taken where the folder has networks for it, else ``float32``.
+                ``int8`` is taken where ``detector.json`` lists networks for it, else ``float32``.
             threads: Of the processor, 0 for all; TensorFlow has one number for a process, and
                 keeps that with which it began.
 
@@ -208,7 +221,7 @@ class SavedModelDetector:
         five points ``(n, m, 5, 2)`` ``[x, y]`` where the model gives them."""
         from core.models.tensorflow_runtime import set_bfloat16, tf
 
-        set_bfloat16(self._bfloat16)
+        set_bfloat16(self.precision == "bfloat16")
         if self._quantised is not None:
             result = self._quantised(batch)
         else:
@@ -264,7 +277,7 @@ def _description(folder: Path, described: bool) -> Description:
 
 
 def _hashes(folder: Path, saved: Path, description: Description) -> dict[str, str]:
-    """SHA-256 of every file of a SavedModel; held against the description where it has them."""
+    """SHA-256 of every file of a detector; held against the description where it has them."""
     expected = description.files
     if expected is None:
         if not (saved / "saved_model.pb").is_file():

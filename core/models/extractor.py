@@ -170,7 +170,7 @@ class FamiliarExtractor:
         self.face_side = configuration.face.side
         self.picture_side = configuration.picture.side
         self._device = torch.device(device)
-        self._bfloat16 = bfloat16
+        self.precision = "bfloat16" if bfloat16 else "float32"
         self._face = self._ready(face, configuration.face)
         self._picture = self._ready(picture, configuration.picture)
 
@@ -178,11 +178,11 @@ class FamiliarExtractor:
         """A network as it computes fastest on the device."""
         network.eval()
         fold_norms(network)
-        if self._bfloat16:
+        if self.precision == "bfloat16":
             fast = bfloat16_is_fast(str(self._device))
             convolve_in_bfloat16(network, by_rounding=not fast)
         network.to(self._device).to(memory_format=torch.channels_last)
-        if self._device.type != "cpu" or self._bfloat16:
+        if self._device.type != "cpu" or self.precision == "bfloat16":
             return network
         side, looks = configuration.side, 2 if configuration.mirrored else 1
         example = torch.zeros(looks, 3, side, side)
@@ -197,7 +197,8 @@ class FamiliarExtractor:
         Args:
             folder: As training wrote it.
             device: A torch device.
-            bfloat16: Whether convolutions are in bfloat16, which is fast on some devices alone.
+            bfloat16: Whether convolutions are in bfloat16, which is fast on some devices alone;
+                on others they are rounded to it.
 
         Raises:
             ModelError: A file is missing, damaged or belongs to another network.

@@ -1,12 +1,14 @@
 """A detector's networks in whole numbers of eight bits, run by LiteRT.
 
-TensorFlow's own convolutions keep two processor cores busy little more than one; those of LiteRT,
-TensorFlow's runtime for small machines, do, and count in int8 (Jacob et al., 2018, "Quantization
-and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
+On two processor cores TensorFlow's convolutions use hardly more than one. Those of LiteRT,
+TensorFlow's runtime for small machines, use both, and count in int8 (Jacob et al., 2018,
+"Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
 arXiv:1712.05877). A detector that has such networks beside its SavedModel holds them in ``int8/``:
 ``1.tflite``, ``2.tflite``. What lies between them stays in TensorFlow: the signature ``after_1``
 takes what the first network gives and gives what the second takes, and the last one gives what
 ``serving_default`` gives. Each takes by name what it needs of all that came before.
+
+LiteRT is not made for files of strangers: what it is given has to be known by its hash.
 """
 
 from __future__ import annotations
@@ -133,41 +135,47 @@ class QuantisedGraph:
         return given
 
 
-def quantised_graph(folder: Path, model: Any, threads: int = 0) -> QuantisedGraph | None:
-    """The networks of a detector's folder with what its SavedModel does after them.
+def quantised_graph(
+    networks: Sequence[Path], model: Any, needed: Sequence[str], threads: int = 0
+) -> QuantisedGraph:
+    """The networks of a detector with what its SavedModel does after them, tried once.
 
     Args:
-        folder: The detector's.
-        model: Its SavedModel.
+        networks: Their files, in order; as `core.models.detector` found them to be unchanged.
+        model: The SavedModel.
+        needed: What has to come out.
         threads: Of the processor, 0 for all that this process may use.
-
-    Returns:
-        None where the detector has no such networks.
 
     Raises:
         ModelError: They cannot be run, or do not belong to this SavedModel.
     """
-    paths = network_paths(folder)
-    if not paths:
-        return None
-    threads = threads or len(os.sched_getaffinity(0))
+    from core.models.tensorflow_runtime import tf
+
+    last = len(networks)
     try:
-        networks = [QuantisedNetwork(path.read_bytes(), threads) for path in paths]
-        signatures = [model.signatures[after(number)] for number in range(1, len(paths) + 1)]
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        signatures = [model.signatures[after(number)] for number in range(1, last + 1)]
+        if after(last + 1) in model.signatures:
+            raise KeyError(after(last + 1))
+        graph = QuantisedGraph(
+            [QuantisedNetwork(path.read_bytes(), threads or _processors()) for path in networks],
+            signatures,
+        )
+        given = graph(np.full((1, _SOME_SIDE, _SOME_SIDE, 3), 128, np.uint8))
+        if missing := [name for name in needed if name not in given]:
+            raise KeyError(*missing)
+    except (OSError, ValueError, RuntimeError, KeyError, tf.errors.OpError) as error:
         raise ModelError(
-            f"{folder / FOLDER} does not belong to the detector beside it; train and export the"
-            " detector anew, or take the folder away to use it without."
+            f"{networks[0].parent} does not belong to the detector beside it; train and export the"
+            " detector anew, or set FAMILIAR_MODEL_PRECISION=float32 to use it without."
         ) from error
-    return QuantisedGraph(networks, signatures)
+    return graph
 
 
-def network_paths(folder: Path) -> list[Path]:
-    """Files of a detector's networks, in order."""
-    found: list[Path] = []
-    while (path := network_path(folder, len(found) + 1)).is_file():
-        found.append(path)
-    return found
+def _processors() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def network_path(folder: Path, number: int) -> Path:

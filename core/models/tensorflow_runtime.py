@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -26,12 +27,20 @@ _GREETINGS = (
 
 logger = logging.getLogger(__name__)
 
+_held = threading.RLock()
+
 _in_bfloat16 = False
 
 
 @contextmanager
 def without_greetings() -> Iterator[None]:
-    """Hold back what is written to standard error, and pass on all but the greetings."""
+    """Hold back what is written to standard error, and pass on all but the greetings. For one
+    thread at a time: standard error is the process's."""
+    with _held:
+        yield from _holding_back()
+
+
+def _holding_back() -> Iterator[None]:
     try:
         original = os.dup(2)
     except OSError:  # started without a standard error: nothing to keep clean

@@ -13,10 +13,10 @@ from typing import Any
 from core.face import Pixels
 from core.models.detector import Description, letterboxed
 from core.models.quantised import FOLDER as INT8
-from core.models.quantised import PICTURES, after, network_path
+from core.models.quantised import PICTURES, SQUARES, after, network_path
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import STRIDES, DetectorNetwork, suppressed
-from core.train.quantise import quantised
+from core.train.quantise import all_over, quantised
 from core.train.refiner_network import (
     CELLS,
     SIDE,
@@ -94,7 +94,14 @@ def _signatures_of_both(
         size = tf.shape(input_tensor)[1:3]
         boxes, scores = first.chosen(after_first(**towers), size)
         places = places_to_look(input_tensor, boxes, scores)
-        return {"size": size, "boxes": boxes, "scores": scores, **places._asdict()}
+        return {
+            "size": size,
+            "boxes": boxes,
+            "scores": scores,
+            "there": places.there,
+            "proposed": places.proposed,
+            SQUARES: places.squares,
+        }
 
     def after_features(features: Any, **known: Any) -> dict[str, Any]:
         proposed = known["boxes"], known["scores"]
@@ -192,7 +199,8 @@ def export_both(
         agreement: Of the two.
         longest: The picture's longest side as the detector wants to see it, in pixels.
         threshold: Score from which a box counts as a face, 0..1.
-        examples: As for `export`.
+        examples: As for `export`; in single precision alone, too, where nothing is proposed in
+            them.
     """
     constant = network.folded()
     networks = []
@@ -202,7 +210,8 @@ def export_both(
         def look(pictures: Any) -> dict[str, Any]:
             return {"features": constant.features(pictures)}
 
-        networks = [first.network, quantised(look, squares, SIDE)]
+        if squares:
+            networks = [first.network, quantised(look, all_over(squares, _MOST_EXAMPLES), SIDE)]
     holder = Module()
     holder.first = first  # a detector from elsewhere may have variables
     signatures = _signatures_of_both(first, constant, agreement, longest)
@@ -211,12 +220,12 @@ def export_both(
 
 
 def _squares_in(first: FirstStage, pictures: Sequence[Pixels]) -> list[Pixels]:
-    """What the second stage looks at in some pictures, at most `_MOST_EXAMPLES`."""
+    """What the second stage looks at in some pictures."""
     found: list[Pixels] = []
     for picture in pictures:
         boxes, scores = first(tf.constant(picture[None]))
         found += list(places_to_look(picture[None], boxes, scores).squares.numpy())
-    return found[:: max(1, len(found) // _MOST_EXAMPLES)]
+    return found
 
 
 def _write(

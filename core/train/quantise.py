@@ -6,7 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from core.models.tensorflow_runtime import Module, tf, without_greetings
 from core.train.detector_data import Sample
 
 _EXAMPLES = 64
+_Any = TypeVar("_Any")
 
 
 def quantised(
@@ -34,7 +35,12 @@ def quantised(
             constants and convolutions alone, since the runtime knows few other operations.
         examples: Pictures ``(height, width, 3)``, at least one, such as it will see.
         side: Height and width of the pictures if they are always the same.
+
+    Raises:
+        ValueError: There is no example.
     """
+    if not examples:
+        raise ValueError("A network is brought to int8 by examples; there are none.")
     entering = tf.TensorSpec([None, side, side, 3], tf.float32, name="pictures")
 
     def shown() -> Iterator[dict[str, NDArray[np.float32]]]:
@@ -55,6 +61,10 @@ def quantised(
 
 
 def examples_of(samples: Sequence[Sample]) -> list[Pixels]:
-    """Pictures for `quantised`, evenly from all over: `_EXAMPLES` of them, or as many as there
-    are."""
-    return [sample.pixels for sample in samples[:: max(1, len(samples) // _EXAMPLES)][:_EXAMPLES]]
+    """Pictures for `quantised`: some from all over."""
+    return [sample.pixels for sample in all_over(samples, _EXAMPLES)]
+
+
+def all_over(there: Sequence[_Any], most: int) -> list[_Any]:
+    """At most so many of a sequence, evenly from its beginning to its end."""
+    return list(there[:: max(1, len(there) // most)][:most])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.models.detector import LEAST_SCORE, SavedModelDetector
-from core.models.quantised import after, network_paths
+from core.models.quantised import after
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import Backbone, Convolution, Prediction, constant
 
@@ -164,7 +164,7 @@ class FirstStage(Module):
         detector: Takes pictures of any number and size.
 
     Attributes:
-        network: The content of its file in int8; None where it has none.
+        network: The content of its network in int8; None where it has none, or several.
         after: The signature that follows that network, to the detector's answers.
     """
 
@@ -174,9 +174,8 @@ class FirstStage(Module):
         self._signature = detector.signature
         ((self._entrance, _),) = detector.signature.structured_input_signature[1].items()
         self._classes = detector.classes
-        networks = network_paths(detector.folder)
-        alone = len(networks) == 1
-        self.network = networks[0].read_bytes() if alone else None
+        alone = len(detector.networks) == 1
+        self.network = detector.networks[0].read_bytes() if alone else None
         self.after = detector.model.signatures[after(1)] if alone else None
 
     def __call__(self, pictures: Any) -> tuple[Any, Any]:

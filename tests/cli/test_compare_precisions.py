@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import worker.resident
 from cli.demo.characters import CHARACTERS
 from cli.demo.gallery import picture
 from cli.main import main
-from tests.core.fakes import drawn_gallery
+from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
 
 FIGURES = {"precision_at_1", "precision_at_5", "mean_average_precision", "equal_error_rate"}
 
@@ -51,7 +52,7 @@ def rows_of(lines: list[str]) -> list[str]:
 
 EVERY_ROW = [
     name
-    for name in ("float32", "detector in int8", "extractor in bfloat16", "both")
+    for name in ("float32", "detector in int8", "extractor in bfloat16", "int8 and bfloat16")
     for _ in range(3)
 ]
 
@@ -71,7 +72,10 @@ def test_where_faces_are_looked_for_both_detectors_have_rows(
     assert ended(tmp_path, "--markdown") == 0
     told = capsys.readouterr().out
     assert rows_of(told.splitlines()) == EVERY_ROW
-    assert "4 pictures. Cosine between the vectors of both precisions: faces 0.9" in flowing(told)
+    assert (
+        "4 pictures. Cosine between the extractor's vectors in float32 and in bfloat16: faces 0.9"
+        in flowing(told)
+    )
 
 
 def test_where_no_face_is_found_pictures_are_compared_all_the_same(
@@ -84,6 +88,17 @@ def test_where_no_face_is_found_pictures_are_compared_all_the_same(
     assert "faces none found, whole pictures 1.00000" in flowing(told)
     assert ended(gallery, "--json") == 0
     assert json.loads(capsys.readouterr().out)["cosine"]["faces"] is None
+
+
+def test_models_that_have_one_precision_are_not_measured_twice(
+    gallery: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(worker.resident, "load_detector", lambda *_, **__: FakeDetector())
+    assert ended(gallery, "--markdown") == 0
+    assert rows_of(capsys.readouterr().out.splitlines()) == EVERY_ROW[:3] + EVERY_ROW[6:9]
+    monkeypatch.setattr(worker.resident, "load_extractor", lambda *_, **__: FakeExtractor())
+    assert ended(gallery, "--crops") == 1
+    assert "there is nothing to compare" in flowing(capsys.readouterr().err)
 
 
 def test_a_folder_without_characters_is_a_sentence(

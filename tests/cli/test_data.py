@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import core.models
+import worker.resident
 from cli.main import main
 from core.face import Face, Pixels
 from tests.core.fakes import FakeExtractor
@@ -62,11 +63,11 @@ def folder(tmp_path: Path) -> Path:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
 
-    def load(name: str) -> RightEdge:
+    def load(name: str, **_: object) -> RightEdge:
         names.append(name)
         return RightEdge()
 
-    monkeypatch.setattr(core.models, "load_detector", load)
+    monkeypatch.setattr(worker.resident, "load_detector", load)
     return names
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import core.models.extractor
 from cli.demo import gallery as demo
 from cli.demo.characters import CHARACTERS
 from core.models import Extractor, load_detector, load_extractor
@@ -134,7 +135,24 @@ def test_int8_finds_the_same_faces_and_is_what_is_taken() -> None:
     assert np.allclose(taken[0].box, exact[0].box, atol=4)
 
 
-@pytest.mark.parametrize(("setting", "means"), [("float32", False), ("bfloat16", True)])
+@pytest.mark.parametrize(("fast", "computes_in"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_it_is_rounded_where_the_device_is_slow_at_it(
+    monkeypatch: pytest.MonkeyPatch, fast: bool, computes_in: torch.dtype
+) -> None:
+    monkeypatch.setattr(core.models.extractor, "bfloat16_is_fast", lambda device: fast)
+    entered: list[torch.dtype] = []
+    monkeypatch.setattr(
+        torch.nn.Conv2d,
+        "forward",
+        lambda self, x: entered.append(x.dtype) or self._conv_forward(x, self.weight, self.bias),
+    )
+    faces_of(load_extractor(bfloat16=True))
+    assert set(entered) == {computes_in, torch.float32}  # colours stay in single precision
+
+
+@pytest.mark.parametrize(
+    ("setting", "means"), [("float32", False), ("bfloat16", True), ("int8", False)]
+)
 def test_a_precision_that_is_named_holds_everywhere(setting: str, means: bool) -> None:
     assert in_bfloat16(setting, "cpu") is means
     assert in_bfloat16(setting, "cuda") is means

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +20,7 @@ from cli.demo.characters import CHARACTERS
 from core.face import Pixels
 from core.models import DEFAULT_DETECTOR, SHIPPED, Detector, ModelError, load_detector
 from core.models.detector import SavedModelDetector
-from core.models.quantised import QuantisedNetwork, network_path, network_paths
+from core.models.quantised import QuantisedNetwork, network_path
 from core.models.tensorflow_runtime import tf
 from core.train.quantise import quantised
 
@@ -28,8 +34,18 @@ def edges(pictures):
 
 
 @pytest.fixture(scope="module")
-def network() -> QuantisedNetwork:
-    return QuantisedNetwork(quantised(edges, list(PICTURES)), threads=1)
+def content() -> bytes:
+    return quantised(edges, list(PICTURES))
+
+
+@pytest.fixture(scope="module")
+def network(content: bytes) -> QuantisedNetwork:
+    return QuantisedNetwork(content, threads=1)
+
+
+def test_without_examples_nothing_is_quantised() -> None:
+    with pytest.raises(ValueError, match="there are none"):
+        quantised(edges, [])
 
 
 def expected(pictures: Pixels) -> np.ndarray:
@@ -79,27 +95,77 @@ def test_a_picture_is_answered_alike_alone_and_among_others(shipped: Detector) -
         np.testing.assert_allclose([f.box for f in alone], [f.box for f in faces], atol=0.01)
 
 
-def test_without_networks_single_precision_is_taken(tmp_path: Path) -> None:
-    shutil.copytree(SHIPPED / DEFAULT_DETECTOR / "saved_model", tmp_path / "saved_model")
-    (asked, exact) = (
-        SavedModelDetector.load(tmp_path, described=False, precision=precision).detect(
-            [drawn(0, 300)]
-        )
-        for precision in ("int8", "float32")
-    )
-    assert asked == exact != [()]
+def copied(folder: Path, networks: Sequence[bytes] | None) -> Path:
+    """The shipped detector with other networks, which `detector.json` lists; None: as many as it
+    has, and none of them listed."""
+    shutil.copytree(SHIPPED / DEFAULT_DETECTOR, folder)
+    described = json.loads((folder / "detector.json").read_text())
+    listed = {n: h for n, h in described["files"].items() if not n.startswith("int8/")}
+    if networks is not None:
+        shutil.rmtree(folder / "int8")
+        (folder / "int8").mkdir()
+        for number, content in enumerate(networks, start=1):
+            network_path(folder, number).write_bytes(content)
+            listed[f"int8/{number}.tflite"] = hashlib.sha256(content).hexdigest()
+    (folder / "detector.json").write_text(json.dumps(described | {"files": listed}))
+    return folder
 
 
-@pytest.mark.parametrize("content", [b"no network", quantised(edges, list(PICTURES))])
-def test_networks_of_another_detector_are_refused(tmp_path: Path, content: bytes) -> None:
-    for part in ("saved_model", "int8"):
-        shutil.copytree(SHIPPED / DEFAULT_DETECTOR / part, tmp_path / part)
-    (tmp_path / "saved_model" / "fingerprint.pb").unlink(missing_ok=True)
-    network_path(tmp_path, 3).write_bytes(content)
-    assert len(network_paths(tmp_path)) == 3
+def test_networks_that_are_not_listed_are_not_looked_at(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "detector", None)
+    loaded = SavedModelDetector.load(folder, precision="int8")
+    assert (loaded.precision, loaded.networks) == ("float32", ())
+    pictures = [drawn(0, 300)]
+    assert loaded.detect(pictures) == load_detector(precision="float32").detect(pictures) != [()]
+
+
+OURS = [network_path(SHIPPED / DEFAULT_DETECTOR, number).read_bytes() for number in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(lambda other: [b"no network", OURS[1]], id="no network"),
+        pytest.param(lambda other: OURS[:1], id="one too few"),
+        pytest.param(lambda other: [*OURS, other], id="one too many"),
+        pytest.param(lambda other: OURS[::-1], id="in the wrong order"),
+        pytest.param(lambda other: [OURS[0], other], id="of another detector"),
+    ],
+)
+def test_networks_that_do_not_belong_to_the_detector_are_refused(
+    tmp_path: Path, content: bytes, wrong: Callable[[bytes], list[bytes]]
+) -> None:
+    folder = copied(tmp_path / "detector", wrong(content))
     with pytest.raises(ModelError, match="int8 does not belong to the detector beside it"):
-        SavedModelDetector.load(tmp_path, described=False, precision="int8")
-    SavedModelDetector.load(tmp_path, described=False, precision="float32")
+        SavedModelDetector.load(folder, precision="int8")
+    SavedModelDetector.load(folder, precision="float32")
+
+
+def test_it_runs_where_a_system_does_not_say_which_processors_are_ours(
+    monkeypatch: pytest.MonkeyPatch, shipped: Detector
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert load_detector().detect([drawn(0, 300)]) == shipped.detect([drawn(0, 300)])
+
+
+THREADS = """
+from core.settings import ModelSettings
+from worker.resident import load_detector_of
+import core.models.quantised as quantised
+from core.models.tensorflow_runtime import tf
+told = []
+network = quantised.QuantisedNetwork
+quantised.QuantisedNetwork = lambda content, n: told.append(n) or network(content, n)
+load_detector_of(ModelSettings(threads=1))
+print(told, tf.config.threading.get_intra_op_parallelism_threads())
+"""
+
+
+def test_the_setting_of_threads_holds() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", THREADS], capture_output=True, text=True, check=True
+    ).stdout
+    assert said.strip() == "[1, 1] 1"
 
 
 def test_a_damaged_network_is_refused_before_it_is_run(tmp_path: Path) -> None:

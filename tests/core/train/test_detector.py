@@ -118,6 +118,7 @@ def test_it_exports_int8_as_well(finished: Path, folder: Path) -> None:
     assert coarse[0][0].score == pytest.approx(exact[0][0].score, abs=0.05)
 
 
+@pytest.mark.usefixtures("finished")
 def test_progress_is_told_after_every_step(told: list[Progress]) -> None:
     steps = [(p.epoch, p.step) for p in told]
     assert steps == [(epoch, step) for epoch in range(1, 13) for step in range(1, 5)]

@@ -9,7 +9,6 @@ import pytest
 
 from core.face import Face, Pixels
 from core.models.detector import SavedModelDetector
-from core.models.quantised import network_paths
 from core.train.detector_data import Sample
 from core.train.detector_export import export, export_both
 from core.train.detector_network import DetectorNetwork
@@ -51,6 +50,10 @@ def export_second(first: Path, folder: Path, examples: list[Pixels]) -> Path:
     return folder
 
 
+def networks_of(folder: Path) -> list[str]:
+    return [path.name for path in SavedModelDetector.load(folder).networks]
+
+
 def best(folder: Path, precision) -> Face:
     (faces,) = SavedModelDetector.load(folder, precision=precision).detect([PICTURE])
     return faces[0]
@@ -60,7 +63,7 @@ def test_both_stages_in_int8_say_what_they_say_in_single_precision(
     first: Path, tmp_path: Path
 ) -> None:
     both = export_second(first, tmp_path / "both", EXAMPLES)
-    assert [path.name for path in network_paths(both)] == ["1.tflite", "2.tflite"]
+    assert networks_of(both) == ["1.tflite", "2.tflite"]
     told = {
         (folder, precision): best(folder, precision)
         for folder in (first, both)
@@ -79,14 +82,23 @@ def test_without_examples_there_is_no_int8(first: Path, tmp_path: Path) -> None:
     both = export_second(first, tmp_path / "both", EXAMPLES)
     exact = best(both, "float32")
     export_second(first, both, [])  # in place of the one before
-    assert network_paths(both) == []
+    assert networks_of(both) == []
     assert best(both, "int8") == best(both, "float32") == exact
 
 
 def test_a_first_stage_that_has_no_int8_leaves_both_without(tmp_path: Path) -> None:
     export(DetectorNetwork(16), tmp_path / "first", SIDE, 0.5)
     both = export_second(tmp_path / "first", tmp_path / "both", EXAMPLES)
-    assert network_paths(both) == []
+    assert networks_of(both) == []
+
+
+def test_where_nothing_is_proposed_there_is_nothing_to_quantise_by(tmp_path: Path) -> None:
+    network = DetectorNetwork(16)
+    for _, logit, _, _ in network.heads:
+        logit.bias.assign([-20.0])
+    export(network, tmp_path / "first", SIDE, 0.5, EXAMPLES)
+    assert networks_of(tmp_path / "first") == ["1.tflite"]
+    assert networks_of(export_second(tmp_path / "first", tmp_path / "both", EXAMPLES)) == []
 
 
 @pytest.mark.parametrize(
