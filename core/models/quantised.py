@@ -88,6 +88,7 @@ class QuantisedNetwork:
             }
         with self._running:
             if pictures.shape != self._shape:
+                self._shape = None  # should what follows fail
                 self._interpreter.resize_tensor_input(self._entrance, pictures.shape)
                 self._interpreter.allocate_tensors()
                 self._shape = pictures.shape

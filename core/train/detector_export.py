@@ -33,8 +33,6 @@ _MULTIPLE = 32
 _GREY = 114
 _MOST_EXAMPLES = 128
 _ENTERING = tf.TensorSpec([None, None, None, 3], tf.uint8, name=PICTURES)
-
-
 _ENTERING_AGAIN = {
     "size": tf.TensorSpec([2], tf.int32),
     "boxes": tf.TensorSpec([None, None, 4], tf.float32),
