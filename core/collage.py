@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,7 +42,6 @@ _TRACK: Colour = (46, 48, 57)
 _ACCENT: Colour = (255, 196, 107)
 _SHADE: Colour = (12, 12, 16)
 _QUALITIES = (90, 82, 72, 60, 45)
-_READ_AT_ONCE = 2  # reading takes most of the time, and a large picture most of the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +125,6 @@ def draw(answer: Answer, gallery: Path, max_bytes: int = MAX_BYTES) -> bytes:
         A JPEG file without metadata.
     """
     place = layout(answer)
-    matches = [match for row in answer.rows for match in row.matches]
-    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
-        tiles = pool.map(lambda match: _tile(gallery / match.path, match.box), matches)
     canvas = Image.new("RGB", (place.width, place.height), _GROUND)
     number = 0
     for row, where in zip(answer.rows, place.rows, strict=True):
@@ -137,7 +132,7 @@ def draw(answer: Answer, gallery: Path, max_bytes: int = MAX_BYTES) -> bytes:
         _round_corners(canvas, where.seed)
         for match, tile in zip(row.matches, where.tiles, strict=True):
             number += 1
-            canvas.paste(next(tiles), tile[:2])
+            canvas.paste(_tile(gallery / match.path, match.box), tile[:2])
             _round_corners(canvas, tile)
             badge = _badge(number)
             canvas.paste(badge, (tile[0] + 10, tile[1] + 10), badge)
