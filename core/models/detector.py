@@ -356,8 +356,17 @@ def letterboxed(
     if frame is not None:
         scale = min(frame[0] / height, frame[1] / width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if size != (width, height):
+    if (times := min(int(1 / scale), height, width)) > 1:
+        # By a whole number first: OpenCV needs a fraction of the time. A last row or column that
+        # is not whole is left out; what is left to do is less than half as much again.
+        height, width = height - height % times, width - width % times
+        reduced = (width // times, height // times)
+        whole = pixels[:height, :width]
+        pixels = np.asarray(cv2.resize(whole, reduced, interpolation=cv2.INTER_AREA), np.uint8)
+        method = cv2.INTER_LINEAR
+    else:
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    if size != pixels.shape[1::-1]:
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
     below, beside = -size[1] % _MULTIPLE, -size[0] % _MULTIPLE
     if frame is not None:

@@ -89,6 +89,7 @@ def picture(height: int, width: int, box: tuple[int, int, int, int]) -> Pixels:
         (300, 100, (20, 200, 50, 260)),  # tall
         (64, 128, (8, 8, 24, 40)),  # exactly what the network wants to see
         (1000, 1500, (900, 100, 1200, 700)),  # to be shrunk
+        (1403, 1027, (600, 300, 1000, 1380)),  # no multiple of what it is shrunk by
         (40, 30, (3, 10, 21, 31)),  # to be enlarged
     ],
 )
@@ -170,6 +171,17 @@ def test_letterboxed_sides_are_multiples_of_32(size) -> None:
     assert pixels.shape[0] % 32 == pixels.shape[1] % 32 == 0
     assert max(pixels.shape[:2]) == 128
     assert scale[0] == pytest.approx(max(1, round(size[1] * 128 / max(size))) / size[1])
+
+
+@pytest.mark.parametrize("size", [(720, 720), (1403, 1027), (959, 640), (2000, 3), (200, 150)])
+def test_letterboxed_pictures_show_what_they_showed(size) -> None:
+    """Where a picture is black above and white below, and the other way round, it still is."""
+    pixels = np.zeros((*size, 3), np.uint8)
+    edge = size[0] // 3
+    pixels[edge:] = 255
+    small, scale = letterboxed(pixels, 320)
+    shown = small[: int(size[0] * scale[1]), 0, 0].astype(float)
+    assert (255 - shown).sum() / 255 == pytest.approx(edge * scale[1], abs=1)
 
 
 class TestDamage:
