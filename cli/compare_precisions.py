@@ -100,6 +100,8 @@ def _closing(comparison: PrecisionComparison) -> str:
             return "none found"
         return f"{turned.mean:.5f} (least {turned.least:.5f})"
 
+    if comparison.pictures is None:
+        return f"{comparison.count:,} pictures."
     return (
         f"{comparison.count:,} pictures. Cosine between the extractor's vectors in float32 and in"
         f" bfloat16: faces {told(comparison.faces)}, whole pictures {told(comparison.pictures)}."

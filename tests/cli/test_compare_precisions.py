@@ -93,10 +93,15 @@ def test_where_no_face_is_found_pictures_are_compared_all_the_same(
 def test_models_that_have_one_precision_are_not_measured_twice(
     gallery: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(worker.resident, "load_detector", lambda *_, **__: FakeDetector())
-    assert ended(gallery, "--markdown") == 0
+    with monkeypatch.context() as another:
+        another.setattr(worker.resident, "load_detector", lambda *_, **__: FakeDetector())
+        assert ended(gallery, "--markdown") == 0
     assert rows_of(capsys.readouterr().out.splitlines()) == EVERY_ROW[:3] + EVERY_ROW[6:9]
     monkeypatch.setattr(worker.resident, "load_extractor", lambda *_, **__: FakeExtractor())
+    assert ended(gallery, "--markdown") == 0
+    told = capsys.readouterr().out
+    assert rows_of(told.splitlines()) == EVERY_ROW[:6]
+    assert told.endswith("\n15 pictures.\n")
     assert ended(gallery, "--crops") == 1
     assert "there is nothing to compare" in flowing(capsys.readouterr().err)
 
