@@ -41,7 +41,7 @@ def similar(
         raise Problem("nothing_indexed")
     with terminal.waiting("Loading the models"):
         from core.caption import caption
-        from core.collage import draw
+        from core.collage import MAX_BYTES, draw
         from core.index import Index
         from core.search import Searcher
         from worker.resident import load_models
@@ -50,7 +50,8 @@ def similar(
         index = Index.open_current(settings.gallery.data, detector, extractor)
     answer = Searcher(detector, extractor, index).search(asked, look, count)
     if out is not None:
-        out.write_bytes(draw(answer, index.gallery(settings.gallery.gallery)))
+        gallery = index.gallery(settings.gallery.gallery)
+        out.write_bytes(draw(answer, gallery, MAX_BYTES, settings.limit.picture))
     if as_json:
         terminal.show_json(_as_json(answer, out))
         return

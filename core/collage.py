@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from core.face import Face, Pixels
-from core.picture import Picture, UnreadablePicture, read_reduced
+from core.picture import DEFAULT_LIMITS, Limits, Picture, UnreadablePicture, read_reduced
 from core.search import Answer, Match
 
 Rectangle: TypeAlias = tuple[int, int, int, int]
@@ -33,6 +33,7 @@ _ROW_GAP = 26
 _BAR_GAP = 8
 _BAR = 5
 _CORNER = 10
+_CORNER_SIDE = _CORNER + 2
 _NARROWEST, _WIDEST = 0.62, 1.6
 _FACES_A_TILE = 3.6
 _WHOLE_FROM = 1.4
@@ -110,7 +111,12 @@ def _seed_size(picture: Picture, row_height: int) -> tuple[int, int, int]:
     return frame_width, max(1, round(row_height * aspect)), row_height
 
 
-def draw(answer: Answer, gallery: Path, max_bytes: int = MAX_BYTES) -> bytes:
+def draw(
+    answer: Answer,
+    gallery: Path,
+    max_bytes: int = MAX_BYTES,
+    limits: Limits = DEFAULT_LIMITS,
+) -> bytes:
     """Draw an answer.
 
     A gallery picture that is gone or damaged since it was indexed stays an empty tile with its
@@ -120,6 +126,7 @@ def draw(answer: Answer, gallery: Path, max_bytes: int = MAX_BYTES) -> bytes:
         answer: What is drawn.
         gallery: Folder of the matches' paths.
         max_bytes: The file is made smaller, first in quality, then in size, until it fits.
+        limits: What a gallery picture may be; those that it was indexed with.
 
     Returns:
         A JPEG file without metadata.
@@ -132,7 +139,7 @@ def draw(answer: Answer, gallery: Path, max_bytes: int = MAX_BYTES) -> bytes:
         _round_corners(canvas, where.seed)
         for match, tile in zip(row.matches, where.tiles, strict=True):
             number += 1
-            canvas.paste(_tile(gallery / match.path, match.box), tile[:2])
+            canvas.paste(_tile(gallery / match.path, match.box, limits), tile[:2])
             _round_corners(canvas, tile)
             badge = _badge(number)
             canvas.paste(badge, (tile[0] + 10, tile[1] + 10), badge)
@@ -166,11 +173,11 @@ def _outline(image: Image.Image, box: tuple[float, float, float, float]) -> None
     pen.rounded_rectangle((x0, y0, x1, y1), radius, outline=_ACCENT, width=2)
 
 
-def _tile(path: Path, box: tuple[float, float, float, float] | None) -> Image.Image:
+def _tile(path: Path, box: tuple[float, float, float, float] | None, limits: Limits) -> Image.Image:
     try:
         # Twice the side: the square around a face is at most so much smaller than the picture
         # before it gets visibly soft, and JPEG decodes at such sizes in a third of the time.
-        reduced = read_reduced(path, 2 * TILE if box else TILE)
+        reduced = read_reduced(path, 2 * TILE if box else TILE, limits)
     except UnreadablePicture:
         return Image.new("RGB", (TILE, TILE), _TRACK)
     image = reduced.image
@@ -218,7 +225,10 @@ def _view(size: tuple[int, int], box: Sequence[float] | None) -> tuple[float, fl
 
 @cache
 def _corner_mask(width: int, height: int) -> Image.Image:
-    """255 outside of a rectangle with rounded corners; drawn large for smooth edges."""
+    """255 outside of a rectangle with rounded corners; drawn large for smooth edges.
+
+    Only asked for up to twice `_CORNER_SIDE`, for all masks are kept.
+    """
     finer = 4
     mask = Image.new("L", (width * finer, height * finer), 255)
     ImageDraw.Draw(mask).rounded_rectangle(
@@ -229,7 +239,13 @@ def _corner_mask(width: int, height: int) -> Image.Image:
 
 def _round_corners(canvas: Image.Image, where: Rectangle) -> None:
     x0, y0, x1, y1 = where
-    canvas.paste(_GROUND, where, _corner_mask(x1 - x0, y1 - y0))
+    width, height = min(x1 - x0, 2 * _CORNER_SIDE), min(y1 - y0, 2 * _CORNER_SIDE)
+    mask = _corner_mask(width, height)
+    column, line = width // 2, height // 2
+    for left, right, x in ((0, column, x0), (column, width, x1 - width + column)):
+        for top, bottom, y in ((0, line, y0), (line, height, y1 - height + line)):
+            place = (x, y, x + right - left, y + bottom - top)
+            canvas.paste(_GROUND, place, mask.crop((left, top, right, bottom)))
 
 
 @cache

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from core.face import Pixels
 from core.problem import Problem
@@ -22,6 +23,11 @@ _SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF", b"GIF8", b
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp"})
 """Names that a gallery is searched for."""
+
+OTHER_SUFFIXES: Final = frozenset(
+    {".avif", ".heic", ".heif", ".ico", ".jp2", ".jxl", ".psd", ".svg", ".tga", ".tif", ".tiff"}
+)
+"""Names of pictures of other kinds, which a gallery's keeper takes for pictures, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,7 @@ _DECODING_ERRORS = (
     IndexError,
     OverflowError,
     MemoryError,
+    struct.error,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
@@ -144,6 +151,31 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings a picture upright, by its orientation in EXIF; 1 is upright."""
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """A loaded picture turned as its EXIF says; as it is where that cannot be read.
+
+    Pillow's own `ImageOps.exif_transpose` also writes the EXIF anew, and fails where any other
+    entry has a type that Pillow would not write.
+    """
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _DECODING_ERRORS:
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
 def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
     """Decode a file's bytes; of an animation, the first frame.
 
@@ -153,7 +185,7 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
     image = _open(data, limits)
     try:
         image.load()
-        pixels = np.array(_rgb(ImageOps.exif_transpose(image)), dtype=np.uint8)
+        pixels = np.array(_rgb(_upright(image)), dtype=np.uint8)
     except _DECODING_ERRORS as error:
         raise UnreadablePicture("picture_damaged") from error
     return Picture(pixels, hashlib.sha256(data).hexdigest())
@@ -220,6 +252,6 @@ def read_reduced(path: Path, side: int, limits: Limits = DEFAULT_LIMITS) -> Redu
         image.draft("RGB", (side, side))
         scale = image.width / full
         image.load()
-        return Reduced(_rgb(ImageOps.exif_transpose(image)), scale)
+        return Reduced(_rgb(_upright(image)), scale)
     except _DECODING_ERRORS as error:
         raise UnreadablePicture("picture_damaged") from error

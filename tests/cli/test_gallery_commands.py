@@ -98,6 +98,26 @@ def test_similar_prints_the_matches_and_writes_the_collage(
     assert all((gallery / match["path"]).is_file() for match in row["matches"])
 
 
+def test_the_collage_is_drawn_with_the_limits_of_the_settings(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gallery picture over the limit is an empty tile, and one that it allows is shown."""
+    (tmp_path / "large" / "Akari").mkdir(parents=True)
+    picture(CHARACTERS[0], 1).resize((1200, 1200)).save(tmp_path / "large" / "Akari" / "1.jpg")
+    asked = tmp_path / "asked.png"
+    picture(CHARACTERS[0], 48).resize((400, 400)).save(asked)
+    monkeypatch.setenv("FAMILIAR_GALLERY", str(tmp_path / "large"))
+    assert run("index", "build") == 0
+    empty = []
+    for megapixels in (2, 1):
+        monkeypatch.setenv("FAMILIAR_LIMIT_MEGAPIXELS", str(megapixels))
+        assert run("similar", asked, "--look", "feel", "--out", "collage.jpg") == 0
+        with Image.open(tmp_path / "collage.jpg") as image:
+            tile = np.asarray(image)[100:300, -300:-100]
+        empty.append(bool(tile.std((0, 1)).max() < 2))
+    assert empty == [False, True]
+
+
 def test_similar_before_anything_is_indexed(
     run: Run, gallery: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

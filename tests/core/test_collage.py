@@ -7,12 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from core.collage import TILE, Layout, _view, draw, layout
+from core.collage import (
+    MAX_BYTES,
+    TILE,
+    Layout,
+    _corner_mask,
+    _round_corners,
+    _view,
+    draw,
+    layout,
+)
 from core.face import Face, Pixels
 from core.job import Look
-from core.picture import Picture, read_reduced
+from core.picture import DEFAULT_LIMITS, Limits, Picture, read_reduced
 from core.search import Answer, Match, Row
 from tests.core.fakes import HAIR, SKIN, drawn_scene, save
 
@@ -242,6 +251,46 @@ def test_what_goes_out_has_no_metadata(gallery: Path, tmp_path: Path) -> None:
     data = draw(it, gallery)
     assert b"where I live" not in data
     assert not Image.open(io.BytesIO(data)).getexif()
+
+
+def test_a_picture_as_large_as_the_keeper_allows_is_shown(tmp_path: Path) -> None:
+    """Indexed with limits of one's own, it is drawn with the same."""
+    size = (7200, 7200)
+    Image.new("L", size, 200).save(tmp_path / "large.jpg")
+    it = answer(Row(None, (Match("large.jpg", None, 0.9, None),)))
+    (tile,) = layout(it).rows[0].tiles
+    for limits, grey in ((DEFAULT_LIMITS, 50), (Limits(pixels=80_000_000), 200)):
+        shown = inside(opened(draw(it, tmp_path, MAX_BYTES, limits)), tile, 60)
+        assert shown.mean() == pytest.approx(grey, abs=4)
+
+
+def test_pictures_of_every_shape_share_their_corners() -> None:
+    """A worker draws for months: what it keeps does not grow with the shapes it is asked about."""
+    canvas = Image.new("RGB", (1700, 1100), "white")
+    _round_corners(canvas, (10, 10, 330, 330))
+    kept = _corner_mask.cache_info().currsize
+    for width in range(400, 1600, 100):
+        _round_corners(canvas, (10, 10, 10 + width, 1000))
+    assert _corner_mask.cache_info().currsize == kept
+
+
+@pytest.mark.parametrize("size", [(320, 320), (1200, 990), (320, 3), (1, 320), (23, 25), (1, 1)])
+def test_corners_are_round_and_nothing_else_is_covered(size: tuple[int, int]) -> None:
+    canvas = Image.new("RGB", (size[0] + 20, size[1] + 20), "white")
+    _round_corners(canvas, (10, 10, 10 + size[0], 10 + size[1]))
+    pixels = np.asarray(canvas).astype(int)
+    expected = np.full_like(pixels, 255)
+    finer = 4
+    mask = Image.new("L", (size[0] * finer, size[1] * finer), 255)
+    ImageDraw.Draw(mask).rounded_rectangle(
+        (0, 0, mask.width - 1, mask.height - 1), 10 * finer, fill=0
+    )
+    covered = np.asarray(mask.resize(size, Image.Resampling.BOX), float)[..., None] / 255
+    expected[10:-10, 10:-10] = np.round(255 * (1 - covered) + covered * (24, 25, 30))
+    assert np.abs(pixels - expected).max() <= 1
+    if min(size) > 20:
+        assert pixels[10, 10].max() < 100
+        assert pixels[10 + size[1] // 2, 10].min() == 255
 
 
 @pytest.mark.parametrize("size", [(4, 1), (1, 4), (1, 1), (3, 2), (7, 900)])

@@ -7,9 +7,17 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, check, decode, read
+from core.picture import (
+    DEFAULT_LIMITS,
+    Limits,
+    UnreadablePicture,
+    check,
+    decode,
+    read,
+    read_reduced,
+)
 
 
 def encoded(image: Image.Image, form: str, **options: object) -> bytes:
@@ -86,6 +94,62 @@ def test_orientation_is_applied():
     picture = decode(encoded(halves("RGB", "red", "blue"), "JPEG", exif=exif, quality=95))
     assert (picture.width, picture.height) == (20, 40)
     assert picture.pixels[5, 10, 0] > 200, "the left half has become the upper half"
+
+
+def tiff(*entries: tuple[int, int, int, bytes]) -> bytes:
+    """EXIF by hand, which holds what Pillow would not write: tag, type, count, four bytes."""
+    table = b"".join(
+        struct.pack("<HHI", tag, kind, count) + value for tag, kind, count, value in entries
+    )
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4)
+
+
+ORIENTATION = (0x0112, 3, 1, b"\x06\0\0\0")
+TEXT, FLOAT = 2, 11
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        pytest.param((0x0128, TEXT, 2, b"2\0\0\0"), id="ResolutionUnit as text"),
+        pytest.param((0x0100, FLOAT, 1, struct.pack("<f", 40.0)), id="ImageWidth as float"),
+        pytest.param((0x0111, TEXT, 2, b"8\0\0\0"), id="StripOffsets as text"),
+    ],
+)
+def test_a_camera_that_writes_odd_exif_is_turned_all_the_same(form, entry, tmp_path):
+    exif = b"Exif\0\0" + tiff(*sorted([ORIENTATION, entry]))
+    data = encoded(halves("RGB", "red", "blue"), form, exif=exif, quality=95)
+    (tmp_path / "odd").write_bytes(data)
+    for pixels in (
+        decode(data).pixels,
+        np.asarray(read_reduced(tmp_path / "odd", 100).image),
+    ):
+        assert pixels.shape == (40, 20, 3)
+        assert pixels[5, 10, 0] > 200, "the left half has become the upper half"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_each_orientation_is_turned_as_pillow_turns_it(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(halves("RGB", "red", "blue"), "PNG", exif=exif)
+    turned = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    assert np.array_equal(decode(data).pixels, np.asarray(turned))
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        pytest.param(b"II*\0", id="shorter than its header"),
+        pytest.param(b"no TIFF at all", id="of another kind"),
+        pytest.param(tiff((0x0112, 3, 1, b"\x09\0\0\0")), id="an orientation that there is not"),
+        pytest.param(tiff((0x0112, TEXT, 2, b"6\0\0\0")), id="an orientation as text"),
+    ],
+)
+def test_exif_that_cannot_be_read_turns_nothing(exif):
+    data = encoded(halves("RGB", "red", "blue"), "PNG", exif=exif)
+    assert np.array_equal(decode(data).pixels, np.asarray(halves("RGB", "red", "blue")))
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
