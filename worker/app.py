@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+import ssl
+from typing import Any, Final
 
 from celery import Celery
 from kombu.entity import Queue
@@ -29,6 +30,17 @@ def broker_url(redis_url: str) -> str:
     return redis_url.replace("unix://", "redis+socket://", 1)
 
 
+def broker_tls(redis_url: str) -> dict[str, Any] | None:
+    """What Celery is to ask of a ``rediss://`` server: a certificate, and one for this host.
+
+    redis-py does so by itself, and Celery does not. Where the address names options of its own
+    (``?ssl_ca_certs=...``), Celery takes those instead, and redis-py's defaults for the others.
+    """
+    if not redis_url.startswith("rediss://"):
+        return None
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+
+
 def create_app(redis_url: str) -> Celery:
     """The Celery application on a Redis server.
 
@@ -40,6 +52,7 @@ def create_app(redis_url: str) -> Celery:
         accept_content=["json"],
         broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
+        broker_use_ssl=broker_tls(redis_url),
         broker_transport_options={
             "visibility_timeout": VISIBILITY_SECONDS,
             # Kombu looks for jobs of dead workers every `interval * throttle` seconds. Its

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from core.caption import caption
 from core.collage import draw
-from core.job import ReindexJob, SimilarJob
+from core.job import FileDestination, ReindexJob, SimilarJob
 from core.picture import Limits, decode
 from core.problem import Problem
 from core.steps import Steps
@@ -42,6 +42,9 @@ again after them."""
 
 LAST_WORD_SECONDS: Final = 20.0
 """For saying what went wrong, also where the job's time is over."""
+
+PAUSE_SECONDS: Final = 2.0
+"""Before a job goes back to the queue, so that it does not spin."""
 
 STANDING_EVERY: Final = 0.5
 """Seconds between looks at a job that somebody else has claimed."""
@@ -89,13 +92,14 @@ class Answering:
         self._gallery = gallery
         self._limits = limits
         self._stopping = stopping
+        self._not_before = _NotBefore()
 
     def similar(self, job: SimilarJob, delivery: Delivery) -> None:
         """Fetch, search, draw, deliver.
 
         Raises:
             Problem: The person can be told why there is no answer.
-            DeliveryFailed: The platform did not take it.
+            DeliveryFailed: The platform did not take it in time.
         """
         started = time.time()
         steps = Steps()
@@ -115,14 +119,20 @@ class Answering:
             _in_time(job)
             with steps.measure("draw"):
                 gallery = searcher.index.gallery(self._gallery)
-                collage = draw(answer, gallery, room.collage_bytes)
+                collage = draw(answer, gallery, room.collage_bytes, self._limits)
                 below = caption(answer, job.language, room.caption)
         _in_time(job)
         self._still_ours(job)
-        with steps.measure("deliver"):
-            delivery.answer(
-                collage, below, deadline=min(job.deadline, time.time() + ATTEMPT_SECONDS)
-            )
+        try:
+            with steps.measure("deliver"):
+                delivery.answer(
+                    collage, below, deadline=min(job.deadline, time.time() + ATTEMPT_SECONDS)
+                )
+        except DeliveryFailed as failure:
+            if not failure.final:
+                raise
+            self._no_picture_here(job, delivery, failure)
+            return
         spent = time.time() - started
         log.info(
             "%s answered in %.0f ms (%s), %.0f ms after it was asked",
@@ -132,6 +142,18 @@ class Answering:
             1000 * (time.time() - job.asked_at),
             extra={"started": started, "spent": spent, "steps": steps.seconds},
         )
+
+    def _no_picture_here(
+        self, job: SimilarJob, delivery: Delivery, failure: DeliveryFailed
+    ) -> None:
+        """Tell so where a sentence is taken: a chat may let the bot write, but post no files."""
+        log.error("%s could not be delivered: %s", job.id, failure)
+        in_a_file = isinstance(job.destination, FileDestination)
+        sentence = say("unexpected" if in_a_file else "picture_not_posted", job.language)
+        try:
+            delivery.say(sentence, deadline=time.time() + LAST_WORD_SECONDS)
+        except DeliveryFailed as again:
+            log.error("%s: nor could that be said: %s", job.id, again)
 
     def reindex(self, job: ReindexJob, delivery: Delivery) -> None:
         """Bring the index up to date.
@@ -160,6 +182,8 @@ class Answering:
             Reject: The job is back in the queue.
         """
         with self._claims.attending(message):
+            if (wait := self._not_before.left(job.id)) > 0:
+                self._put_back(job, min(wait, PAUSE_SECONDS))
             try:
                 ours = self._take(job)
             except RedisError as error:
@@ -195,6 +219,9 @@ class Answering:
                 log.error("%s could not be delivered: %s", job.id, failure)
                 return
             log.warning("%s is not delivered yet: %s", job.id, failure)
+            if failure.retry_after is not None:
+                again = min(time.time() + failure.retry_after, job.deadline)
+                self._not_before.set(job.id, again)
             self._put_back(job)
         except RedisError as error:
             log.warning("%s: Redis cannot be reached: %s", job.id, error)
@@ -227,14 +254,39 @@ class Answering:
         if not self._claims.holds(job.id):
             raise Reject("another worker has taken over", requeue=True)
 
-    def _put_back(self, job: _Job) -> None:
-        """To the end of the queue, not so fast that it spins.
+    def _put_back(self, job: _Job, pause: float = PAUSE_SECONDS) -> None:
+        """To the end of the queue, after `pause` seconds.
 
         Raises:
             Reject: Always.
         """
-        self._stopping.wait(2.0)
+        self._stopping.wait(pause)
         raise Reject(job.id, requeue=True)
+
+
+class _NotBefore:
+    """When to begin again with jobs whose platform wants to hear nothing for a while.
+
+    Until then such a job goes around through the queue, where it holds up nothing; working on it
+    would only lead to the same refusal. Another worker does not know of it, and learns it from
+    its own attempt.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._times: dict[str, float] = {}
+
+    def set(self, job_id: str, when: float) -> None:
+        """Remember a job until `when`, in seconds since the epoch."""
+        now = time.time()
+        with self._lock:
+            self._times = {each: at for each, at in self._times.items() if at > now}
+            self._times[job_id] = when
+
+    def left(self, job_id: str) -> float:
+        """Seconds until the job's time; 0 or less where it has come."""
+        with self._lock:
+            return self._times.get(job_id, 0.0) - time.time()
 
 
 def _in_time(job: _Job) -> None:

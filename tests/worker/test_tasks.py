@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
 import time
@@ -9,13 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from celery.exceptions import Reject
+from PIL import Image
 from redis import Redis
 
 from core.gallery import build_index
-from core.job import FileDestination, ReindexJob, SimilarJob
-from core.picture import DEFAULT_LIMITS
+from core.job import FileDestination, Look, ReindexJob, SimilarJob, TelegramDestination
+from core.picture import DEFAULT_LIMITS, Limits
 from core.texts import say
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
 from tests.platforms.processes import RealRedis, real_redis
@@ -34,6 +37,7 @@ class Person:
         self.shown: list[str | bytes] = []
         self.signs = 0
         self.failure: Exception | None = None
+        self.deaf: DeliveryFailed | None = None
         self.on_answer: Callable[[], object] = lambda: None
 
     def to(self, destination: object, job_id: str) -> Person:
@@ -44,6 +48,8 @@ class Person:
 
     def say(self, sentence: str, *, deadline: float) -> None:
         assert deadline > time.time()
+        if self.deaf is not None:
+            raise self.deaf
         self.shown.append(sentence)
 
     def answer(self, collage: bytes, caption: str, *, deadline: float) -> None:
@@ -160,6 +166,142 @@ def test_a_delivery_that_is_no_use_is_given_up_and_logged(
     answering.once(job(redis, indexed, seconds), "tag", answering.similar)
     assert claims.take("job-1") is Standing.ANSWERED
     assert "could not be delivered" in caplog.text
+
+
+def in_a_chat(job: SimilarJob, language: str = "en") -> SimilarJob:
+    there = TelegramDestination(chat_id=1, message_id=2)
+    return job.model_copy(update={"destination": there, "language": language})
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_where_no_picture_may_be_posted_the_placeholder_says_so(
+    answering: Answering,
+    redis: Redis,
+    indexed: Path,
+    person: Person,
+    claims: Claims,
+    caplog: pytest.LogCaptureFixture,
+    language: str,
+) -> None:
+    person.failure = DeliveryFailed("400 not enough rights to send photos", final=True)
+    answering.once(in_a_chat(job(redis, indexed), language), "tag", answering.similar)
+    assert person.shown == [say("picture_not_posted", language)]
+    assert "job-1 could not be delivered: 400 not enough rights to send photos" in caplog.text
+    assert claims.take("job-1") is Standing.ANSWERED
+
+
+def test_a_file_that_cannot_be_written_is_no_matter_of_a_chats_rights(
+    answering: Answering, redis: Redis, indexed: Path, person: Person
+) -> None:
+    person.failure = DeliveryFailed("No space left on device", final=True)
+    answering.once(job(redis, indexed), "tag", answering.similar)
+    assert person.shown == [say("unexpected")]
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_where_nothing_at_all_may_be_posted_it_is_tried_once_and_logged(
+    answering: Answering,
+    redis: Redis,
+    indexed: Path,
+    person: Person,
+    claims: Claims,
+    caplog: pytest.LogCaptureFixture,
+    final: bool,
+) -> None:
+    person.failure = DeliveryFailed("the chat is gone", final=True)
+    person.deaf = DeliveryFailed("and stays gone", final=final)
+    answering.once(in_a_chat(job(redis, indexed)), "tag", answering.similar)
+    assert person.shown == []
+    assert "job-1 could not be delivered: the chat is gone" in caplog.text
+    assert "and stays gone" in caplog.text
+    assert claims.take("job-1") is Standing.ANSWERED
+
+
+class TestARateLimitLongerThanAnAttempt:
+    """The platform has said for how long it wants to hear nothing."""
+
+    def test_nothing_is_worked_on_until_then(
+        self,
+        answering: Answering,
+        redis: Redis,
+        indexed: Path,
+        person: Person,
+    ) -> None:
+        attempts: list[float] = []
+        person.on_answer = lambda: attempts.append(time.time())
+        person.failure = DeliveryFailed("429", final=False, retry_after=1.5)
+        asked = job(redis, indexed)
+        for _ in range(3):
+            with pytest.raises(Reject) as rejected:
+                answering.once(asked, "tag", answering.similar)
+            assert rejected.value.requeue
+            assert not redis.exists(claim_key("job-1")), "no worker holds on to it"
+        assert len(attempts) == 1
+        person.failure = None
+        time.sleep(max(0.0, attempts[0] + 1.6 - time.time()))
+        answering.once(asked, "tag", answering.similar)
+        assert len(attempts) == 2
+        assert len(person.shown) == 1
+
+    def test_other_jobs_are_answered_meanwhile(
+        self, answering: Answering, redis: Redis, indexed: Path, person: Person
+    ) -> None:
+        person.failure = DeliveryFailed("429", final=False, retry_after=30)
+        with pytest.raises(Reject):
+            answering.once(job(redis, indexed), "tag", answering.similar)
+        person.failure = None
+        other = job(redis, indexed).model_copy(update={"id": "job-2"})
+        answering.once(other, "tag-2", answering.similar)
+        assert len(person.shown) == 1
+
+    def test_at_the_deadline_the_person_is_told_that_it_is_too_late(
+        self, answering: Answering, redis: Redis, indexed: Path, person: Person
+    ) -> None:
+        person.failure = DeliveryFailed("429", final=False, retry_after=3600)
+        asked = job(redis, indexed, 1.5)
+        with pytest.raises(Reject):
+            answering.once(asked, "tag", answering.similar)
+        assert time.time() < asked.deadline
+        with pytest.raises(Reject):
+            answering.once(asked, "tag", answering.similar)
+        time.sleep(max(0.0, asked.deadline - time.time()) + 0.05)
+        answering.once(asked, "tag", answering.similar)
+        assert person.shown == [say("too_late")]
+
+
+def test_the_collage_is_drawn_with_the_limits_of_the_settings(
+    redis: Redis, indexed: Path, person: Person, claims: Claims
+) -> None:
+    """What they allow is indexed, and shown; what they do not is an empty tile."""
+    small = io.BytesIO()
+    with Image.open(indexed / "gallery" / "blue" / "1.png") as picture:
+        picture.resize((160, 120)).save(small, "PNG")
+        pixels = picture.width * picture.height
+    asked = job(redis, indexed).model_copy(
+        update={"upload": UploadStore(redis, 60).put(small.getvalue()), "look": Look.FEEL}
+    )
+    routes: Any = person
+    empty = []
+    for number, limits in enumerate((Limits(pixels=pixels), Limits(pixels=pixels - 1))):
+        resident = Resident(FakeDetector(), FakeExtractor(), indexed / "data")
+        answering = Answering(
+            claims=claims,
+            uploads=UploadStore(redis, 60),
+            routes=routes,
+            resident=resident,
+            reindexer=None,
+            gallery=indexed / "gallery",
+            limits=limits,
+            stopping=threading.Event(),
+        )
+        each = asked.model_copy(update={"id": f"job-{number}"})
+        answering.once(each, "tag", answering.similar)
+        resident.close()
+        collage = person.shown[-1]
+        assert isinstance(collage, bytes)
+        right = np.asarray(Image.open(io.BytesIO(collage)))[100:300, -300:-100]
+        empty.append(bool(right.std((0, 1)).max() < 2))
+    assert empty == [False, True]
 
 
 def test_an_unexpected_error_is_one_sentence_and_a_traceback_in_the_log(

@@ -10,11 +10,13 @@ class DeliveryFailed(Exception):
 
     Attributes:
         final: Trying again is useless: the chat or the placeholder is gone, or access was lost.
+        retry_after: Seconds for which the platform wants to hear nothing; None: it did not say.
     """
 
-    def __init__(self, reason: str, *, final: bool) -> None:
+    def __init__(self, reason: str, *, final: bool, retry_after: float | None = None) -> None:
         super().__init__(reason)
         self.final = final
+        self.retry_after = retry_after
 
 
 class Delivery(Protocol):

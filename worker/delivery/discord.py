@@ -213,6 +213,7 @@ class DiscordDelivery:
         headers = self._authorization() if authorized else {}
         pause = FIRST_PAUSE_SECONDS
         while True:
+            asked: float | None = None
             left = deadline - time.time()
             if left <= 0:
                 raise DeliveryFailed("Discord was not reached in time.", final=False)
@@ -235,9 +236,12 @@ class DiscordDelivery:
                         raise _Refused(response.status_code, int(code))
                     reason, wait = f"status {response.status_code}", pause
                 else:
-                    reason, wait = "rate limit", _retry_after(response, pause)
+                    asked = _retry_after(response)
+                    reason, wait = "rate limit", pause if asked is None else asked
             if time.time() + wait >= deadline:
-                raise DeliveryFailed(f"Discord was not reached in time: {reason}.", final=False)
+                raise DeliveryFailed(
+                    f"Discord was not reached in time: {reason}.", final=False, retry_after=asked
+                )
             log.info("Discord asks for patience (%s), %.1f s", reason, wait)
             time.sleep(wait)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
@@ -257,12 +261,12 @@ def _json(response: httpx.Response) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _retry_after(response: httpx.Response, otherwise: float) -> float:
+def _retry_after(response: httpx.Response) -> float | None:
     """Seconds that a 429 asks for; its header where it comes from the network in between."""
     try:
         return float(_json(response).get("retry_after") or response.headers["retry-after"])
     except (KeyError, TypeError, ValueError):
-        return otherwise
+        return None
 
 
 _MARKDOWN = re.compile(r"([\\*_~|<\[\]])|^(\s*)([#>-])", re.MULTILINE)

@@ -146,8 +146,9 @@ class TelegramDelivery:
         """
         pause = FIRST_PAUSE
         reason = "the deadline was over"
+        asked: float | None = None
         while (remaining := deadline - time.time()) > 0:
-            wait = pause
+            wait, asked = pause, None
             pause = min(2 * pause, LONGEST_PAUSE)
             try:
                 response = self._post(
@@ -163,14 +164,17 @@ class TelegramDelivery:
                     return
                 reason = f"{response.status_code} {description}"
                 if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
-                    wait = _retry_after(answer, default=pause)
+                    asked = _retry_after(answer)
+                    wait = pause if asked is None else asked
                 elif response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
                     raise _Refused(response.status_code, description)
             if wait >= deadline - time.time():
                 break
             log.info("%s again in %.1f s: %s", method, wait, reason)
             time.sleep(wait)
-        raise DeliveryFailed(f"Telegram did not take {method} in time: {reason}", final=False)
+        raise DeliveryFailed(
+            f"Telegram did not take {method} in time: {reason}", final=False, retry_after=asked
+        )
 
     def _post(
         self,
@@ -219,7 +223,8 @@ def _body(response: httpx.Response) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _retry_after(answer: Mapping[str, Any], default: float) -> float:
+def _retry_after(answer: Mapping[str, Any]) -> float | None:
+    """Seconds that a 429 asks for."""
     parameters = answer.get("parameters")
     seconds = parameters.get("retry_after") if isinstance(parameters, dict) else None
-    return float(seconds) if isinstance(seconds, int | float) else default
+    return float(seconds) if isinstance(seconds, int | float) else None

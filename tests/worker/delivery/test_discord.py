@@ -280,6 +280,7 @@ class TestPatience:
             place.delivery(token=token).say("found", deadline=soon(5))
         assert time.monotonic() - begun < 2
         assert not failed.value.final
+        assert failed.value.retry_after == 60
 
     def test_discords_own_failures_are_tried_again(
         self, server: DiscordServer, place: Place
@@ -303,6 +304,7 @@ class TestPatience:
             delivery.say("found", deadline=soon(1.2))
         assert not failed.value.final
         assert "ConnectError" in str(failed.value)
+        assert failed.value.retry_after is None
 
 
 def test_a_file_over_the_limit_is_final(server: DiscordServer, place: Place) -> None:

@@ -240,6 +240,7 @@ def test_no_wait_goes_beyond_the_deadline(scene: Scene) -> None:
     with pytest.raises(DeliveryFailed, match="in time") as failed:
         scene.delivery.say("late", deadline=soon(2))
     assert not failed.value.final
+    assert failed.value.retry_after == 30
     assert time.monotonic() - started < 1.5
     assert scene.message.text == PLACEHOLDER
 
@@ -248,6 +249,7 @@ def test_after_the_deadline_nothing_is_sent(scene: Scene) -> None:
     with pytest.raises(DeliveryFailed) as failed:
         scene.delivery.say("late", deadline=soon(-1))
     assert not failed.value.final
+    assert failed.value.retry_after is None
     assert scene.server.calls_of("editMessageText") == []
 
 
