@@ -20,6 +20,11 @@ from cli.terminal import Failure
 
 READY_SECONDS: Final = 15.0
 
+MEMORY_BYTES: Final = 2**30
+"""Most that the server keeps. One person may send 200 MiB of pictures a minute, and a server that
+the system ends for its memory takes the queue with it. This holds 50 pictures of the largest size,
+and hundreds of usual ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedRedis:
@@ -76,6 +81,9 @@ class EmbeddedRedis:
             "dir": str(self.storage if self.storage is not None else self.socket.parent),
             "daemonize": "no",
             "save": "",
+            "maxmemory": str(MEMORY_BYTES),
+            # Refuse what is too much: whatever else Redis could drop may be a job.
+            "maxmemory-policy": "noeviction",
             "appendonly": "yes" if kept else "no",
             "loglevel": "warning",
         }

@@ -24,6 +24,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from worker.app import UNACKED_INDEX_KEY, VISIBILITY_SECONDS, WORKER_HEARTBEAT_KEY
+from worker.store import erase_traces, forget
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,8 @@ def answered_key(job_id: str) -> str:
 class Claims:
     """The jobs that this worker has claimed, kept alive by a thread of its own.
 
-    The thread also writes the worker's heartbeat. It shares nothing with the work but the
+    The thread also writes the worker's heartbeat, and sees to it that forgotten pictures do not
+    stay in Redis' append-only file. It shares nothing with the work but the
     interpreter, so it beats while every other thread computes.
     """
 
@@ -158,7 +160,7 @@ class Claims:
         return held and not lost
 
     def answered(self, job_id: str) -> None:
-        """Write down that the job needs no answer any more, and let go of it.
+        """Write down that the job needs no answer any more, and let go of it and of its picture.
 
         Where Redis cannot be reached, this worker remembers it for itself.
         """
@@ -168,6 +170,8 @@ class Claims:
                 self._answered.popitem(last=False)
         try:
             self._redis.set(answered_key(job_id), 1, ex=ANSWERED_SECONDS)
+            # Only now: whoever gets the job again must find either its picture or this.
+            forget(self._redis, job_id)
         except RedisError as error:
             log.warning("%s: could not be written down as answered: %s", job_id, error)
         self.release(job_id)
@@ -186,6 +190,15 @@ class Claims:
     def _run(self) -> None:
         while not self._stopping.wait(self._beat_seconds):
             self.beat()
+            if self._redis_was_there:
+                self._erase()
+
+    def _erase(self) -> None:
+        try:
+            if erase_traces(self._redis):
+                log.info("Redis writes its append-only file anew, without forgotten pictures")
+        except RedisError as error:
+            log.debug("forgotten pictures may still stand in Redis' file: %s", error)
 
     def beat(self) -> None:
         """Show once that this worker lives and what it is at work on. Never raises."""

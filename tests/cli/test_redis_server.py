@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 
 from cli import supervisor
-from cli.redis_server import EmbeddedRedis
+from cli.redis_server import MEMORY_BYTES, EmbeddedRedis
 from cli.supervisor import Member
 from cli.terminal import Failure
 from worker.app import SIMILAR_TASK, create_app
@@ -63,6 +63,14 @@ def test_without_storage_nothing_is_left(tmp_path: Path) -> None:
     with running(redis), Redis.from_url(redis.url) as client:
         client.set("job", "kept")
         assert [path.name for path in redis.socket.parent.iterdir()] == ["redis"]
+    redis.clear()
+
+
+def test_it_refuses_what_is_too_much_and_drops_nothing() -> None:
+    redis = EmbeddedRedis.prepare(None)
+    with running(redis), Redis.from_url(redis.url) as client:
+        assert int(client.config_get("maxmemory")["maxmemory"]) == MEMORY_BYTES
+        assert client.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
     redis.clear()
 
 
