@@ -1,10 +1,11 @@
 """From a platform's event to a job in the queue; the same for every platform.
 
-A bot asks in this order: `Intake.first_sight` of the event, then its placeholder, then
-`Intake.worker_alive`, to say in the placeholder that nobody is at work, and last `Intake.similar`
-or `Intake.reindex`: once a job is in the queue its placeholder belongs to the worker alone, so a
-warning can never overwrite an answer. Redis is spoken to on threads, so a slow or dead server
-never holds up the bot's event loop.
+A bot asks in this order: `Intake.first_sight` of the event, then `Intake.allow`, then its
+placeholder, then `Intake.worker_alive`, to say in the placeholder that nobody is at work, and last
+`Intake.similar` or `Intake.reindex`. Who is over the limit gets no placeholder, so that nobody can
+make a bot post more than its platform lets it. Once a job is in the queue its placeholder belongs
+to the worker alone, so a warning can never overwrite an answer. Redis is spoken to on threads, so a
+slow or dead server never holds up the bot's event loop.
 """
 
 from __future__ import annotations
@@ -40,11 +41,20 @@ REINDEX_SECONDS: Final = 6 * 3600
 
 
 class QueueUnreachable(Problem):
-    """Redis cannot be reached, or does not do as it is told."""
+    """Redis cannot be reached, is full, or does not do as it is told."""
 
 
 class TooManyRequests(Problem):
-    """This person asked too often within a minute."""
+    """This person asked too often within a minute.
+
+    Attributes:
+        first: Nothing was refused to the person within that minute before. A bot that need not
+            answer says so once and then keeps silent.
+    """
+
+    def __init__(self, seconds: int, *, first: bool) -> None:
+        super().__init__("too_many_requests", seconds=seconds)
+        self.first = first
 
 
 class Intake:
@@ -90,7 +100,7 @@ class Intake:
         return bool(fresh)
 
     async def allow(self, person: str) -> None:
-        """Count a request of `person`, such as ``discord-17``. `similar` does so by itself.
+        """Count a request of `person`, such as ``discord-17``, before anything is posted for it.
 
         Raises:
             TooManyRequests: More than the limit within a minute; says when to come back.
@@ -107,14 +117,15 @@ class Intake:
             return requests, seconds
 
         requests, seconds = await _ask(count)
-        if requests > self._limit.requests_per_minute:
-            raise TooManyRequests("too_many_requests", seconds=max(1, seconds))
+        over = requests - self._limit.requests_per_minute
+        if over > 0:
+            raise TooManyRequests(max(1, seconds), first=over == 1)
 
     async def similar(
         self,
         *,
         event: str,
-        person: str,
+        person: str | None = None,
         data: bytes | Fetch,
         look: Look,
         count: int,
@@ -126,7 +137,8 @@ class Intake:
         Args:
             event: The platform's event, such as ``discord-123`` or ``telegram-99-1``; the job's
                 id as well.
-            person: Whom the rate limit counts, such as ``discord-17``.
+            person: Whom the rate limit counts, such as ``discord-17``; None where `allow` has
+                counted the request already.
             data: The picture's bytes, or how to fetch them: that is called only once the rate
                 limit has let the person through.
             look: What *similar* means.
@@ -137,10 +149,11 @@ class Intake:
         Raises:
             core.problem.Problem: Too many requests, not a usable picture, or Redis is down.
         """
-        await self.allow(person)
+        if person is not None:
+            await self.allow(person)
         content = data if isinstance(data, bytes) else await data()
         await asyncio.to_thread(check, content, self._limit.picture)
-        sha256 = await _ask(lambda: self._uploads.put(content))
+        sha256 = await _ask(lambda: self._uploads.put(content, event))
         now = time.time()
         await self._enqueue(
             SIMILAR_TASK,

@@ -31,7 +31,8 @@ class Member:
         command: Program and arguments.
         environment: All of its environment variables.
         needed: Without it the others are of no use, and all are stopped.
-        grace_seconds: From the request to end until it is ended by force.
+        grace_seconds: From the request to end until it is ended by force. A bot takes up to 20
+            for the requests in hand.
         inherited: File descriptors that it inherits.
         ready: Called with the process after each start; returns once it can be used.
         cwd: Its working folder; None: that of this process.
@@ -41,7 +42,7 @@ class Member:
     command: Sequence[str]
     environment: Mapping[str, str]
     needed: bool = False
-    grace_seconds: float = 10.0
+    grace_seconds: float = 25.0
     inherited: tuple[int, ...] = ()
     ready: Callable[[subprocess.Popen[bytes]], None] | None = None
     cwd: str | None = None

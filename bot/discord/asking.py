@@ -11,7 +11,7 @@ from typing import TypeAlias
 import discord
 
 from bot.discord.pictures import Downloads
-from bot.intake import Intake
+from bot.intake import Intake, TooManyRequests
 from core.job import DEFAULT_COUNT, DiscordDestination, Look
 from core.problem import Problem
 from core.texts import say
@@ -54,6 +54,27 @@ class Asking:
             await self._tell(edit, problem.sentence(language))
             return False
 
+    async def allowed(self, wish: Wish, tell: Edit, *, every_time: bool) -> bool:
+        """Count a request; whether the person may have it. Asked before a placeholder is posted.
+
+        Args:
+            wish: Who asks.
+            tell: Says to the person why not.
+            every_time: At each refusal, for what must be answered; else once a minute, so that
+                nobody can make the bot write more than Discord lets it.
+        """
+        try:
+            await self._intake.allow(f"discord-{wish.person}")
+        except TooManyRequests as refused:
+            log.info("Not taken, for user %d: %s", wish.person, refused.key)
+            if every_time or refused.first:
+                await self._tell(tell, refused.sentence(wish.language))
+            return False
+        except Problem as problem:
+            await self._tell(tell, problem.sentence(wish.language))
+            return False
+        return True
+
     async def ask(
         self,
         event: str,
@@ -62,7 +83,7 @@ class Asking:
         destination: DiscordDestination,
         edit: Edit,
     ) -> None:
-        """Enqueue one picture.
+        """Enqueue one picture, which must be `allowed`.
 
         Args:
             event: Unique to this picture of this event; the job's id.
@@ -77,7 +98,6 @@ class Asking:
                 await self._tell(edit, say("worker_away", wish.language, minutes=minutes))
             await self._intake.similar(
                 event=event,
-                person=f"discord-{wish.person}",
                 data=partial(self._downloads.fetch, picture),
                 look=wish.look,
                 count=wish.count,

@@ -17,6 +17,7 @@ from discord.http import Route
 
 from bot.discord.asking import Asking
 from bot.discord.help import Help
+from bot.discord.in_hand import InHand
 from bot.discord.mention import Mention
 from bot.discord.pictures import Downloads
 from bot.discord.reindex import Reindex
@@ -40,6 +41,9 @@ INTENTS: Final = discord.Intents(
     message_content=True,
 )
 
+STOP_SECONDS: Final = 20.0
+"""Requests in hand may take so long when the bot is to end."""
+
 # Error and close codes of Discord's.
 UNKNOWN_INTERACTION: Final = 10062
 ALREADY_ACKNOWLEDGED: Final = 40060
@@ -53,6 +57,11 @@ class DiscordProblem(Problem):
 
 class CommandTree(app_commands.CommandTree["FamiliarBot"]):
     """The commands; whatever one of them did not foresee ends in a log and a sentence."""
+
+    async def interaction_check(self, interaction: discord.Interaction[FamiliarBot], /) -> bool:
+        """Let every command through, and count it among those in hand."""
+        interaction.client.in_hand.add()
+        return True
 
     async def on_error(
         self,
@@ -78,7 +87,11 @@ class CommandTree(app_commands.CommandTree["FamiliarBot"]):
 
 
 class FamiliarBot(commands.Bot):
-    """The connection to Discord, with one cog a feature."""
+    """The connection to Discord, with one cog a feature.
+
+    Attributes:
+        in_hand: What the bot has begun to answer.
+    """
 
     def __init__(self, settings: Settings, intake: Intake) -> None:
         super().__init__(
@@ -93,6 +106,7 @@ class FamiliarBot(commands.Bot):
             member_cache_flags=discord.MemberCacheFlags.none(),
             chunk_guilds_at_startup=False,
         )
+        self.in_hand = InHand()
         self._settings = settings
         self._intake = intake
 
@@ -152,9 +166,12 @@ async def _serve(bot: FamiliarBot, token: str) -> None:
         stopping.cancel()
         if not serving.done():
             log.info("Discord bot stops")
-            await bot.close()
+            # This ends the events alone; what is in hand can still fetch, post and edit.
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
+            if not await bot.in_hand.finish(STOP_SECONDS):
+                log.warning("Some requests were not taken before the bot stopped")
+            await bot.close()
             return
         try:
             await serving

@@ -39,6 +39,7 @@ class Mention(commands.Cog):
         direct = message.guild is None
         if not mentioned and not (direct and pictures_of(message)):
             return
+        self._bot.in_hand.add()
         pictures = pictures_of(message) or await self._pictures_replied_to(message)
         try:
             if pictures:
@@ -78,6 +79,8 @@ class Mention(commands.Cog):
         if not await self._asking.first_sight(event, wish.language, message.reply):
             return
         for number, picture in enumerate(pictures, start=1):
+            if not await self._asking.allowed(wish, message.reply, every_time=False):
+                return
             placeholder = await message.reply(say("looking", wish.language))
             await self._asking.ask(
                 event if number == 1 else f"{event}-{number}",

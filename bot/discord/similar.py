@@ -62,7 +62,9 @@ class Similar(commands.Cog):
         wish = Wish(interaction.user.id, str(interaction.locale), Look(look), count)
         await interaction.response.defer(thinking=True, ephemeral=private)
         event, edit = f"discord-{interaction.id}", _original(interaction)
-        if await self._asking.first_sight(event, wish.language, edit):
+        if not await self._asking.first_sight(event, wish.language, edit):
+            return
+        if await self._asking.allowed(wish, edit, every_time=True):
             destination = _destination(interaction, private=private)
             await self._asking.ask(event, wish, picture, destination, edit)
 
@@ -80,12 +82,16 @@ class Similar(commands.Cog):
         event, edit = f"discord-{interaction.id}", _original(interaction)
         if not await self._asking.first_sight(event, wish.language, edit):
             return
+        if not await self._asking.allowed(wish, edit, every_time=True):
+            return
         if len(pictures) > 1:
             # Discord takes the first follow-up for the response itself while that is "thinking".
             await edit(say("looking", wish.language))
         destination = _destination(interaction, reply_to=message.id)
         await self._asking.ask(event, wish, pictures[0], destination, edit)
         for number, picture in enumerate(pictures[1:], start=2):
+            if not await self._asking.allowed(wish, _whisper(interaction), every_time=True):
+                return
             placeholder = await interaction.followup.send(say("looking", wish.language), wait=True)
             destination = _destination(interaction, reply_to=message.id, message_id=placeholder.id)
             await self._asking.ask(
@@ -115,6 +121,10 @@ def _destination(
 
 def _original(interaction: discord.Interaction[FamiliarBot]) -> Edit:
     return lambda sentence: interaction.edit_original_response(content=sentence)
+
+
+def _whisper(interaction: discord.Interaction[FamiliarBot]) -> Edit:
+    return lambda sentence: interaction.followup.send(sentence, ephemeral=True)
 
 
 def _followup(message: discord.WebhookMessage) -> Edit:

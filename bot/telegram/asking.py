@@ -10,7 +10,7 @@ from telegram import Message, Update
 from telegram.error import TelegramError
 from telegram.ext import BaseHandler, ContextTypes
 
-from bot.intake import Intake
+from bot.intake import Intake, TooManyRequests
 from bot.telegram.pictures import Downloads, Sent
 from bot.telegram.placeholder import Placeholder, language_of, reply
 from bot.telegram.reading import Wish
@@ -55,9 +55,17 @@ class Asking:
         """
         language = language_of(message)
         try:
+            # Both before anything is posted: Telegram lets a bot write only so much, and who
+            # forwards a whole folder must not use it up for everybody.
             if not await self._intake.first_sight(event):
                 log.info("Seen before: %s", event)
                 return
+            await self._intake.allow(person_of(message))
+        except TooManyRequests as refused:
+            log.info("Not taken: %s, %s", event, refused.key)
+            if refused.first:
+                await tell(message, refused.sentence(language))
+            return
         except Problem as problem:
             await tell(message, problem.sentence(language))
             return
@@ -72,7 +80,6 @@ class Asking:
                 await placeholder.say(say("worker_away", language, minutes=minutes))
             await self._intake.similar(
                 event=event,
-                person=person_of(message),
                 data=partial(self._downloads.fetch, picture),
                 look=wish.look,
                 count=wish.count,

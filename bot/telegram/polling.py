@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 POLL_SECONDS: Final = 30
 YOUNG_SECONDS: Final = 60.0
 LONGEST_PAUSE: Final = 30.0
+CONFIRM_SECONDS: Final = 3.0
 KINDS: Final = (Update.MESSAGE,)
 """Not the edited ones: who corrects a caption does not ask again."""
 
@@ -84,8 +85,9 @@ class Polling:
         if self._next is None:
             return
         try:
-            await self._poll(0)
-        except TelegramError as error:
+            async with asyncio.timeout(CONFIRM_SECONDS):
+                await self._poll(0)
+        except (TelegramError, TimeoutError) as error:
             # They will come once more, and the intake knows them.
             log.info("The last updates could not be confirmed: %s", error)
 

@@ -71,6 +71,16 @@ class Request:
         return Wish(look, count)
 
 
+def replied_to(message: Message) -> Message | None:
+    """The message that `message` was sent in reply to, if any.
+
+    In a topic of a group Telegram calls every message that replies to nothing a reply to the
+    service message that opened the topic.
+    """
+    reply = message.reply_to_message
+    return None if reply is None or reply.forum_topic_created is not None else reply
+
+
 def read(message: Message, me: User) -> Request:
     """What `message` asks the bot `me` for. Telegram says where commands and mentions are."""
     rest = message.text or message.caption or ""

@@ -13,7 +13,7 @@ from bot.telegram.albums import Albums, Part
 from bot.telegram.asking import Asking, Handler, tell
 from bot.telegram.pictures import picture_of
 from bot.telegram.placeholder import language_of
-from bot.telegram.reading import SIMILAR, Request, Wish, read
+from bot.telegram.reading import SIMILAR, Request, Wish, read, replied_to
 from core.picture import FORMATS
 from core.problem import Problem
 from core.texts import say
@@ -97,7 +97,7 @@ class Similar:
         """The message itself where it carries anything, else the one that it replies to."""
         if message.effective_attachment:
             return message
-        return message.reply_to_message if request.explicit else None
+        return replied_to(message) if request.explicit else None
 
     @staticmethod
     async def _say_what_is_missing(
@@ -106,7 +106,7 @@ class Similar:
         language = language_of(message)
         if asked_about is not None and asked_about.effective_attachment:
             sentence = say("picture_wrong_type", language, formats=", ".join(FORMATS))
-        elif request.mentioned and request.words and message.reply_to_message is None:
+        elif request.mentioned and request.words and replied_to(message) is None:
             # Named in passing ("thanks, @bot"): that asks for nothing.
             return
         else:

@@ -18,6 +18,7 @@ from core.settings import LimitSettings, QueueSettings, Settings, load_settings
 from tests.platforms.jobs import waiting_reindex_jobs, waiting_similar_jobs
 from tests.platforms.processes import RealRedis, real_redis
 from worker.app import INDEX_QUEUE, LOOK_QUEUE, WORKER_HEARTBEAT_KEY
+from worker.claim import Claims
 
 HERE = FileDestination()
 
@@ -161,6 +162,14 @@ class TestSimilar:
             assert client.llen(LOOK_QUEUE) == 0
             assert client.keys("familiar:upload:*") == []
 
+    async def test_its_picture_is_forgotten_once_it_is_answered(
+        self, intake: Intake, redis: RealRedis
+    ) -> None:
+        await ask(intake)
+        with redis.client() as client:
+            Claims(client).answered("test-1")
+            assert client.keys("familiar:upload:*") == []
+
     async def test_many_at_once(self, intake: Intake, redis: RealRedis) -> None:
         await asyncio.gather(*(ask(intake, f"test-{n}", f"person-{n}") for n in range(20)))
         with redis.client() as client:
@@ -203,6 +212,35 @@ class TestRateLimit:
                 language="en",
             )
         assert fetched == []
+
+    async def test_the_first_refusal_of_a_minute_is_known(
+        self, intake: Intake, redis: RealRedis
+    ) -> None:
+        for minute in range(2):
+            for _ in range(3):
+                await intake.allow("test-7")
+            firsts = []
+            for _ in range(3):
+                with pytest.raises(TooManyRequests) as refused:
+                    await intake.allow("test-7")
+                firsts.append(refused.value.first)
+            assert firsts == [True, False, False], minute
+            with redis.client() as client:
+                client.delete("familiar:rate:test-7")
+
+    async def test_a_request_that_was_allowed_before_is_not_counted_twice(
+        self, intake: Intake
+    ) -> None:
+        for number in range(3):
+            await intake.allow("test-7")
+            await intake.similar(
+                event=f"test-{number}",
+                data=picture(),
+                look=Look.BOTH,
+                count=4,
+                destination=HERE,
+                language="en",
+            )
 
     async def test_others_are_counted_by_themselves(self, intake: Intake) -> None:
         for _ in range(3):
@@ -256,6 +294,59 @@ async def test_a_worker_is_alive_as_long_as_its_heartbeat_is_there(
     with redis.client() as client:
         client.set(WORKER_HEARTBEAT_KEY, 1)
     assert await intake.worker_alive()
+
+
+class TestFullRedis:
+    """More pictures than Redis may keep."""
+
+    @pytest.fixture
+    def full(self, redis: RealRedis) -> Iterator[None]:
+        with redis.client() as client:
+            used = client.info("memory")["used_memory"]
+            # A picture of a MiB takes more than its share; jobs and counts still fit.
+            client.config_set("maxmemory", used + 2**20)
+            yield
+            client.config_set("maxmemory", 0)
+
+    @staticmethod
+    def large() -> bytes:
+        return picture() + b"\0" * (2**20 - 1000)
+
+    @pytest.mark.usefixtures("full")
+    async def test_the_person_reads_the_sentence_and_the_queue_works_on(
+        self, intake: Intake, redis: RealRedis
+    ) -> None:
+        with pytest.raises(QueueUnreachable) as problem:
+            await intake.similar(
+                event="test-1",
+                data=self.large(),
+                look=Look.BOTH,
+                count=4,
+                destination=HERE,
+                language="en",
+            )
+        assert problem.value.key == "queue_unreachable"
+        with redis.client() as client:
+            assert waiting_similar_jobs(client) == []
+        await intake.reindex(event="test-2", destination=HERE, language="en")
+
+    async def test_also_where_redis_itself_refuses_everything(
+        self, intake: Intake, redis: RealRedis
+    ) -> None:
+        with redis.client() as client:
+            client.config_set("maxmemory", 1)
+            try:
+                for question in (
+                    intake.first_sight("test-1"),
+                    intake.allow("test-7"),
+                    ask(intake),
+                    intake.reindex(event="test-1", destination=HERE, language="en"),
+                ):
+                    with pytest.raises(QueueUnreachable, match="queue cannot be reached"):
+                        await question
+            finally:
+                client.config_set("maxmemory", 0)
+            assert await intake.first_sight("test-1")
 
 
 class TestNoRedis:

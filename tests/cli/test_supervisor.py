@@ -7,15 +7,20 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
+from bot.discord import bot as discord
+from bot.telegram import bot as telegram
+from bot.telegram.polling import CONFIRM_SECONDS
 from cli import supervisor
+from cli.processes import _members
 from cli.supervisor import ENDS_IN_A_ROW, Member, Supervisor
+from core.settings import DiscordSettings, TelegramSettings, load_settings
 from tests.platforms.processes import wait_for
 
 SLEEPS = "import time; print('here', flush=True); time.sleep(60)"
@@ -158,11 +163,26 @@ def test_members_end_when_the_supervisor_is_killed() -> None:
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    while "here" not in parent.stdout.readline():
-        time.sleep(0.01)
+    for line in parent.stdout:
+        if "here" in line:
+            break
+    else:
+        pytest.fail("the supervisor ended before its member was there")
     children = psutil.Process(parent.pid).children(recursive=True)
     assert children
     parent.kill()
     parent.wait()
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive
+
+
+def test_a_bot_has_the_time_that_it_takes_to_stop() -> None:
+    settings = load_settings().model_copy(
+        update={
+            "discord": DiscordSettings(token=SecretStr("1")),
+            "telegram": TelegramSettings(token=SecretStr("1")),
+        }
+    )
+    grace = {each.name: each.grace_seconds for each in _members(settings, None, {})}
+    assert grace["discord"] > discord.STOP_SECONDS
+    assert grace["telegram"] > CONFIRM_SECONDS + telegram.STOP_SECONDS

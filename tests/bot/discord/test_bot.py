@@ -22,6 +22,7 @@ from tests.platforms.processes import RealProcess, real_redis, running, wait_for
 from worker.app import INDEX_QUEUE, LOOK_QUEUE, WORKER_HEARTBEAT_KEY
 from worker.store import UploadStore
 
+TOO_MANY = [say("too_many_requests", seconds=seconds) for seconds in range(1, 61)]
 LIMITS = {"FAMILIAR_LIMIT_UPLOAD_MIB": "1", "FAMILIAR_LIMIT_REQUESTS_PER_MINUTE": "5"}
 
 
@@ -373,8 +374,7 @@ class TestLimits:
             discord.slash("similar", picture=("a.png", picture()))
         community.wait_for_jobs(5)
         shown = discord.slash("similar", picture=("a.png", picture())).wait()
-        allowed = [say("too_many_requests", seconds=seconds) for seconds in range(1, 61)]
-        assert shown.content in allowed
+        assert shown.content in TOO_MANY
         assert len(waiting_similar_jobs(community.redis)) == 5
 
     def test_others_are_not_held_up_by_it(self, community: Community) -> None:
@@ -386,6 +386,47 @@ class TestLimits:
         community.wait_for_jobs(6)
         assert asked.shown is not None
         assert asked.shown.thinking
+
+    def test_a_command_is_answered_at_each_refusal(self, community: Community) -> None:
+        discord = community.discord
+        for _ in range(5):
+            discord.slash("similar", picture=("a.png", picture()))
+        community.wait_for_jobs(5)
+        for _ in range(2):
+            shown = discord.slash("similar", picture=("a.png", picture())).wait()
+            assert shown.content in TOO_MANY
+
+    def test_mentions_are_refused_once_and_then_in_silence(self, community: Community) -> None:
+        discord = community.discord
+        for _ in range(4):
+            discord.send(
+                discord.bot_mention, [(f"{n}.png", picture(n)) for n in ("red", "green", "blue")]
+            )
+        community.wait_for_jobs(5)
+        wait_for(lambda: len(discord.bot_messages()) >= 6, "the refusal", 10)
+        community.wait_until_idle()
+        *said, help_ = [message.content for message in discord.bot_messages()]
+        assert "/similar" in help_
+        assert said.count(say("looking")) == 5
+        assert [sentence in TOO_MANY for sentence in said].count(True) == 1
+        assert len(said) == 6
+
+    def test_what_is_left_of_a_message_is_refused_for_the_askers_eyes_alone(
+        self, community: Community
+    ) -> None:
+        discord = community.discord
+        for _ in range(3):
+            discord.slash("similar", picture=("a.png", picture()))
+        community.wait_for_jobs(3)
+        files = [(f"{n}.png", picture(n)) for n in ("red", "green", "blue", "white")]
+        asked = discord.context_menu("Find similar", discord.send("", files))
+        community.wait_for_jobs(5)
+        wait_for(lambda: len(asked.followups) == 2, "the refusal", 10)
+        community.wait_until_idle()
+        placeholder, refusal = asked.followups
+        assert placeholder.content == say("looking")
+        assert refusal.content in TOO_MANY
+        assert refusal.ephemeral
 
 
 class TestWorkerDown:

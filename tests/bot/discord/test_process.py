@@ -15,7 +15,16 @@ from PIL import Image
 
 from core.texts import say
 from tests.platforms.discord_wire import TOKEN, DiscordServer, discord_server
-from tests.platforms.processes import REPOSITORY, RealProcess, RealRedis, real_redis, running
+from tests.platforms.jobs import waiting_similar_jobs
+from tests.platforms.processes import (
+    REPOSITORY,
+    RealProcess,
+    RealRedis,
+    real_redis,
+    running,
+    wait_for,
+)
+from worker.app import LOOK_QUEUE
 
 HEAVY = {"torch", "torchvision", "tensorflow", "keras", "annoy", "cv2", "worker.tasks"}
 CPU_SECONDS = 5.0
@@ -80,6 +89,43 @@ def test_it_stops_cleanly_on_sigterm(
         assert bot.stop(10) == 0
         assert "Traceback" not in bot.output()
         assert "Task was destroyed" not in bot.output()
+
+
+class TestWhatIsInHandWhenItStops:
+    """Redis is held up for a while, so that the bot is stopped in the middle of a request."""
+
+    HELD_UP = 2500  # milliseconds, less than the bot waits for Redis
+
+    def test_a_command_still_becomes_a_job(
+        self, discord: DiscordServer, redis: RealRedis, tmp_path: Path
+    ) -> None:
+        environment = {**discord.settings(), "REDIS_URL": redis.url}
+        with running("discord", environment, tmp_path) as bot, redis.client() as client:
+            discord.wait_for_bot(bot)
+            client.delete(LOOK_QUEUE)
+            client.client_pause(self.HELD_UP)
+            asked = discord.slash("similar", picture=("a.png", picture()))
+            wait_for(lambda: asked.acknowledged, "the bot has it in hand", 10)
+            assert bot.stop(30) == 0
+            (job,) = waiting_similar_jobs(client)
+            assert job.id == f"discord-{asked.interaction_id}"
+        assert "Traceback" not in bot.output()
+
+    def test_a_mention_still_gets_its_placeholder_and_becomes_a_job(
+        self, discord: DiscordServer, redis: RealRedis, tmp_path: Path
+    ) -> None:
+        environment = {**discord.settings(), "REDIS_URL": redis.url}
+        with running("discord", environment, tmp_path) as bot, redis.client() as client:
+            discord.wait_for_bot(bot)
+            client.delete(LOOK_QUEUE)
+            client.client_pause(self.HELD_UP)
+            asked = discord.send(discord.bot_mention, [("a.png", picture())])
+            # Commands come to the bot after what was written before them.
+            discord.slash("help").wait()
+            assert bot.stop(30) == 0
+            (job,) = waiting_similar_jobs(client)
+            assert job.id == f"discord-{asked}"
+        assert "Traceback" not in bot.output()
 
 
 def test_no_secret_is_logged_even_at_debug(

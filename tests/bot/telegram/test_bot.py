@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -42,6 +43,15 @@ def picture(colour: str = "teal", kind: str = "JPEG") -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (64, 48), colour).save(file, kind)
     return file.getvalue()
+
+
+class TopicOpened(Message):
+    """The service message at the beginning of a topic, which Telegram names as the one replied to
+    by whatever is written there and replies to nothing."""
+
+    def payload(self, *, with_reply: bool = True) -> dict[str, Any]:
+        topic = {"name": "Drawings", "icon_color": 0x6FB9F0}
+        return Message.payload(self, with_reply=with_reply) | {"forum_topic_created": topic}
 
 
 @dataclass
@@ -264,6 +274,15 @@ class TestInAGroup:
             asked = telegram.send_text(mika, group, text, reply_to=reply_to)
             community.is_refused(asked, NO_PICTURE)
 
+    def test_a_mention_in_passing_within_a_topic_is_left_alone(self, community: Community) -> None:
+        telegram, mika, group = community.telegram, community.mika, community.group
+        opened = TopicOpened(next(community.numbers), group, community.noor, int(time.time()))
+        telegram.send_text(mika, group, "thanks @familiar_test_bot", reply_to=opened)
+        community.wait_until_idle()
+        assert telegram.from_bot(group) == []
+        asked = telegram.send_text(mika, group, "@familiar_test_bot", reply_to=opened)
+        community.is_refused(asked, NO_PICTURE)
+
     def test_where_the_bot_may_not_write_nothing_is_enqueued(self, community: Community) -> None:
         refusal = ApiError(400, "Bad Request: not enough rights to send text messages to the chat")
         community.telegram.refuse("sendMessage", refusal)
@@ -431,6 +450,16 @@ class TestLimitsAndRepeats:
             community.noor, community.telegram.private_chat(community.noor), picture()
         )
         community.jobs(6)
+
+    def test_more_requests_are_refused_once_and_then_in_silence(self, community: Community) -> None:
+        telegram, mika, chat = community.telegram, community.mika, community.chat
+        for _ in range(20):
+            telegram.send_photo(mika, chat, picture())
+        community.jobs(5)
+        texts = sorted(message.text or "" for message in telegram.from_bot(chat))
+        assert texts[:5] == [LOOKING] * 5
+        (refusal,) = texts[5:]
+        assert "ask again in" in refusal
 
     def test_telegrams_own_limit_is_waited_for(self, community: Community) -> None:
         community.telegram.limit("sendMessage", 1)

@@ -137,6 +137,20 @@ class TestPolling:
         assert await next_text(updates) == "one"
         assert updates.empty()
 
+    async def test_a_telegram_that_is_silent_at_the_end_does_not_hold_the_bot_up(
+        self, server: TelegramServer, bot: Bot, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(polling, "CONFIRM_SECONDS", 0.1)
+        silent = Polling(bot, asyncio.Queue())
+        server.send_text(MIKA, server.private_chat(MIKA), "hello")
+        await silent._poll(0)
+
+        async def never(seconds: int) -> None:
+            await asyncio.sleep(60)
+
+        monkeypatch.setattr(silent, "_poll", never)
+        await asyncio.wait_for(silent.confirm(), 5)
+
     async def test_a_token_that_is_no_longer_good_ends_it(
         self, server: TelegramServer, bot: Bot
     ) -> None:

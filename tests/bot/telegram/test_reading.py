@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from telegram import Chat, Message, MessageEntity, User
+from telegram import Chat, ForumTopicCreated, Message, MessageEntity, User
 
-from bot.telegram.reading import CountOutOfRange, Request, Wish, read
+from bot.telegram.reading import CountOutOfRange, Request, Wish, read, replied_to
 from core.job import Look
 from tests.platforms.telegram_server import entities_of
 
@@ -86,3 +86,11 @@ def test_a_count_out_of_range_is_told_to_who_gives_a_command(number: str) -> Non
 
 def test_a_number_in_a_sentence_beside_a_mention_is_no_count() -> None:
     assert Request(mentioned=True, words=("seen", "in", "1998")).wish() == Wish()
+
+
+def test_the_beginning_of_a_topic_is_nothing_that_anybody_replies_to() -> None:
+    opened = Message(1, NOW, GROUP, forum_topic_created=ForumTopicCreated("Drawings", 0x6FB9F0))
+    words = Message(2, NOW, GROUP, text="good morning")
+    assert replied_to(Message(3, NOW, GROUP, reply_to_message=opened)) is None
+    assert replied_to(Message(3, NOW, GROUP, reply_to_message=words)) is words
+    assert replied_to(Message(3, NOW, GROUP)) is None
