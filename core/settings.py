@@ -28,14 +28,24 @@ AdminIds = Annotated[frozenset[int], NoDecode]
 
 def _admin_ids(value: Any) -> Any:
     if isinstance(value, str):
-        return frozenset(int(part) for part in value.split(",") if part.strip())
+        try:
+            return frozenset(int(part) for part in value.split(",") if part.strip())
+        except ValueError:
+            # Python's own text repeats the value, which may be a token in the wrong line.
+            raise ValueError("user ids are whole numbers, separated by commas") from None
     return value
 
 
 def _web_address(value: str | None) -> str | None:
-    if value is not None and urlsplit(value).scheme not in {"http", "https", "ws", "wss"}:
+    if value is None:
+        return None
+    try:
+        scheme = urlsplit(value).scheme
+    except ValueError:
+        raise ValueError("this is no address") from None
+    if scheme not in {"http", "https", "ws", "wss"}:
         raise ValueError("an address begins with http://, https://, ws:// or wss://")
-    return value.rstrip("/") if value else None
+    return value.rstrip("/")
 
 
 class QueueSettings(BaseSettings):
@@ -196,6 +206,8 @@ def load_settings() -> Settings:
             prefix = section.model_config.get("env_prefix", "")
             variable = (prefix + "_".join(str(part) for part in first["loc"])).upper()
             raise SettingsProblem(
-                "setting_invalid", variable=variable, reason=first["msg"]
+                "setting_invalid",
+                variable=variable,
+                reason=first["msg"].removeprefix("Value error, "),
             ) from None
     return Settings(**sections)  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 """Settings come from the environment, and a bad one is named without its value."""
 
+import traceback
+
 import pytest
 
 from core.settings import SettingsProblem, load_settings
@@ -20,7 +22,7 @@ def test_nothing_set_means_no_bots_and_no_admins():
     assert settings.discord.admins == frozenset()
 
 
-def test_the_names_of_the_contract(monkeypatch, tmp_path):
+def test_every_setting_has_its_documented_name(monkeypatch, tmp_path):
     for name, value in {
         "REDIS_URL": "redis://localhost:1/0",
         "FAMILIAR_GALLERY": str(tmp_path / "art"),
@@ -32,6 +34,17 @@ def test_the_names_of_the_contract(monkeypatch, tmp_path):
         "FAMILIAR_DISCORD_API_URL": "http://localhost:1/api/v10/",
         "FAMILIAR_DISCORD_GATEWAY_URL": "ws://localhost:1/gateway",
         "FAMILIAR_TELEGRAM_API_URL": "http://localhost:2",
+        "FAMILIAR_MODEL_DETECTOR": "cascade:faces.xml",
+        "FAMILIAR_MODEL_EXTRACTOR": "resnet101",
+        "FAMILIAR_MODEL_DEVICE": "cuda:1",
+        "FAMILIAR_MODEL_THREADS": "3",
+        "FAMILIAR_MODEL_PRECISION": "int8",
+        "FAMILIAR_LIMIT_UPLOAD_MIB": "4",
+        "FAMILIAR_LIMIT_MEGAPIXELS": "5",
+        "FAMILIAR_LIMIT_REQUESTS_PER_MINUTE": "6",
+        "FAMILIAR_LIMIT_UPLOAD_MINUTES": "7",
+        "FAMILIAR_LIMIT_ANSWER_MINUTES": "8",
+        "FAMILIAR_LOG_LEVEL": "DEBUG",
     }.items():
         monkeypatch.setenv(name, value)
     settings = load_settings()
@@ -41,8 +54,18 @@ def test_the_names_of_the_contract(monkeypatch, tmp_path):
     assert settings.discord.admins == {1, 22}
     assert settings.telegram.admins == {333}
     assert settings.discord.api_url == "http://localhost:1/api/v10"
+    assert settings.discord.gateway_url == "ws://localhost:1/gateway"
+    assert settings.telegram.api_url == "http://localhost:2"
     assert settings.discord.token is not None
     assert settings.discord.token.get_secret_value() == "d-token"
+    assert settings.telegram.token is not None
+    assert settings.telegram.token.get_secret_value() == "t-token"
+    model, limit = settings.model, settings.limit
+    assert (model.detector, model.extractor) == ("cascade:faces.xml", "resnet101")
+    assert (model.device, model.threads, model.precision) == ("cuda:1", 3, "int8")
+    assert (limit.upload_mib, limit.megapixels, limit.requests_per_minute) == (4, 5, 6)
+    assert (limit.upload_minutes, limit.answer_minutes) == (7, 8)
+    assert settings.log.level == "DEBUG"
     assert "d-token" not in repr(settings)
     assert "t-token" not in settings.model_dump_json()
 
@@ -75,3 +98,42 @@ def test_a_bad_value_is_named_and_not_shown(monkeypatch, name, value):
     with pytest.raises(SettingsProblem) as caught:
         load_settings()
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["FAMILIAR_DISCORD_ADMINS", "FAMILIAR_TELEGRAM_ADMINS"])
+def test_a_token_in_the_line_of_the_admins_is_not_repeated(monkeypatch, name):
+    monkeypatch.setenv(name, "7,MTIzNDU2Nzg5.secret")
+    with pytest.raises(SettingsProblem) as caught:
+        load_settings()
+    assert str(caught.value).startswith(
+        f"The setting {name} cannot be used: user ids are whole numbers, separated by commas."
+    )
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+
+
+SET_AMISS = {
+    "FAMILIAR_DISCORD_ADMINS": "sec-ret",
+    "FAMILIAR_TELEGRAM_ADMINS": "sec-ret",
+    # Python's own words about these two repeat a part of them.
+    "FAMILIAR_DISCORD_API_URL": "https://sec-ret\u2100/",
+    "FAMILIAR_TELEGRAM_API_URL": "https://sec-ret\u2100/",
+    "FAMILIAR_DISCORD_GATEWAY_URL": "sec-ret://host",
+    "FAMILIAR_LIMIT_UPLOAD_MIB": "sec-ret",
+    "FAMILIAR_LIMIT_MEGAPIXELS": "sec-ret",
+    "FAMILIAR_LIMIT_REQUESTS_PER_MINUTE": "sec-ret",
+    "FAMILIAR_LIMIT_UPLOAD_MINUTES": "sec-ret",
+    "FAMILIAR_LIMIT_ANSWER_MINUTES": "sec-ret",
+    "FAMILIAR_LOG_LEVEL": "sec-ret",
+    "FAMILIAR_MODEL_PRECISION": "sec-ret",
+    "FAMILIAR_MODEL_THREADS": "sec-ret",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), SET_AMISS.items())
+def test_no_setting_repeats_its_value_and_none_speaks_of_a_value_error(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsProblem) as caught:
+        load_settings()
+    assert name in str(caught.value)
+    assert "sec-ret" not in "".join(traceback.format_exception(caught.value))
+    assert "Value error" not in str(caught.value)
