@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from core.index import Index, current_version
-from core.models import Detector, Extractor, load_detector, load_extractor
+from core.models import Detector, Extractor, ModelError, load_detector, load_extractor
 from core.problem import Problem
 from core.search import Searcher
 from core.settings import ModelSettings
@@ -20,12 +20,22 @@ log = logging.getLogger(__name__)
 
 
 def torch_device(name: str) -> str:
-    """The torch device that a setting means; ``auto`` is a GPU where there is one."""
-    if name != "auto":
-        return name
+    """The torch device that a setting means; ``auto`` is a GPU where there is one.
+
+    Raises:
+        core.models.ModelError: There is no such device here.
+    """
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"PyTorch has no device {name} here; choose cpu, cuda, cuda:1 and the like, or auto."
+        ) from error
+    return name
 
 
 def in_bfloat16(precision: str, device: str) -> bool:

@@ -11,6 +11,7 @@ from PIL import Image
 from core.gallery import build_index
 from core.index import current_version
 from core.job import Look
+from core.models import ModelError
 from core.picture import Picture, read
 from core.problem import Problem
 from core.search import Searcher
@@ -104,6 +105,12 @@ def test_an_index_by_other_models_is_refused_even_where_an_older_one_fits(
         assert problem.value.key == "index_other_models"
 
 
-def test_a_named_device_is_taken_as_it_is() -> None:
-    assert torch_device("cuda:1") == "cuda:1"
+def test_a_device_that_is_here_is_taken() -> None:
+    assert torch_device("cpu") == "cpu"
     assert torch_device("auto") in {"cpu", "cuda"}
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta:first"])
+def test_a_device_that_is_not_here_is_named(name: str) -> None:
+    with pytest.raises(ModelError, match=f"no device {name} here; choose cpu"):
+        torch_device(name)
