@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from core.picture import DEFAULT_LIMITS, SUFFIXES, UnreadablePicture
+from core.picture import DEFAULT_LIMITS, FORMATS, OTHER_SUFFIXES, SUFFIXES, UnreadablePicture
 from core.problem import Problem
 from core.texts import FALLBACK, say
 
@@ -54,7 +54,8 @@ class Folder:
 
     Attributes:
         pictures: Sorted by path.
-        unreadable: Paths of folders and files that cannot be opened or named, and why.
+        unreadable: Paths of folders and files that cannot be opened or named, and of pictures
+            of kinds that are not read, and why.
     """
 
     pictures: tuple[PictureFile, ...]
@@ -64,8 +65,9 @@ class Folder:
 def scan(root: Path) -> Folder:
     """Find the pictures below `root`, by name and at any depth.
 
-    Left out are hidden files and folders, whatever is no regular file, links to folders (what
-    they lead to is found where it lies), and links to files outside of `root`.
+    Left out are files that are not named like a picture, hidden files and folders, whatever is no
+    regular file, links to folders (what they lead to is found where it lies), and links to files
+    outside of `root`.
 
     Raises:
         Problem: `root` is not a folder, or cannot be listed.
@@ -94,7 +96,7 @@ def scan(root: Path) -> Folder:
             path = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(path + "/")
-            elif Path(entry.name).suffix.lower() in SUFFIXES:
+            elif _suffix(entry.name) in SUFFIXES | OTHER_SUFFIXES:
                 _add_file(resolved, path, pictures, unreadable)
     return Folder(
         tuple(sorted(pictures, key=lambda file: file.path)),
@@ -105,6 +107,10 @@ def scan(root: Path) -> Folder:
 def reason(problem: Problem, language: str = FALLBACK) -> str:
     """Why a file cannot be used, in the few words that fit beside its name in a list."""
     return say(f"gallery_{problem.key}", language, **problem.values)
+
+
+def _suffix(name: str) -> str:
+    return Path(name).suffix.lower()
 
 
 def _add_file(
@@ -128,10 +134,15 @@ def _add_file(
         problem = UnreadablePicture("picture_file_unreadable", name=location.name)
         unreadable.append((path, problem))
         return
-    if stat.S_ISREG(status.st_mode):
-        pictures.append(
-            PictureFile(path, location, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        )
+    if not stat.S_ISREG(status.st_mode):
+        return
+    if _suffix(path) in OTHER_SUFFIXES:
+        problem = UnreadablePicture("picture_wrong_type", formats=", ".join(FORMATS))
+        unreadable.append((path, problem))
+        return
+    pictures.append(
+        PictureFile(path, location, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    )
 
 
 class HoldsPixels(Protocol):

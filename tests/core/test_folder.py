@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core.folder import PictureFile, in_batches, read_ahead, scan
+from core.folder import PictureFile, in_batches, read_ahead, reason, scan
+from core.picture import OTHER_SUFFIXES, SUFFIXES
 from core.problem import Problem
 
 
@@ -36,9 +37,37 @@ def test_the_character_is_the_first_folder_and_none_in_a_flat_gallery(tmp_path: 
 
 
 def test_hidden_and_other_files_are_left_out(tmp_path: Path) -> None:
-    for name in (".git/a.png", "a/.thumb.png", "a/notes.txt", "a/png", "a/1.png"):
+    others = ("a/notes.txt", "a/1.png.json", "a/1.xmp", "a/png", "a/tif", "Thumbs.db")
+    for name in (".git/a.png", "a/.thumb.png", "a/.thumb.avif", *others, "a/1.png"):
         touch(tmp_path / name)
-    assert paths(tmp_path) == ["a/1.png"]
+    found = scan(tmp_path)
+    assert [file.path for file in found.pictures] == ["a/1.png"]
+    assert found.unreadable == ()
+
+
+def test_pictures_of_kinds_that_are_not_read_are_named(tmp_path: Path) -> None:
+    assert not OTHER_SUFFIXES & SUFFIXES
+    kinds = ["avif", "heic", "heif", "ico", "jp2", "jxl", "psd", "svg", "tga", "tif", "tiff"]
+    for name in ("1.png", "scan.TIFF", *(f"a.{kind}" for kind in kinds)):
+        touch(tmp_path / "rem" / name)
+    found = scan(tmp_path)
+    assert [file.path for file in found.pictures] == ["rem/1.png"]
+    named = sorted(["rem/scan.TIFF", *(f"rem/a.{kind}" for kind in kinds)])
+    assert [path for path, _ in found.unreadable] == named
+    why = {reason(problem) for _, problem in found.unreadable}
+    assert why == {"not a picture of the kinds JPEG, PNG, WEBP, GIF, BMP"}
+
+
+def test_a_picture_of_another_kind_is_named_only_where_one_that_is_read_would_be_found(
+    tmp_path: Path,
+) -> None:
+    outside = touch(tmp_path / "secret" / "outside.avif")
+    root = tmp_path / "gallery"
+    root.mkdir()
+    (root / "leaves.avif").symlink_to(outside)
+    os.mkfifo(root / "pipe.avif")
+    (root / "folder.psd").mkdir()
+    assert scan(root).unreadable == ()
 
 
 def test_links_are_followed_to_files_inside_alone(tmp_path: Path) -> None:

@@ -248,6 +248,8 @@ def test_unreadable_files_are_reported_by_name_and_the_rest_is_indexed(world: Wo
     (blue / "empty.jpg").write_bytes(b"")
     (blue / "cut.png").write_bytes((blue / "0.png").read_bytes()[:-2000])
     (blue / "drawing.png").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    (blue / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    (blue / "notes.txt").write_text("Whom to draw next.")
     (blue / "nowhere.png").symlink_to(blue / "gone.png")
     save(drawn_scene([], size=(1200, 900)), blue / "huge.png")
     report = world.build(Limits(pixels=1_000_000))
@@ -260,6 +262,7 @@ def test_unreadable_files_are_reported_by_name_and_the_rest_is_indexed(world: Wo
             "empty.jpg",
             "cut.png",
             "drawing.png",
+            "phone.HEIC",
             "nowhere.png",
             "huge.png",
         )
@@ -268,6 +271,7 @@ def test_unreadable_files_are_reported_by_name_and_the_rest_is_indexed(world: Wo
     assert reasons["blue/empty.jpg"] == "the file is empty"
     assert "too many pixels" in reasons["blue/huge.png"]
     assert "not a picture" in reasons["blue/text.png"]
+    assert reasons["blue/phone.HEIC"] == reasons["blue/text.png"]
     assert "cannot be opened" in reasons["blue/nowhere.png"]
 
 
@@ -288,7 +292,7 @@ def test_a_picture_that_became_unreadable_leaves_the_index(world: World) -> None
     assert "blue/0.png" not in {picture.path for picture in world.open().pictures}
 
 
-@pytest.mark.parametrize("what", ["missing", "empty", "unreadable"])
+@pytest.mark.parametrize("what", ["missing", "empty", "unreadable", "other kind"])
 def test_a_gallery_without_pictures_leaves_the_index_as_it_is(world: World, what: str) -> None:
     """Such as a disk that is not mounted."""
     version = world.build().version
@@ -297,10 +301,13 @@ def test_a_gallery_without_pictures_leaves_the_index_as_it_is(world: World, what
         (world.gallery / "blue").mkdir(parents=True)
     if what == "unreadable":
         (world.gallery / "blue" / "1.png").write_bytes(b"no")
+    if what == "other kind":
+        (world.gallery / "blue" / "1.jxl").write_bytes(b"no")
     with pytest.raises(Problem) as caught:
         world.build()
-    assert caught.value.key == f"gallery_{what}"
-    assert str(world.gallery) in caught.value.sentence() or "blue/1.png" in caught.value.sentence()
+    assert caught.value.key == {"other kind": "gallery_unreadable"}.get(what, f"gallery_{what}")
+    sentence = caught.value.sentence()
+    assert any(named in sentence for named in (str(world.gallery), "blue/1.png", "blue/1.jxl"))
     assert world.open().version == version
     drawn_gallery(world.gallery)
     world.build()
