@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,10 +34,23 @@ _GREY = (114, 114, 114)
 _MOST_AT_ONCE = 16
 _POINTS = 5
 _NEEDED = ("detection_boxes", "detection_scores", "num_detections")
-_REACHING_OUT = frozenset(
-    {"PyFunc", "PyFuncStateless", "EagerPyFunc", "ReadFile", "WriteFile", "MatchingFiles"}
+_IN_MEMORY = frozenset(
+    {"Assert", "Case", "DestroyResourceOp", "If", "StatefulPartitionedCall", "VarHandleOp"}
+    | {"VarIsInitializedOp", "While"}
 )
-"""Operations by which a graph would run Python, or read or write files that are not its own."""
+_IN_MEMORY_KINDS = (
+    *("Assign", "HashTable", "LookupTable", "MutableHashTable", "Random", "ReadVariable"),
+    *("ResourceGather", "Stack", "TensorArray", "TruncatedNormal", "Variable"),
+)
+"""Of the operations that TensorFlow calls stateful, those whose state is in memory, and how the
+names of further ones begin. All others touch files, the network or Python."""
+_OF_FILES = frozenset({"GenerateVocabRemapping", "MatchingFiles", "PyFuncStateless", "ReadFile"})
+"""Operations that reach out without being called stateful; data sets do so, too."""
+_LOADING = frozenset(
+    {"DisableCopyOnRead", "InitializeTableFromTextFileV2", "MergeV2Checkpoints"}
+    | {"RestoreV2", "SaveV2"}
+)
+"""What is in every SavedModel for its own files, and in no answer."""
 
 
 class Description(BaseModel):
@@ -175,6 +188,9 @@ class SavedModelDetector:
             model = tf.saved_model.load(str(saved))
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ModelError(f"{saved} is no SavedModel.") from error
+        # What only loading may do, an answer may not.
+        for signature in model.signatures.values():
+            _refuse(saved / "saved_model.pb", [signature.graph.as_graph_def()])
         return cls(
             folder.resolve(),
             identity(found),
@@ -311,7 +327,7 @@ def _hash(path: Path) -> str:
 
 
 def _refuse_reaching_out(path: Path) -> None:
-    """Refuse a graph that would do more than compute.
+    """Refuse a SavedModel that would do more than compute.
 
     Raises:
         ModelError: It would, or the file is no SavedModel.
@@ -327,11 +343,34 @@ def _refuse_reaching_out(path: Path) -> None:
         raise ModelError(f"The detector's file {path} is missing.") from error
     except DecodeError as error:
         raise ModelError(f"{path} is no SavedModel.") from error
+    _refuse(path, (form.graph_def for form in saved.meta_graphs), _LOADING)
+
+
+def _refuse(path: Path, graphs: Iterable[Any], loading: frozenset[str] = frozenset()) -> None:
+    """Refuse graphs that would do more than compute.
+
+    Args:
+        path: Of the file that they come from.
+        graphs: TensorFlow's ``GraphDef``.
+        loading: Operations that may be there all the same.
+
+    Raises:
+        ModelError: They would.
+    """
+    from core.models.tensorflow_runtime import is_stateful
+
     used: set[str] = set()
-    for graph in (form.graph_def for form in saved.meta_graphs):
+    for graph in graphs:
         used.update(node.op for node in graph.node)
         used.update(node.op for function in graph.library.function for node in function.node_def)
-    if found := sorted(used & _REACHING_OUT):
+    found = sorted(
+        name
+        for name in used - loading
+        if name in _OF_FILES
+        or "Dataset" in name
+        or (is_stateful(name) and name not in _IN_MEMORY and not name.startswith(_IN_MEMORY_KINDS))
+    )
+    if found:
         raise ModelError(
             f"{path} is not loaded: it would run code or touch files ({', '.join(found)})."
         )

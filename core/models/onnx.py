@@ -7,6 +7,7 @@ What a file does not say of itself stands in a JSON file of the same name beside
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -21,6 +22,8 @@ from core.models.extractor import FamiliarExtractor
 
 NAME: Final = "onnx"
 _MOST_AT_ONCE: Final = 32
+_FURTHER_FILES: Final = "session.model_external_initializers_file_folder_path"
+"""What onnxruntime calls the folder of files that a network names."""
 
 
 class Description(BaseModel):
@@ -140,7 +143,7 @@ def load(path: Path, pictures: FamiliarExtractor, device: str = "cpu") -> Aligne
         import onnxruntime
     except ImportError as error:
         raise ModelError(
-            "ONNX files need onnxruntime: `pip install 'familiar-faces[onnx]'`."
+            "ONNX files need onnxruntime: run `make setup`, or `pip install onnxruntime`."
         ) from error
     beside = path.with_suffix(".json")
     try:
@@ -161,11 +164,19 @@ def load(path: Path, pictures: FamiliarExtractor, device: str = "cpu") -> Aligne
         wanted.insert(0, "CUDAExecutionProvider")
     available = onnxruntime.get_available_providers()
     try:
-        # From its bytes: such a file cannot lead to further files, and its hash is all of it.
-        session = onnxruntime.InferenceSession(
-            data, options, providers=[name for name in wanted if name in available]
-        )
+        with tempfile.TemporaryDirectory() as empty:
+            # Further files that it names are looked for where there are none: they would be no
+            # part of its hash, and it could name any.
+            options.add_session_config_entry(_FURTHER_FILES, empty)
+            session = onnxruntime.InferenceSession(
+                data, options, providers=[name for name in wanted if name in available]
+            )
     except Exception as error:  # onnxruntime's errors share no other class
+        if "External data" in str(error):
+            raise ModelError(
+                f"{path} keeps weights in further files; save it as one file, as onnx.save_model"
+                " does by itself."
+            ) from error
         raise ModelError(f"{path} is not an ONNX file that can be run.") from error
     identity = hashlib.sha256(data + description.model_dump_json().encode()).hexdigest()
     return AlignedExtractor(

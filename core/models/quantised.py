@@ -8,7 +8,8 @@ arXiv:1712.05877). A detector that has such networks beside its SavedModel holds
 takes what the first network gives and gives what the second takes, and the last one gives what
 ``serving_default`` gives. Each takes by name what it needs of all that came before.
 
-LiteRT is not made for files of strangers: what it is given has to be known by its hash.
+LiteRT is not made for files of strangers: it is given those alone that the detector's own
+``detector.json`` lists with their hashes, and that whoever named the detector trusts so far.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def quantised_graph(
         if after(last + 1) in model.signatures:
             raise KeyError(after(last + 1))
         graph = QuantisedGraph(
-            [QuantisedNetwork(path.read_bytes(), threads or _processors()) for path in networks],
+            [QuantisedNetwork(path.read_bytes(), threads or processors()) for path in networks],
             signatures,
         )
         given = graph(np.full((1, _SOME_SIDE, _SOME_SIDE, 3), 128, np.uint8))
@@ -172,8 +173,8 @@ def quantised_graph(
     return graph
 
 
-def _processors() -> int:
-    """Those that this process may use."""
+def processors() -> int:
+    """How many processor cores this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on every system
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

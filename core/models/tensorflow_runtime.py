@@ -87,6 +87,13 @@ def set_bfloat16(fast: bool) -> None:
         _in_bfloat16 = fast
 
 
+def is_stateful(operation: str) -> bool:
+    """Whether TensorFlow knows an operation as one that does more than its outputs show; no
+    operation that it does not know at all is."""
+    definition = op_def_registry.get(operation)
+    return definition is not None and bool(definition.is_stateful)
+
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if find_spec("triton") is not None:
     # PyTorch loads it late, such as when an optimiser is made. Both it and TensorFlow carry LLVM,
@@ -95,6 +102,7 @@ if find_spec("triton") is not None:
 with without_greetings():
     import tensorflow as tf
     from tensorflow.core.protobuf import saved_model_pb2
+    from tensorflow.python.framework import op_def_registry
 
 
 class Module(tf.Module):  # type: ignore[misc]  # TensorFlow carries no types
@@ -103,6 +111,7 @@ class Module(tf.Module):  # type: ignore[misc]  # TensorFlow carries no types
 
 __all__ = [
     "Module",
+    "is_stateful",
     "keep_off_gpu",
     "saved_model_pb2",
     "set_bfloat16",

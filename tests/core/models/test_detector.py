@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -318,11 +319,24 @@ class TestExported:
         with pytest.raises(ModelError, match="instead of pictures, uint8"):
             load_detector(str(tmp_path / "floats"))
 
-    def test_a_graph_that_would_write_a_file_is_not_loaded(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("operation", "write"),
+        [
+            ("WriteFile", lambda path: tf.io.write_file(path, "")),
+            ("PrintV2", lambda path: tf.print("here", output_stream=f"file://{path}")),
+            ("ReadFile", tf.io.read_file),
+            ("SaveV2", lambda path: tf.raw_ops.SaveV2(
+                prefix=path, tensor_names=["a"], shape_and_slices=[""], tensors=[tf.ones(1)]
+            )),
+        ],
+    )  # fmt: skip
+    def test_a_graph_that_would_touch_a_file_is_not_loaded(
+        self, tmp_path: Path, operation: str, write: Callable[[str], tf.Operation]
+    ) -> None:
         sprung = tmp_path / "sprung"
 
         def look(pixels):
-            with tf.control_dependencies([tf.io.write_file(str(sprung), "")]):
+            with tf.control_dependencies([write(str(sprung))]):
                 return {"detection_boxes": tf.identity(tf.cast(pixels, tf.float32))}
 
         entering = tf.TensorSpec([1, None, None, 3], tf.uint8)
@@ -330,9 +344,42 @@ class TestExported:
         tf.saved_model.save(
             Module(), str(tmp_path / "saved_model"), signatures={"serving_default": signature}
         )
-        with pytest.raises(ModelError, match=r"would run code or touch files \(WriteFile\)"):
+        with pytest.raises(ModelError, match=rf"would run code or touch files \({operation}"):
             load_detector(str(tmp_path))
-        assert not sprung.exists()
+        assert list(tmp_path.iterdir()) == [tmp_path / "saved_model"]
+
+    def test_a_graph_with_variables_loops_and_tables_is_loaded(self, tmp_path: Path) -> None:
+        """What exporters write, and keeps all of its state in memory."""
+
+        class Exported(Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.scale = tf.Variable(1.0)
+                keys, values = tf.constant(["a"]), tf.constant([0.75])
+                self.table = tf.lookup.StaticHashTable(
+                    tf.lookup.KeyValueTensorInitializer(keys, values), 0.0
+                )
+
+            @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+            def look(self, pixels):
+                count = tf.shape(pixels)[0]
+                scores = tf.TensorArray(tf.float32, size=1)
+                for place in tf.range(1):
+                    scores = scores.write(place, self.scale * self.table.lookup(tf.constant("a")))
+                scores = tf.tile(scores.stack()[None], [count, 1])
+                tf.debugging.assert_greater(count, 0)
+                return {
+                    "detection_boxes": tf.tile([[[0.25, 0.25, 0.75, 0.75]]], [count, 1, 1]),
+                    "detection_scores": scores,
+                    "num_detections": tf.ones([count]),
+                }
+
+        exported = Exported()
+        tf.saved_model.save(
+            exported, str(tmp_path / "saved_model"), signatures={"serving_default": exported.look}
+        )
+        (faces,) = load_detector(str(tmp_path)).detect([np.zeros((64, 64, 3), np.uint8)])
+        assert [face.score for face in faces] == [pytest.approx(0.75)]
 
 
 class TestShipped:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from core.face import Pixels
 from core.models import ModelError, load_extractor
@@ -55,6 +55,27 @@ def test_a_network_says_itself_how_it_wants_to_be_fed(tmp_path: Path, shape: lis
     vectors = extractor.embed_faces(np.concatenate([red(32, 5), 255 - red(32)]))
     expected = np.array([[1, -1, -1]] * 5 + [[-1, 1, 1]]) / np.sqrt(3)
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
+
+
+def test_weights_in_further_files_are_refused_wherever_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would be no part of its hash."""
+    product = helper.make_node("MatMul", ["means", "weights"], ["vectors"])
+    means = helper.make_node("ReduceMean", ["data", "axes"], ["means"], keepdims=0)
+    path = write(tmp_path / "net.onnx", ["n", 3, 32, 32], [means, product])
+    network = onnx.load(path)
+    network.graph.initializer.append(
+        numpy_helper.from_array(np.ones((3, 4), np.float32), "weights")
+    )
+    onnx.save_model(network, path)
+    assert load_extractor(str(path)).face_dimensions == 4
+    onnx.save_model(
+        network, path, save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match="keeps weights in further files; save it as one file"):
+        load_extractor(str(path))
 
 
 def test_what_it_does_not_say_stands_beside_it(tmp_path: Path) -> None:
