@@ -9,6 +9,8 @@ from benchmarks.models import (
     SIDE,
     MeasuredModel,
     graph_operations,
+    measure_alone,
+    measure_whole,
     notes,
     picture_with_a_face,
     quickest,
@@ -116,3 +118,8 @@ def test_the_quickest_of_several_runs_counts() -> None:
     runs: list[int] = []
     assert quickest(lambda: runs.append(1), least_seconds=0.0) < 0.1
     assert len(runs) >= 4  # the first one only warms up
+
+
+def test_the_way_from_a_picture_to_its_vectors_is_timed_as_a_whole() -> None:
+    assert len(found := measure_alone(measure_whole, 3)) == 3
+    assert all(0 < milliseconds < 60_000 for milliseconds in found)
