@@ -5,6 +5,9 @@
 #
 # Without TORCH_INDEX the image holds PyTorch's ordinary wheels, which run on the CPU as well as
 # on an NVIDIA GPU. With it, the image is some gigabytes smaller and runs on the CPU alone.
+#
+# --build-arg EXTRAS=onnx adds what pyproject.toml lists below optional-dependencies under that
+# name; several are separated by commas.
 
 FROM python:3.11-slim-bookworm AS build
 
@@ -26,10 +29,15 @@ WORKDIR /source
 
 # Dependencies first: they change seldom, and a change of the code leaves this layer as it is.
 ARG TORCH_INDEX=
+ARG EXTRAS=
 COPY pyproject.toml ./
 # hadolint ignore=DL3013
 RUN if [ -n "$TORCH_INDEX" ]; then pip install --index-url "$TORCH_INDEX" torch torchvision; fi \
-    && python -c "import tomllib; print('\n'.join(tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies']))" \
+    && python -c "import os, tomllib; \
+        project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        extras = os.environ.get('EXTRAS', '').replace(',', ' ').split(); \
+        optional = [project['optional-dependencies'][extra] for extra in extras]; \
+        print('\n'.join(sum(optional, project['dependencies'])))" \
         > dependencies.txt \
     && pip install --requirement dependencies.txt
 

@@ -1,4 +1,4 @@
-# Everything installs itself into .venv; only Python 3.11 or newer, pip, make and gcc are needed.
+# Installs itself into .venv; needs Python 3.11 to 3.13 with venv and headers, pip, make, gcc, g++.
 
 VENV := .venv
 INSTALLED := $(VENV)/installed

@@ -61,7 +61,7 @@ def compare_methods(
             train_all,
         )
         from core.methods.training import Budget
-        from core.models import SHIPPED
+        from core.models import SHIPPED, ModelError
         from core.models.extractor import FamiliarExtractor
         from core.train.face_data import TrainingDataError
         from worker.resident import load_detector_of, torch_device
@@ -72,11 +72,11 @@ def compare_methods(
                 f"{len(shared):,} pictures of {folder} lie in {each} too ({shared[0]} for one);"
                 " nothing may be measured on what was trained on."
             )
-    device = torch_device(device)
-    spent = Budget(budget, seed, device)
     try:
+        device = torch_device(device)
+        spent = Budget(budget, seed, device)
         trained = train_all(TrainingFolders(faces, series, models), spent, _reporter)
-    except (TrainingDataError, ValueError) as error:
+    except (ModelError, TrainingDataError, ValueError) as error:
         raise Failure(str(error)) from error
     shipped = FamiliarExtractor.load(SHIPPED / "familiar-character", device=device)
     sources, missing = load_sources(shipped, trained, device)
@@ -112,7 +112,9 @@ def _draw(comparison: Comparison, folder: Path, out: Path) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         draw_chart(comparison, f"{folder.resolve().name}: {_what(comparison)}", out)
     except ModuleNotFoundError:
-        messages.print("There is no chart without matplotlib: pip install 'familiar-faces[train]'.")
+        messages.print(
+            "There is no chart without matplotlib: run `make setup`, or `pip install matplotlib`."
+        )
     else:
         messages.print(f"The chart is in {out}")
 

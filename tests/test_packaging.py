@@ -9,15 +9,19 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
+import discord
 import pytest
+import typer
 import yaml
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from cli.main import app
+from core.picture import SUFFIXES
 from core.settings import Settings
 
 REPOSITORY = Path(__file__).parents[1]
@@ -99,7 +103,12 @@ class TestCompose:
                 passed_on = re.fullmatch(r"\$\{([A-Z_]+):-\}", str(value))
                 assert passed_on is None or passed_on[1] == variable
         used = set(re.findall(r"\$\{([A-Z_]+)", text("docker-compose.yml")))
-        assert used - known.keys() == {"TORCH_INDEX"}
+        assert used - known.keys() == {"TORCH_INDEX", "EXTRAS"}
+
+    def test_every_build_argument_is_one_of_the_image(self, services: dict[str, Any]) -> None:
+        arguments = services["worker"]["build"]["args"]
+        assert set(arguments) == set(re.findall(r"^ARG (\w+)=$", text("Dockerfile"), re.MULTILINE))
+        assert all(value == f"${{{name}:-}}" for name, value in arguments.items())
 
     def test_every_setting_reaches_a_service(self, services: dict[str, Any]) -> None:
         given = {name for service in services.values() for name in service.get("environment", {})}
@@ -170,6 +179,26 @@ class TestCompose:
         given = int(services["worker"]["stop_grace_period"].removesuffix("s"))
         assert given >= WORKER_GRACE_SECONDS
 
+    @pytest.mark.parametrize("name", ["discord", "telegram"])
+    def test_a_bot_is_given_time_to_finish(self, services: dict[str, Any], name: str) -> None:
+        from cli.supervisor import Member
+
+        given = int(services[name]["stop_grace_period"].removesuffix("s"))
+        assert given >= Member(name, [], {}).grace_seconds
+
+    def test_redis_refuses_what_is_too_much_and_drops_nothing(
+        self, services: dict[str, Any]
+    ) -> None:
+        from cli.redis_server import MEMORY_BYTES
+
+        command = services["redis"]["command"]
+        options = dict(zip(command[1::2], command[2::2], strict=True))
+        assert options["--maxmemory"] == "1gb"
+        assert MEMORY_BYTES == 2**30, "as the server that `familiar up` brings"
+        assert options["--maxmemory-policy"] == "noeviction"
+        assert options["--appendonly"] == "yes"
+        assert options["--save"] == ""
+
 
 class TestImage:
     """`Dockerfile`."""
@@ -179,6 +208,32 @@ class TestImage:
         assert flags
         assert "native" not in flags[1]
         assert {"-O3", "-DANNOYLIB_MULTITHREADED_BUILD"} <= set(flags[1].split(","))
+
+    @pytest.mark.parametrize(
+        ("asked", "extras"),
+        [("", []), ("onnx", ["onnx"]), ("onnx,train", ["onnx", "train"])],
+    )
+    def test_optional_dependencies_are_installed_where_they_are_asked_for(
+        self, asked: str, extras: list[str]
+    ) -> None:
+        script = re.search(
+            r'python -c ".+?"(?= +\\\n +> dependencies)', text("Dockerfile"), re.DOTALL
+        )
+        assert script
+        joined = script[0].replace("\\\n", "")  # As Docker reads lines that go on.
+        bash = shutil.which("bash")
+        assert bash is not None
+        done = subprocess.run(
+            [bash, "-c", joined.replace("python", sys.executable, 1)],
+            cwd=REPOSITORY,
+            env={**os.environ, "EXTRAS": asked},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        project = tomllib.loads(text("pyproject.toml"))["project"]
+        optional = [line for extra in extras for line in project["optional-dependencies"][extra]]
+        assert done.stdout.splitlines() == project["dependencies"] + optional
 
     def test_all_that_is_installed_is_copied_and_not_ignored(self) -> None:
         project = tomllib.loads(text("pyproject.toml"))
@@ -266,37 +321,115 @@ class TestMake:
         assert text(".ci/run").strip().splitlines()[-1] == "exec make test"
 
 
+@cache
+def terminal_commands() -> dict[str, set[str]]:
+    """Every command by its full name, such as ``index build``, with its options."""
+    found = {}
+
+    def look(command: Any, name: str) -> None:
+        if hasattr(command, "commands"):
+            for word, below in command.commands.items():
+                look(below, f"{name} {word}".strip())
+        else:
+            found[name] = {it for one in command.params for it in (*one.opts, *one.secondary_opts)}
+
+    look(typer.main.get_command(app), "")
+    return found
+
+
+def table(readme: str, heading: str) -> list[list[str]]:
+    """Cells of the rows of the first table below a heading."""
+    below = readme.split(f"\n## {heading}\n")[1]
+    lines = re.search(r"(?:^\|.*\n)+", below, re.MULTILINE)
+    assert lines
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines[0].splitlines()]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
 class TestReadme:
     """What the README promises is there."""
 
-    def test_every_command_is_explained(self) -> None:
-        named = [command.name for command in app.registered_commands]
-        for group in app.registered_groups:
-            assert group.typer_instance is not None
-            named += [f"{group.name} {c.name}" for c in group.typer_instance.registered_commands]
-        assert named
-        readme = text("README.md")
-        for name in named:
-            assert f"familiar {name}" in readme, name
+    COMMAND = re.compile(r"`familiar ((?:[a-z-]+ ?)+)")
+    OPTION = re.compile(r"--[a-z][a-z-]*")
 
-    def test_every_setting_is_named(self) -> None:
+    @classmethod
+    def command_of(cls, said: str) -> str:
+        """The command that words after ``familiar`` name; what follows it are arguments."""
+        commands = terminal_commands()
+        words = said.split()
+        names = [" ".join(words[:count]) for count in (1, 2)]
+        return next((name for name in names if name in commands), said)
+
+    def test_the_table_has_every_command_and_no_other(self) -> None:
+        said = [name for cells in table(text("README.md"), "Commands") for name in cells[:1]]
+        named = {self.command_of(words) for cell in said for words in self.COMMAND.findall(cell)}
+        assert named == terminal_commands().keys()
+
+    def test_every_option_in_the_table_is_one_of_its_command(self) -> None:
+        commands = terminal_commands()
+        checked = 0
+        for name, does in table(text("README.md"), "Commands"):
+            for command in {self.command_of(words) for words in self.COMMAND.findall(name)}:
+                options = set(self.OPTION.findall(f"{name} {does}"))
+                assert options <= commands[command], command
+                checked += len(options)
+        assert checked > 20
+
+    def test_every_option_in_an_example_is_one_of_its_command(self) -> None:
+        commands = terminal_commands()
+        examples = re.findall(r"familiar ((?:[a-z]+-?)+[^`\n]* --[^`\n]*)[`\n]", text("README.md"))
+        assert len(examples) > 8
+        for example in examples:
+            options = set(self.OPTION.findall(example.partition("#")[0]))
+            assert options <= commands[self.command_of(example)], example
+
+    def test_the_table_has_every_setting_with_its_default(self) -> None:
+        rows = {name.strip("`"): said for name, said, _ in table(text("README.md"), "Settings")}
+        assert rows.keys() == known_settings().keys()
+        for name, field in known_settings().items():
+            if field.default == frozenset():
+                assert rows[name] == "nobody", name
+            elif field.default is not None:
+                assert rows[name] == f"`{field.default}`", name
+            elif name.endswith(("_API_URL", "_GATEWAY_URL")):
+                assert rows[name].upper() == name.split("_")[1], name
+            else:
+                assert rows[name] == "", name
+
+    def test_the_log_levels_are_those_of_the_settings(self) -> None:
+        levels = get_args(known_settings()["FAMILIAR_LOG_LEVEL"].annotation)
+        row = next(line for line in text("README.md").splitlines() if "FAMILIAR_LOG_LEVEL" in line)
+        assert all(level in row for level in levels)
+
+    def test_the_pictures_that_are_read_are_those_of_a_gallery(self) -> None:
+        sentence = re.search(
+            r"suffixes that are read: (.+?)\. Pictures of", text("README.md"), re.DOTALL
+        )
+        assert sentence
+        assert set(re.findall(r"`(\.\w+)`", sentence[1])) == SUFFIXES
+
+    def test_the_invitation_asks_for_the_permissions_that_are_named(self) -> None:
         readme = text("README.md")
-        assert [name for name in known_settings() if f"`{name}`" not in readme] == []
+        named = re.search(r"the bot permissions (.+?)\. Open", readme, re.DOTALL)
+        number = re.search(r"&permissions=(\d+)", readme)
+        assert named
+        assert number
+        words = re.findall(r"\*\*(.+?)\*\*", " ".join(named[1].split()))
+        assert len(words) == 5
+        flags = {name.lower().replace(" ", "_"): True for name in words}
+        # The page has a plural here, the library the singular of the interface.
+        flags["view_channel"] = flags.pop("view_channels")
+        assert int(number[1]) == discord.Permissions(**flags).value
+
+    def test_compose_runs_commands_in_services_that_are_up(self) -> None:
+        services = yaml.safe_load(text("docker-compose.yml"))["services"]
+        said = re.findall(r"docker compose ((?:--profile \w+ )*)exec ([\w-]+)", text("README.md"))
+        assert {service for _, service in said} == {"worker", "worker-gpu"}
+        for profiles, service in said:
+            assert set(services[service].get("profiles", [])) == set(profiles.split()[1::2])
 
     @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
     def test_every_link_leads_to_a_file(self, name: str) -> None:
         links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text(name))
         missing = [link for link in links if not (REPOSITORY / link).exists()]
         assert missing == []
-
-    def test_the_limits_are_those_of_the_settings(self) -> None:
-        readme = text("README.md")
-        for name, field in known_settings().items():
-            if name.startswith("FAMILIAR_LIMIT_"):
-                row = next(line for line in readme.splitlines() if f"`{name}`" in line)
-                assert f"`{field.default}`" in row
-
-    def test_the_log_levels_are_those_of_the_settings(self) -> None:
-        levels = get_args(known_settings()["FAMILIAR_LOG_LEVEL"].annotation)
-        row = next(line for line in text("README.md").splitlines() if "FAMILIAR_LOG_LEVEL" in line)
-        assert all(level in row for level in levels)

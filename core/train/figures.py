@@ -180,7 +180,8 @@ def _figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise FiguresUnavailable(
-            "There are no figures without matplotlib: pip install 'familiar-faces[train]'."
+            "There are no figures without matplotlib:"
+            " run `make setup`, or `pip install matplotlib`."
         ) from error
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)

@@ -7,18 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision.models
 
 from core.models import ModelError, load_extractor
 from core.models.resnet101 import WEIGHTS_VARIABLE, ResNet101
-
-torchvision = pytest.importorskip("torchvision.models")
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "resnet101.pth"
-    torch.save(torchvision.resnet101(weights=None).state_dict(), path)
+    torch.save(torchvision.models.resnet101(weights=None).state_dict(), path)
     return path
 
 
@@ -66,6 +65,6 @@ def test_without_a_network_the_sentence_says_what_to_do(monkeypatch: pytest.Monk
         raise OSError("no route to host")
 
     monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
-    monkeypatch.setattr(torchvision.ResNet101_Weights, "get_state_dict", no_network)
+    monkeypatch.setattr(torchvision.models.ResNet101_Weights, "get_state_dict", no_network)
     with pytest.raises(ModelError, match=WEIGHTS_VARIABLE):
         ResNet101.load()

@@ -51,7 +51,7 @@ def test_without_matplotlib_there_is_a_card_and_a_sentence(
     monkeypatch.setattr(builtins, "__import__", without)
     problem = report_detector(tmp_path, [Path("faces")], METRICS, 4, ORIGIN)
     assert problem is not None
-    assert "familiar-faces[train]" in problem
+    assert "`make setup`, or `pip install matplotlib`" in problem
     card = (tmp_path / "README.md").read_text()
     assert "0.812" in card
     assert "curves" not in card
