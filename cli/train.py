@@ -249,6 +249,9 @@ def refiner(
     before, after = metrics["first_stage_tuning_ap50"], metrics["tuning_ap50"]
     if before is not None and after is not None:
         results.print(f"AP50 on the tuning pictures: {before:.3f} before, {after:.3f} with it")
+    reached = metrics["validation_ap50"]
+    if reached is not None:
+        results.print(f"AP50 on the pictures kept for validation: {reached:.3f}")
     from core.train.report import Origin, report_detector
 
     origin = Origin(_command(), terms)
@@ -311,20 +314,22 @@ def extractor(
     """Train a network of the feature extractor."""
     for each in (folder, *(also or []), *([unlabelled] if unlabelled else []), *(check or [])):
         _check_folder(each)
+    from core.models import ModelError
     from core.train.augment import STRONG
     from core.train.extractor import ExtractorTraining, of_loss, of_pictures, train
     from core.train.face_data import TrainingDataError
+    from core.train.report import Origin, load_checks, report_extractor
     from worker.resident import torch_device
 
-    options = replace(
-        ExtractorTraining() if of is Kind.FACES else of_pictures(),
-        seed=seed,
-        held_out=held_out,
-        device=torch_device(device),
-    )
     try:
+        options = replace(
+            ExtractorTraining() if of is Kind.FACES else of_pictures(),
+            seed=seed,
+            held_out=held_out,
+            device=torch_device(device),
+        )
         options = of_loss(options, loss.value, backbone.value, triplet_margin)
-    except ValueError as error:
+    except (ModelError, ValueError) as error:
         raise Failure(str(error)) from error
     if epochs is not None:
         options = replace(options, epochs=epochs)
@@ -332,6 +337,11 @@ def extractor(
         options = replace(options, identities=identities)
     if strong:
         options = replace(options, augmentation=STRONG)
+    try:
+        checks = load_checks(check or [], options)
+    except TrainingDataError as error:
+        raise Failure(str(error)) from error
+    unread: list[str] = []
     with training_line() as line:
 
         def show(now: TrainingProgress) -> None:
@@ -352,11 +362,11 @@ def extractor(
                 start=start,
                 resume=resume,
                 progress=show,
+                left_out=unread.append,
             )
         except (TrainingDataError, ValueError) as error:
             raise Failure(str(error)) from error
-    from core.train.report import Origin, report_extractor
-
+    _tell_unread(unread)
     try:
         problem = report_extractor(
             out,
@@ -365,7 +375,7 @@ def extractor(
             Origin(_command(), terms),
             also=also or [],
             unlabelled=unlabelled,
-            checks=check or [],
+            checks=checks,
         )
     except TrainingDataError as error:
         raise Failure(str(error)) from error
@@ -430,18 +440,21 @@ def assembled(
     from core.train.voc import AnnotationError
 
     faces = [face, *(beside or [])]
+    unread: list[str] = []
     try:
-        side = TrainedNetwork(picture).side if colours is not None else 0
-        choices = Choices(
-            colours=colours_of(colours, side) if colours is not None else None,
-            projection=projection_of(faces, unlabelled, mirrored=mirrored) if unlabelled else None,
-            mirrored=mirrored,
-        )
-        named = load_characters(characters, choices)
+        choices = Choices(mirrored=mirrored)
+        if colours is not None:
+            side = TrainedNetwork(picture).side
+            choices = replace(choices, colours=colours_of(colours, side, unread.append))
+        if unlabelled:
+            projection = projection_of(faces, unlabelled, mirrored=mirrored, left_out=unread.append)
+            choices = replace(choices, projection=projection)
+        named = load_characters(characters, choices, unread.append)
         assemble(face, picture, out, choices, beside=faces[1:])
         threshold = choose_threshold(out, named, false_accepts)
     except (TrainingDataError, AnnotationError, ModelError) as error:
         raise Failure(str(error)) from error
+    _tell_unread(unread)
     results.print(
         f"The extractor is in {out}; two faces are the same character from a likeness of"
         f" {threshold:.3f} on."
@@ -451,6 +464,13 @@ def assembled(
 def _command() -> str:
     """This command as it can be typed again."""
     return shlex.join(["familiar", *sys.argv[1:]])
+
+
+def _tell_unread(files: list[str]) -> None:
+    if files:
+        messages.print(
+            f"{len(files):,} files could not be read and were left out, {files[0]} first."
+        )
 
 
 def _tell(problem: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -21,13 +20,12 @@ from core.evaluate_folder import (
     measure_pairs,
 )
 from core.face import Face
-from core.folder import scan
 from core.index import build_trees, choose_search_k
 from core.job import Look
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
 from core.methods.histogram import ColourHistogram
 from core.methods.trained import Framing, TrainedExtractor
-from core.methods.training import OF_PICTURES, Budget, Name, trained, trainings
+from core.methods.training import OF_PICTURES, Budget, Name, contents, trained, trainings
 from core.models import Detector, Extractor, ModelError
 from core.models.extractor import FamiliarExtractor
 from core.picture import DEFAULT_LIMITS, Limits
@@ -184,11 +182,6 @@ def shared_pictures(folder: Path, trained_on: Path) -> tuple[str, ...]:
 
     A picture that was trained on says nothing about characters that were not.
     """
-
-    def contents(place: Path) -> Iterator[tuple[str, bytes]]:
-        for file in scan(place).pictures:
-            yield file.path, hashlib.sha256(file.location.read_bytes()).digest()
-
     known = {digest for _, digest in contents(trained_on)}
     return tuple(path for path, digest in contents(folder) if digest in known)
 

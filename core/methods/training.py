@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+from core.folder import scan
 from core.train.extractor import (
     METRICS,
     WEIGHTS,
@@ -107,6 +109,12 @@ def _steps(budget: Budget, side: int) -> int:
     return max(1, round(budget.megapixels * 1e6 / (IDENTITIES * PICTURES * side * side)))
 
 
+def contents(folder: Path) -> Iterator[tuple[str, str]]:
+    """Path and SHA-256 of each picture below a folder, in the order of the paths."""
+    for file in scan(folder).pictures:
+        yield file.path, hashlib.sha256(file.location.read_bytes()).hexdigest()
+
+
 def trained(
     name: Name,
     options: ExtractorTraining,
@@ -118,8 +126,8 @@ def trained(
 
     Args:
         name: Of the training.
-        options: Its options; other ones have a place of their own.
-        folder: ``<label>/<picture>``.
+        options: Its options; other ones have a place of their own, whatever the device.
+        folder: ``<label>/<picture>``; other pictures have a place of their own.
         models: Where results are kept, and what was begun is gone on with.
         progress: Told of each step.
 
@@ -129,8 +137,8 @@ def trained(
     Raises:
         core.train.face_data.TrainingDataError: The folder cannot be trained on.
     """
-    labels = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    identity = json.dumps([asdict(replace(options, device="")), labels], sort_keys=True)
+    pictures = list(contents(folder))
+    identity = json.dumps([asdict(replace(options, device="")), pictures], sort_keys=True)
     out = models / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
     if not ((out / WEIGHTS).is_file() and (out / METRICS).is_file()):
         train(folder, out, options, resume=True, progress=progress)

@@ -8,6 +8,7 @@ its own whose two views attract each other: thousands of further identities to b
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -35,6 +36,7 @@ from core.train.augment import Augmentation, augmented, plain
 from core.train.face_data import (
     Fit,
     LabelledPictures,
+    LeftOut,
     TrainingDataError,
     load_labelled,
     load_unlabelled,
@@ -81,6 +83,9 @@ LIKENESS: dict[Loss, Likeness] = {
 
 UNIT_LENGTH: frozenset[Loss] = frozenset({"familiar", "arcface", "triplet-semihard"})
 """Losses whose vectors are of unit length."""
+
+LEARNS_UNLABELLED: frozenset[Loss] = frozenset({"familiar", "triplet", "triplet-semihard"})
+"""Losses in which pictures without labels take part, each as one of its own."""
 
 SEMIHARD_MARGIN = 0.2
 
@@ -174,6 +179,15 @@ def described(options: ExtractorTraining, names: tuple[str, ...]) -> str:
         if fields[name] == default:
             del fields[name]
     return json.dumps(fields | {"labels": names}, sort_keys=True)
+
+
+def _digest(known: LabelledPictures, unlabelled: Pixels | None) -> str:
+    """Of every square that is learned from and its label, in their order."""
+    digest = hashlib.sha256(np.ascontiguousarray(known.labels).tobytes())
+    for pixels in (known.pixels, unlabelled):
+        if pixels is not None:
+            digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
 
 
 def of_pictures() -> ExtractorTraining:
@@ -312,7 +326,9 @@ class _Run:
         )
         self.passes = (
             Passes(len(unlabelled), options.unlabelled_in_batch, options.seed)
-            if unlabelled is not None and options.unlabelled_in_batch
+            if unlabelled is not None
+            and options.unlabelled_in_batch
+            and options.loss in LEARNS_UNLABELLED
             else None
         )
         per_batch = options.identities * options.pictures
@@ -477,14 +493,45 @@ def _write_results(out: Path, run: _Run, curve: list[dict[str, Any]]) -> None:
 
 
 def _pictures(
-    folder: Path, also: Sequence[Path], options: ExtractorTraining
+    folder: Path, also: Sequence[Path], options: ExtractorTraining, left_out: LeftOut | None
 ) -> tuple[LabelledPictures, dict[str, LabelledPictures]]:
     """What is learned from, and what of `folder` was kept away from it."""
-    everything = load_labelled(folder, options.stored_side, fit=options.fit)
+    if options.held_out == 1:
+        raise TrainingDataError(
+            "One held-out label has nothing to be told from; hold out two or more, or none."
+        )
+
+    def load(place: Path) -> LabelledPictures:
+        return load_labelled(place, options.stored_side, fit=options.fit, left_out=left_out)
+
+    everything = load(folder)
     kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
-    further = [load_labelled(each, options.stored_side, fit=options.fit) for each in also]
+    further = [load(each) for each in also]
+    kept_away = {everything.names[label] for label in held}
+    for place, part in zip(also, further, strict=True):
+        if shared := sorted(kept_away.intersection(part.names)):
+            raise TrainingDataError(
+                f"{place} has labels that are held out of {folder}: {', '.join(shared[:3])}; take"
+                " them out of it, or choose another seed."
+            )
     checks = {"held out": everything.only(held)} if options.held_out else {}
     return together([everything.only(kept), *further]), checks
+
+
+def _begin(run: _Run, start: Path) -> None:
+    """Begin with what an earlier training of the same network and labels reached."""
+    begun = torch.load(start / CHECKPOINT, map_location=run.options.device, weights_only=True)
+    if tuple(json.loads(begun["options"])["labels"]) != run.known.names:
+        raise TrainingDataError(
+            f"The training in {start} learned other labels, perhaps some that are held out now;"
+            " begin with one of the same pictures and the same seed."
+        )
+    try:
+        run.begin_with(begun["run"])
+    except RuntimeError as error:
+        raise TrainingDataError(
+            f"The training in {start} had another network; nothing can begin with it."
+        ) from error
 
 
 def train(
@@ -498,6 +545,7 @@ def train(
     resume: bool = False,
     progress: Report | None = None,
     also_check: dict[str, LabelledPictures] | None = None,
+    left_out: LeftOut | None = None,
 ) -> Path:
     """Train a network and keep the running average of its weights.
 
@@ -506,32 +554,39 @@ def train(
         out: Gets the checkpoint, the weights, and the curves and figures as JSON.
         options: Everything else that decides the result.
         also: Further folders of the same layout, from which no label is held out.
-        unlabelled: Further pictures, of which each is an identity of its own.
+        unlabelled: Further pictures, of which each is an identity of its own; only losses of
+            `LEARNS_UNLABELLED` see them.
         start: What an earlier training of the same network on the same labels wrote, to begin
             with instead of random weights.
         resume: Go on from the checkpoint in `out`, where there is one.
         progress: Called after each step and at the end of each epoch.
         also_check: Further sets to measure at the end of each epoch, by name.
+        left_out: Told of each picture file that cannot be read.
 
     Returns:
         The path of the weights.
 
     Raises:
-        TrainingDataError: A folder cannot be trained on, or a checkpoint belongs to another
-            network, to other labels or other options.
+        TrainingDataError: A folder cannot be trained on, one label alone is held out, `also` has
+            labels that are held out, a checkpoint belongs to another network, to other pictures
+            or other options, or the loss is no longer a number.
     """
     options = options or ExtractorTraining()
-    known, checks = _pictures(folder, also, options)
+    known, checks = _pictures(folder, also, options, left_out)
     checks |= also_check or {}
-    others = load_unlabelled(unlabelled, options.stored_side, options.fit) if unlabelled else None
+    others = None
+    if unlabelled is not None:
+        others = load_unlabelled(unlabelled, options.stored_side, options.fit, left_out)
     run = _Run(options, known, others)
     out.mkdir(parents=True, exist_ok=True)
     description = described(options, known.names)
+    digest = _digest(known, others)
     curve: list[dict[str, Any]] = []
     checkpoint = out / CHECKPOINT
     if resume and checkpoint.exists():
         state = torch.load(checkpoint, map_location=options.device, weights_only=True)
-        if state["options"] != description:
+        # Checkpoints from before pictures were compared do not say which they saw.
+        if state["options"] != description or state.get("pictures", digest) != digest:
             raise TrainingDataError(
                 f"{checkpoint} belongs to a training with other options or other pictures;"
                 " start anew or choose another folder for the result."
@@ -539,20 +594,16 @@ def train(
         run.restore(state["run"])
         curve = json.loads(state["curve"])
     elif start is not None:
-        begun = torch.load(start / CHECKPOINT, map_location=options.device, weights_only=True)
-        try:
-            run.begin_with(begun["run"])
-        except RuntimeError as error:
-            raise TrainingDataError(
-                f"The training in {start} had another network or other labels;"
-                " nothing can begin with it."
-            ) from error
+        _begin(run, start)
     losses: list[float] = []
     started = time.monotonic()
     while run.step < run.steps:
         losses.append(run.take_step())
         if not math.isfinite(losses[-1]):
-            raise FloatingPointError(f"The loss is no longer a number at step {run.step}.")
+            raise TrainingDataError(
+                f"The loss is no longer a number at step {run.step}; what was reached before is in"
+                f" {checkpoint}: go on from it with --resume, or start anew with another seed."
+            )
         epoch, within = divmod(run.step, run.steps_in_epoch)
         mean = float(np.mean(losses))
         if within:
@@ -577,7 +628,13 @@ def train(
         _write_atomically(
             checkpoint,
             lambda path: torch.save(
-                {"options": description, "run": run.state(), "curve": json.dumps(curve)}, path
+                {
+                    "options": description,
+                    "pictures": digest,
+                    "run": run.state(),
+                    "curve": json.dumps(curve),
+                },
+                path,
             ),
         )
         if progress is not None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
 import zipfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import cv2
 import numpy as np
@@ -14,9 +17,31 @@ from numpy.typing import NDArray
 
 from core.face import Pixels, crop
 from core.models.extractor import resized, whole_square
+from core.picture import Limits, UnreadablePicture, decode
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
+LeftOut = Callable[[str], None]
+"""Called with the name of each picture file that cannot be read and so is left out."""
+
+_LIMITS: Final = Limits(file_bytes=2**30, pixels=80_000_000, side=2**16)
+"""Wider than for strangers' pictures: these folders are one's own."""
+
+_JPEG: Final = b"\xff\xd8"
+"""How the one format begins that knows no transparency."""
+
+# Of a damaged archive, whatever its first unexpected byte leads to; RuntimeError asks for a
+# password, or is of a compression that is not known here.
+_UNPACKING_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    lzma.LZMAError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+)
 
 Fit = Literal["pad", "squeeze"]
 """How a picture becomes a square: its edges repeat, as for faces, or its sides are squeezed."""
@@ -51,12 +76,23 @@ class LabelledPictures:
 
 
 def together(parts: Sequence[LabelledPictures]) -> LabelledPictures:
-    """Several sets as one, each with labels of its own; at least one."""
-    starts = np.cumsum([0, *(len(part.names) for part in parts[:-1])])
+    """Several sets as one, at least one; what has one name in several of them is one label.
+
+    Labels are numbered as their names first come: those of the first set keep their numbers.
+    """
+    number: dict[str, int] = {}
+    for part in parts:
+        for name in part.names:
+            number.setdefault(name, len(number))
     return LabelledPictures(
         np.concatenate([part.pixels for part in parts]),
-        np.concatenate([part.labels + start for part, start in zip(parts, starts, strict=True)]),
-        tuple(name for part in parts for name in part.names),
+        np.concatenate(
+            [
+                np.array([number[name] for name in part.names], np.int64)[part.labels]
+                for part in parts
+            ]
+        ),
+        tuple(number),
     )
 
 
@@ -74,14 +110,31 @@ def squared(pixels: Pixels, side: int, fit: Fit = "pad") -> Pixels:
 
 
 def decoded(data: bytes) -> Pixels | None:
-    """A picture of the training folders; None where it cannot be read."""
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    """A picture of the training folders; None where it cannot be read.
+
+    What is transparent is seen on white, as it is where people's pictures are compared.
+    """
+    if not data.startswith(_JPEG):
+        try:
+            return decode(data, _LIMITS).pixels
+        except UnreadablePicture:
+            return None
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
     if picture is None:
         return None
     return np.asarray(picture[:, :, ::-1], np.uint8)
 
 
-def load_labelled(folder: Path, side: int, at_least: int = 2, fit: Fit = "pad") -> LabelledPictures:
+def load_labelled(
+    folder: Path,
+    side: int,
+    at_least: int = 2,
+    fit: Fit = "pad",
+    left_out: LeftOut | None = None,
+) -> LabelledPictures:
     """Read ``<folder>/<name>/<picture>``, names and pictures in the order of their names.
 
     Args:
@@ -89,6 +142,7 @@ def load_labelled(folder: Path, side: int, at_least: int = 2, fit: Fit = "pad") 
         side: Of the squares.
         at_least: Labels with fewer readable pictures are left out.
         fit: What becomes of a picture that is not square.
+        left_out: Told of each file that cannot be read.
 
     Raises:
         TrainingDataError: Fewer than two labels have enough pictures.
@@ -97,12 +151,12 @@ def load_labelled(folder: Path, side: int, at_least: int = 2, fit: Fit = "pad") 
     labels: list[int] = []
     names: list[str] = []
     for place in sorted(path for path in folder.iterdir() if path.is_dir()):
-        pictures = [
-            picture
+        files = (
+            (str(path), path.read_bytes())
             for path in sorted(place.iterdir())
-            if path.suffix.lower() in SUFFIXES
-            and (picture := decoded(path.read_bytes())) is not None
-        ]
+            if path.suffix.lower() in SUFFIXES and path.is_file()
+        )
+        pictures = list(_readable(files, left_out))
         if len(pictures) < at_least:
             continue
         squares.extend(squared(picture, side, fit) for picture in pictures)
@@ -116,28 +170,51 @@ def load_labelled(folder: Path, side: int, at_least: int = 2, fit: Fit = "pad") 
     return LabelledPictures(np.stack(squares), np.array(labels, np.int64), tuple(names))
 
 
-def _files(folder: Path) -> Iterator[bytes]:
-    for path in sorted(folder.rglob("*")):
+def _readable(files: Iterable[tuple[str, bytes]], left_out: LeftOut | None) -> Iterator[Pixels]:
+    for name, data in files:
+        picture = decoded(data)
+        if picture is not None:
+            yield picture
+        elif left_out is not None:
+            left_out(name)
+
+
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if path.suffix.lower() == ".zip":
-            with zipfile.ZipFile(path) as archive:
-                for name in sorted(archive.namelist()):
-                    if Path(name).suffix.lower() in SUFFIXES:
-                        yield archive.read(name)
+            yield from _unpacked(path)
         elif path.suffix.lower() in SUFFIXES:
-            yield path.read_bytes()
+            yield str(path), path.read_bytes()
 
 
-def load_unlabelled(folder: Path, side: int, fit: Fit = "pad") -> Pixels:
+def _unpacked(path: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in sorted(archive.namelist()):
+                if Path(name).suffix.lower() in SUFFIXES and not name.endswith("/"):
+                    yield f"{path}/{name}", archive.read(name)
+    except _UNPACKING_ERRORS as error:
+        raise TrainingDataError(
+            f"{path} cannot be unpacked, it is damaged or has a password; put its pictures into a"
+            " folder instead, or take it away."
+        ) from error
+
+
+def load_unlabelled(
+    folder: Path, side: int, fit: Fit = "pad", left_out: LeftOut | None = None
+) -> Pixels:
     """Every picture under a folder, those inside zip files included: ``(n, side, side, 3)``.
 
+    Args:
+        folder: Searched at any depth.
+        side: Of the squares.
+        fit: What becomes of a picture that is not square.
+        left_out: Told of each file that cannot be read.
+
     Raises:
-        TrainingDataError: There is none.
+        TrainingDataError: There is none, or a zip file cannot be unpacked.
     """
-    squares = [
-        squared(picture, side, fit)
-        for data in _files(folder)
-        if (picture := decoded(data)) is not None
-    ]
+    squares = [squared(picture, side, fit) for picture in _readable(_files(folder), left_out)]
     if not squares:
         raise TrainingDataError(f"{folder} holds no readable picture.")
     return np.stack(squares)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from core.evaluate import retrieval
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
-from core.train.extractor import LIKENESS, METRICS, ExtractorTraining
+from core.train.extractor import LEARNS_UNLABELLED, LIKENESS, METRICS, ExtractorTraining
 from core.train.face_data import LabelledPictures, load_labelled, split_by_label
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
 from core.train.trained import TrainedNetwork
@@ -36,6 +37,25 @@ class Origin:
     terms: str = ""
 
 
+def load_checks(folders: Sequence[Path], options: ExtractorTraining) -> dict[str, LabelledPictures]:
+    """Further sets to measure on, by the names of their folders; by paths where names repeat.
+
+    Args:
+        folders: ``<label>/<picture>``.
+        options: Of the training that is to be measured.
+
+    Raises:
+        core.train.face_data.TrainingDataError: A set has too few pictures.
+    """
+    names = [folder.name for folder in folders]
+    return {
+        folder.name if names.count(folder.name) == 1 else folder.as_posix(): load_labelled(
+            folder, options.stored_side, fit=options.fit
+        )
+        for folder in folders
+    }
+
+
 def report_extractor(
     out: Path,
     folder: Path,
@@ -44,7 +64,7 @@ def report_extractor(
     *,
     also: Sequence[Path] = (),
     unlabelled: Path | None = None,
-    checks: Sequence[Path] = (),
+    checks: Mapping[str, LabelledPictures] | None = None,
 ) -> str | None:
     """Measure the finished network once on each set, draw, and write the card.
 
@@ -55,21 +75,20 @@ def report_extractor(
         origin: For the card.
         also: Further folders that it was trained on.
         unlabelled: That it was trained on too.
-        checks: Further sets to measure on, ``<label>/<picture>``.
+        checks: Further sets to measure on, by name; see `load_checks`.
 
     Returns:
         None, or a sentence on why there are no figures.
 
     Raises:
-        core.train.face_data.TrainingDataError: A set to measure on has too few pictures.
+        core.train.face_data.TrainingDataError: The folder cannot be read any longer.
     """
     everything = load_labelled(folder, options.stored_side, fit=options.fit)
     kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
     sets: dict[str, LabelledPictures] = {}
     if options.held_out:
         sets["held out"] = everything.only(held)
-    for check in checks:
-        sets[check.name] = load_labelled(check, options.stored_side, fit=options.fit)
+    sets |= checks or {}
     network = TrainedNetwork(out, device=options.device)
     likeness = LIKENESS[options.loss]
     metrics: dict[str, dict[str, float | None]] = {}
@@ -88,7 +107,7 @@ def report_extractor(
             "mAP": found.mean_average_precision,
             "equal error rate": found.equal_error_rate,
         }
-        place = out / FIGURES / name.replace(" ", "-")
+        place = out / FIGURES / re.sub(r"[^\w.-]+", "-", name)
         try:
             files = draw_figures(place, pictures, vectors, likeness)
         except FiguresUnavailable as error:
@@ -110,10 +129,13 @@ def report_extractor(
         + ("characters" if faces else "labels")
         + (f"; {len(held)} more were held out" if len(held) else "")
     ]
+    known = {everything.names[label] for label in kept}
     for each in also:
         further = load_labelled(each, options.stored_side, fit=options.fit)
-        data.append(f"`{each.name}`: {len(further.labels):,} pictures of {len(further.names)} more")
-    if unlabelled is not None and options.loss != "attributes":
+        new = [name for name in further.names if name not in known]
+        known.update(new)
+        data.append(f"`{each.name}`: {len(further.labels):,} pictures of {len(new)} more")
+    if unlabelled is not None and options.loss in LEARNS_UNLABELLED:
         data.append(f"`{unlabelled.name}`: pictures without labels, each as one of its own")
     card = ModelCard(
         title=f"{'Face' if faces else 'Picture'} network ({options.backbone}, {options.loss})",
@@ -189,8 +211,9 @@ def report_detector(
             "validation pictures": {"AP50": metrics.get("validation_ap50")},
         },
         limits=[
-            "The threshold was chosen on the tuning pictures; other kinds of pictures may need"
-            " another.",
+            "The threshold was chosen on the tuning pictures, in single precision; other kinds of"
+            " pictures may need another. AP50 on the validation pictures is that of the exported"
+            " detector, as it runs: in int8.",
             "Small faces, faces from behind and faces of animals are missed more often.",
             "Made for drawings, not for photographs of people.",
         ],

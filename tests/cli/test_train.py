@@ -22,6 +22,7 @@ from core.train.refiner import RefinerTraining
 from core.train.session import Progress, TrainingError
 from core.train.teacher import Unboxed
 from core.train.voc import AnnotationError
+from tests.core.fakes import drawn_gallery
 
 
 def ended(*arguments: object) -> int:
@@ -98,7 +99,7 @@ def test_refiner(
 ) -> None:
     more = tmp_path / "more"
     more.mkdir()
-    figures = {"first_stage_tuning_ap50": 0.625, "tuning_ap50": 0.75}
+    figures = {"first_stage_tuning_ap50": 0.625, "tuning_ap50": 0.75, "validation_ap50": None}
     training = Called(figures, Progress(2, 5, 3, 10, 0.25, 0.5))
     monkeypatch.setattr(refiner_training, "train", training)
     out = tmp_path / "out"
@@ -190,14 +191,32 @@ def test_another_loss_network_and_margin_reach_the_training(
     training = Called(tmp_path, TrainingProgress(1, 2, 0, 1.0))
     monkeypatch.setattr(extractor_training, "train", training)
     triplets = ("--loss", "triplet", "--triplet-margin", 0.3, "--backbone", "ir-se50")
-    told = ("--check", tmp_path, "--terms", "Drawn by code.")
+    check = drawn_gallery(tmp_path / "check")
+    told = ("--check", check, "--terms", "Drawn by code.")
     assert ended("train", "extractor", tmp_path, *triplets, *told, "--device", "cpu") == 0
     how = training.given[2]
     assert (how.loss, how.triplet_margin, how.backbone) == ("triplet", 0.3, "ir-se50")
     assert how.sides == ((1.0, 112),)
     assert reported.given[2] == how
     assert reported.given[3].terms == "Drawn by code."
-    assert reported.named["checks"] == [tmp_path]
+    assert list(reported.named["checks"]) == ["check"]
+
+
+def test_a_set_to_measure_on_is_read_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = Called(tmp_path, TrainingProgress(1, 2, 0, 1.0))
+    monkeypatch.setattr(extractor_training, "train", training)
+    assert ended("train", "extractor", tmp_path, "--check", tmp_path, "--device", "cpu") == 1
+    assert "at least two folders" in capsys.readouterr().err
+    assert training.given == ()
+
+
+def test_a_device_that_is_not_here_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended("train", "extractor", tmp_path, "--device", "gpu") == 1
+    assert "no device gpu here" in capsys.readouterr().err
 
 
 def test_a_margin_of_another_loss_is_refused(

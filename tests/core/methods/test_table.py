@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,6 +143,10 @@ def test_what_is_trained_is_kept_and_other_options_have_their_own_place(
     assert trained("facenet", options, gallery, tmp_path) == first
     assert (first / "weights.safetensors").stat().st_mtime_ns == before
     assert trained("facenet", replace(options, seed=8), gallery, tmp_path) != first
+    # The same characters, but a picture of one is another now: what saw the old one may not answer.
+    others = shutil.copytree(gallery, tmp_path / "others")
+    shutil.copy(others / "blue" / "0.png", others / "amber" / "0.png")
+    assert trained("facenet", options, others, tmp_path) != first
 
 
 def test_nothing_is_trained_without_pictures_to_train_on(tmp_path: Path) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from core.embed import embed_crops
 from core.methods.trained import Framing, TrainedExtractor
 from core.models import ModelError, load_extractor
 from core.models.backbones import NetworkShape
-from core.train.extractor import ExtractorTraining, of_loss, train
+from core.train.extractor import METRICS, WEIGHTS, ExtractorTraining, of_loss, train
 from core.train.trained import TrainedNetwork
 from tests.core.fakes import drawn_gallery
 
@@ -80,4 +84,37 @@ def test_a_folder_that_is_no_training_is_refused(tmp_path: Path) -> None:
         TrainedNetwork(tmp_path)
     (tmp_path / "metrics.json").write_text("{}")
     with pytest.raises(ModelError, match="familiar train extractor"):
+        TrainedNetwork(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options", [[], {}, {"loss": []}, {"sides": []}, {"shape": {"widths": [8]}}]
+)
+def test_a_training_that_does_not_say_what_it_trained_is_refused(
+    networks: tuple[Path, Path], tmp_path: Path, options: object
+) -> None:
+    shutil.copytree(networks[0], tmp_path, dirs_exist_ok=True)
+    written = json.loads((tmp_path / METRICS).read_text())
+    if isinstance(options, dict) and options:
+        options = written["options"] | options
+    (tmp_path / METRICS).write_text(json.dumps(written | {"options": options}))
+    with pytest.raises(ModelError, match="familiar train extractor"):
+        TrainedNetwork(tmp_path)
+
+
+def test_weights_of_a_training_that_do_not_fit_are_named(
+    networks: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(networks[0], tmp_path, dirs_exist_ok=True)
+    weights = load_file(tmp_path / WEIGHTS)
+    weights["embed.weight"][0, 0] = torch.nan
+    save_file(weights, tmp_path / WEIGHTS)
+    with pytest.raises(ModelError, match=r"not of finite numbers: embed\.weight"):
+        TrainedNetwork(tmp_path)
+    del weights["embed.weight"]
+    save_file(weights, tmp_path / WEIGHTS)
+    with pytest.raises(ModelError, match=r"missing: embed\.weight"):
+        TrainedNetwork(tmp_path)
+    (tmp_path / WEIGHTS).unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
         TrainedNetwork(tmp_path)

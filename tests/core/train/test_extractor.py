@@ -6,6 +6,7 @@ import colorsys
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,9 +36,14 @@ from core.train.extractor import (
     of_loss,
     train,
 )
-from core.train.face_data import LabelledPictures, TrainingDataError, load_labelled
+from core.train.face_data import (
+    LabelledPictures,
+    TrainingDataError,
+    load_labelled,
+    split_by_label,
+)
 from core.train.networks import dimensions_of, new_network
-from core.train.report import Origin, report_extractor
+from core.train.report import Origin, load_checks, report_extractor
 from core.train.trained import TrainedNetwork
 
 TINY = ExtractorTraining(
@@ -55,7 +61,7 @@ TINY = ExtractorTraining(
 )
 
 
-def draw_folder(folder: Path, characters: int = 8, pictures: int = 6) -> Path:
+def draw_folder(folder: Path, characters: int = 8, pictures: int = 6, name: str = "c") -> Path:
     rng = np.random.default_rng(5)
     for character in range(characters):
         hair = rng.integers(0, 256, 3)
@@ -63,7 +69,7 @@ def draw_folder(folder: Path, characters: int = 8, pictures: int = 6) -> Path:
             pixels = rng.integers(120, 255, (40, 36, 3)).astype(np.uint8)
             x, y = rng.integers(14, 22, 2)
             cv2.circle(pixels, (int(x), int(y)), 12, hair.tolist(), -1)
-            path = folder / f"c{character}" / f"{number}.png"
+            path = folder / f"{name}{character}" / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             assert cv2.imwrite(str(path), pixels)
     return folder
@@ -109,7 +115,7 @@ def test_the_same_seed_gives_the_same_weights(folder: Path, trained: Path, tmp_p
 def test_labels_of_further_folders_are_learned_and_none_is_held_out(
     folder: Path, trained: Path, tmp_path: Path
 ) -> None:
-    further = draw_folder(tmp_path / "further", characters=3)
+    further = draw_folder(tmp_path / "further", characters=3, name="further")
     train(folder, tmp_path / "out", TINY, also=[further], unlabelled=folder)
     metrics = json.loads((tmp_path / "out" / METRICS).read_text())
     assert metrics["labels"] == 9
@@ -171,8 +177,55 @@ def test_a_training_begins_with_an_earlier_one(folder: Path, trained: Path, tmp_
     weights = train(folder, tmp_path / "next", still, unlabelled=folder, start=trained)
     before, after = load_file(trained / "weights.safetensors"), load_file(weights)
     assert torch.allclose(before["embed.weight"], after["embed.weight"], atol=1e-5)
-    with pytest.raises(TrainingDataError, match="another network or other labels"):
-        train(folder, tmp_path / "other", replace(still, held_out=0), start=trained)
+    shape = NetworkShape((16, 16), (1, 1), 8, colour_channels=4, colour_cells=2)
+    with pytest.raises(TrainingDataError, match="another network"):
+        train(folder, tmp_path / "other", replace(still, shape=shape), start=trained)
+
+
+def test_a_training_begins_with_none_that_learned_what_is_held_out_now(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    """As many labels, but others: those held out by another seed have been learned there."""
+    other = replace(TINY, seed=12)
+    assert split_by_label(8, TINY.held_out, 11)[1].tolist() != (
+        split_by_label(8, TINY.held_out, 12)[1].tolist()
+    )
+    with pytest.raises(TrainingDataError, match="learned other labels"):
+        train(folder, tmp_path / "out", other, unlabelled=folder, start=trained)
+
+
+def test_what_is_held_out_is_not_learned_from_a_further_folder(
+    folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingDataError, match="held out of"):
+        train(folder, tmp_path / "out", TINY, also=[folder])
+
+
+def test_files_that_cannot_be_read_are_told(folder: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    shutil.copytree(folder, pictures)
+    (pictures / "c0" / "empty.png").touch()
+    (tmp_path / "more").mkdir()
+    for name in ("0.png", "1.png"):
+        shutil.copy(folder / "c0" / name, tmp_path / "more")
+    (tmp_path / "more" / "broken.jpg").write_text("no picture")
+    left_out: list[str] = []
+    train(
+        pictures,
+        tmp_path / "out",
+        replace(TINY, epochs=1),
+        unlabelled=tmp_path / "more",
+        left_out=left_out.append,
+    )
+    assert [Path(name).name for name in left_out] == ["empty.png", "broken.jpg"]
+
+
+def test_one_held_out_label_is_refused_before_anything_is_trained(
+    folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingDataError, match="hold out two or more"):
+        train(folder, tmp_path / "out", replace(TINY, held_out=1))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_last_epochs_see_larger_squares() -> None:
@@ -190,6 +243,25 @@ def test_a_checkpoint_of_another_training_is_refused(
     (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
     with pytest.raises(TrainingDataError, match="other options"):
         train(folder, tmp_path, replace(TINY, margin=0.2), unlabelled=folder, resume=True)
+
+
+def test_a_checkpoint_of_other_pictures_is_refused(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    """The same names of labels, and one picture of them changed."""
+    (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
+    pictures = tmp_path / "pictures"
+    shutil.copytree(folder, pictures)
+    label = sorted(pictures.iterdir())[int(split_by_label(8, TINY.held_out, TINY.seed)[0][0])]
+    shutil.copy(label / "0.png", label / "1.png")
+    with pytest.raises(TrainingDataError, match="other pictures"):
+        train(pictures, tmp_path, TINY, unlabelled=folder, resume=True)
+
+
+def test_pictures_without_labels_are_seen_by_losses_that_learn_from_them_alone() -> None:
+    others = labelled().pixels
+    assert _Run(TINY, labelled(), others).passes is not None
+    assert _Run(replace(TINY, loss="arcface"), labelled(), others).passes is None
 
 
 def test_checking_leaves_the_network_in_training_mode_and_unchanged() -> None:
@@ -328,7 +400,8 @@ def test_a_finished_training_is_reported_on(folder: Path, trained: Path, tmp_pat
     for name in (METRICS, "weights.safetensors"):
         (tmp_path / name).write_bytes((trained / name).read_bytes())
     origin = Origin("familiar train extractor drawn --seed 11", "Drawn by code: free to use.")
-    report = report_extractor(tmp_path, folder, TINY, origin, unlabelled=folder, checks=[folder])
+    checks = load_checks([folder], TINY)
+    report = report_extractor(tmp_path, folder, TINY, origin, unlabelled=folder, checks=checks)
     assert report is None
     card = (tmp_path / "README.md").read_text()
     for said in ("Drawn by code", "--seed 11", "Seed 11", "| held out | 2 | 12 |", "Limits"):
@@ -339,6 +412,13 @@ def test_a_finished_training_is_reported_on(folder: Path, trained: Path, tmp_pat
     shown = re.findall(r"\]\((.+?)\)", card)
     assert len(shown) == 9
     assert all((tmp_path / file).exists() for file in shown)
+
+
+def test_sets_of_one_name_are_told_apart_by_their_paths(folder: Path, tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        shutil.copytree(folder, tmp_path / place / "val")
+    checks = load_checks([tmp_path / "a" / "val", tmp_path / "b" / "val", folder], TINY)
+    assert list(checks) == [f"{tmp_path}/a/val", f"{tmp_path}/b/val", folder.name]
 
 
 def test_colours_of_hair_and_eyes_are_read_off_a_drawn_face() -> None:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from core.picture import decode
 from core.train.face_data import (
     TrainingDataError,
+    decoded,
     load_labelled,
     load_unlabelled,
     split_by_label,
@@ -50,16 +54,131 @@ def test_labels_are_numbered_anew_in_a_part(tmp_path: Path) -> None:
     assert part.pixels[:, 4, 4, 0].tolist() == [50, 50, 150, 150]
 
 
-def test_sets_keep_labels_of_their_own_together(tmp_path: Path) -> None:
-    for place, names in (("first", "ab"), ("second", "bc")):
+def test_one_name_is_one_label_in_several_sets_together(tmp_path: Path) -> None:
+    """Else a character would meet itself in a batch as somebody else."""
+    for place, names in (("first", "bd"), ("second", "abc")):
         for number, name in enumerate(names):
             for picture in range(2):
                 colour = (50 * number, 100 * (place == "second"), 0)
                 write(tmp_path / place / name / f"{picture}.png", plain_picture(colour))
     found = together([load_labelled(tmp_path / place, 8) for place in ("first", "second")])
-    assert found.names == ("a", "b", "b", "c")
+    # The first set's labels keep their numbers, on which its checkpoints rely.
+    assert found.names == ("b", "d", "a", "c")
+    assert found.labels.tolist() == [0, 0, 1, 1, 2, 2, 0, 0, 3, 3]
+    seen = found.pixels[::2, 4, 4, :2].tolist()
+    assert seen == [[0, 0], [50, 0], [0, 100], [50, 100], [100, 100]]
+
+
+def test_sets_without_a_common_name_keep_their_order_together(tmp_path: Path) -> None:
+    for place, names in (("first", "cd"), ("second", "ab")):
+        for name in names:
+            for picture in range(2):
+                write(tmp_path / place / name / f"{picture}.png", plain_picture((1, 2, 3)))
+    found = together([load_labelled(tmp_path / place, 8) for place in ("first", "second")])
+    assert found.names == ("c", "d", "a", "b")
     assert found.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert found.pixels[::2, 4, 4, :2].tolist() == [[0, 0], [50, 0], [0, 100], [50, 100]]
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def half_transparent() -> Image.Image:
+    pixels = np.random.default_rng(1).integers(0, 256, (20, 30, 4)).astype(np.uint8)
+    pixels[:, :10, 3], pixels[:, 10:20, 3] = 0, 255
+    return Image.fromarray(pixels, "RGBA")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encoded(half_transparent(), "PNG"),
+        encoded(half_transparent(), "WEBP", lossless=True),
+        encoded(half_transparent().convert("LA"), "PNG"),
+        encoded(half_transparent().convert("RGB").quantize(16), "PNG", transparency=3),
+    ],
+    ids=["png", "webp", "grey", "palette"],
+)
+def test_what_is_transparent_is_learned_on_white_as_it_is_compared(data: bytes) -> None:
+    pixels = decoded(data)
+    assert pixels is not None
+    assert (pixels == decode(data).pixels).all()
+    assert (pixels == 255).all(2).any()
+
+
+def test_formats_without_transparency_are_decoded_alike() -> None:
+    smooth = cv2.resize(np.array(half_transparent().convert("RGB")), (90, 70))
+    for kind in ("JPEG", "PNG", "WEBP", "BMP"):
+        data = encoded(Image.fromarray(smooth), kind)
+        found = decoded(data)
+        assert found is not None
+        assert (found == cv2.imdecode(np.frombuffer(data, np.uint8), 1)[:, :, ::-1]).all()
+
+
+def of_declared_size(side: int) -> bytes:
+    """A JPEG that says it is as large as that."""
+    data = encoded(half_transparent().convert("RGB"), "JPEG")
+    start = data.index(b"\xff\xc0") + 5
+    return data[:start] + 2 * side.to_bytes(2, "big") + data[start + 4 :]
+
+
+UNREADABLE = {
+    "empty.jpg": b"",
+    "cut.jpg": b"\xff\xd8",
+    "huge.jpg": of_declared_size(65_000),
+    "broken.png": b"\x89PNG\r\n\x1a\n and no more",
+    "text.webp": b"no picture",
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_cannot_be_read_is_no_picture(name: str) -> None:
+    assert decoded(UNREADABLE[name]) is None
+
+
+def test_what_is_left_out_is_told(tmp_path: Path) -> None:
+    for name in "ab":
+        for picture in range(2):
+            write(tmp_path / name / f"{picture}.png", plain_picture((1, 2, 3)))
+    for name, data in UNREADABLE.items():
+        (tmp_path / "a" / name).write_bytes(data)
+    (tmp_path / "a" / "folder.jpg").mkdir()
+    broken = sorted(str(tmp_path / "a" / name) for name in UNREADABLE)
+    told: list[str] = []
+    assert len(load_labelled(tmp_path, 8, left_out=told.append).labels) == 4
+    assert told == broken
+
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.writestr("folder.png/", "")
+        archive.writestr("folder.png/empty.png", b"")
+        archive.writestr("readme.txt", "no picture")
+    told.clear()
+    assert len(load_unlabelled(tmp_path, 8, left_out=told.append)) == 4
+    assert told == [*broken, f"{tmp_path / 'more.zip'}/folder.png/empty.png"]
+
+
+def test_a_zip_file_that_cannot_be_unpacked_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "0.png", plain_picture((10, 20, 30)))
+    path = tmp_path / "more.zip"
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA):
+        with zipfile.ZipFile(path, "w", compression) as archive:
+            archive.write(tmp_path / "0.png", "0.png")
+        good = path.read_bytes()
+        local, central = good.index(b"PK\x03\x04"), good.index(b"PK\x01\x02")
+        locked, strange, first, later, cut = (bytearray(good) for _ in range(5))
+        locked[local + 6] |= 1
+        locked[central + 8] |= 1  # says that a password is needed
+        strange[local + 8] = strange[central + 10] = 99
+        data = local + 30 + len("0.png")
+        first[data] = first[data + 4] = 255
+        later[data + 12] ^= 255
+        del cut[central + 10 :]
+        for damaged in (locked, strange, first, later, cut, b"no archive", b""):
+            path.write_bytes(damaged)
+            with pytest.raises(TrainingDataError, match=r"more\.zip cannot be unpacked"):
+                load_unlabelled(tmp_path, 8)
 
 
 def test_a_split_shares_no_label() -> None:
