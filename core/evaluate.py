@@ -136,11 +136,25 @@ def threshold_at(
         false_accepts: Largest share of pairs of two labels at or above the threshold, 0..1.
 
     Returns:
-        The threshold, and the share of pairs of one label at or above it.
+        The threshold, -1..1, and the share of pairs of one label at or above it, which is not a
+        number where there are none. The threshold is -1 where every different pair may pass. It
+        is never above 1: where more of them than that share have a cosine of 1, these pass.
+
+    Raises:
+        ValueError: The share lies outside of 0..1, or there is no pair of two labels.
     """
+    if not 0 <= false_accepts <= 1:
+        raise ValueError(f"A share of pairs lies between 0 and 1, which {false_accepts} does not.")
     same, different = pair_likenesses(vectors, labels)
+    if not len(different):
+        raise ValueError("A threshold needs pairs of two labels.")
     allowed = int(len(different) * false_accepts)
-    threshold = float(np.nextafter(different[len(different) - 1 - allowed], np.float32(2)))
+    threshold = -1.0
+    if allowed < len(different):
+        above = float(np.nextafter(different[len(different) - 1 - allowed], np.float32(2)))
+        threshold = min(max(above, -1.0), 1.0)  # rounded, cosines end a bit beyond
+    if not len(same):
+        return threshold, float("nan")
     return threshold, float(1 - np.searchsorted(same, threshold, side="left") / len(same))
 
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol, Self
 
 import cv2
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from core.face import Landmarks, Pixels, Vectors, crop, widened_square
@@ -31,6 +29,7 @@ from core.models.backbones import (
 )
 from core.models.packed import pack
 from core.models.precision import bfloat16_is_fast, convolve_in_bfloat16, fold_norms
+from core.models.weights import fill, read_tensors
 
 CONFIGURATION = "extractor.json"
 FACE_WEIGHTS = "face.safetensors"
@@ -51,11 +50,16 @@ class ShapeConfiguration(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    widths: tuple[int, ...]
-    depths: tuple[int, ...]
+    widths: tuple[Annotated[int, Field(ge=2)], ...]
+    depths: tuple[Annotated[int, Field(ge=0)], ...]
     dimensions: int = Field(gt=0)
     colour_channels: int = Field(ge=0)
     colour_cells: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _makes_a_network(self) -> Self:
+        self.shape()
+        return self
 
     def shape(self) -> NetworkShape:
         """The same, as the network takes it."""
@@ -294,17 +298,11 @@ def _middle(squares: Tensor, share: float) -> Tensor:
 def _load_network(path: Path, configuration: NetworkConfiguration) -> nn.Module:
     network = configuration.network()
     try:
-        weights = {name: value.float() for name, value in load_file(path).items()}
-        counted = {
-            name: value
-            for name, value in network.state_dict().items()
-            if not value.dtype.is_floating_point  # how many batches a norm has seen: not stored
-        }
-        network.load_state_dict(weights | counted)
-    except (SafetensorError, RuntimeError) as error:
+        fill(network, read_tensors(path), f"the network in {CONFIGURATION}", str(path))
+    except ModelError as error:
         raise ModelError(
-            f"{path} is damaged or belongs to another network; put the file back as it was"
-            " shipped, or train it with `familiar train extractor`."
+            f"{error} Put the file back as it was shipped, or train it with"
+            " `familiar train extractor`."
         ) from error
     return network
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError  # what torch raises for a file that is none of its own
@@ -18,6 +19,20 @@ from core.models import ModelError
 _NAMED: Final = 3
 """So many tensors are named of those that do not fit."""
 
+# torch reads any bytes as instructions, and raises whatever the first wrong one leads to.
+_NO_WEIGHTS: Final = (
+    SafetensorError,
+    UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+)
+
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a ``.safetensors`` file, or of a ``.pth`` file with a state dictionary.
@@ -31,7 +46,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror or error}).") from error
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except _NO_WEIGHTS as error:
         raise ModelError(
             f"{path} is not a file of weights: it is damaged, or holds more than tensors."
         ) from error

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import os
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from safetensors.torch import load_file, save
 
 from core.evaluate import threshold_at
 from core.face import Vectors, crop
+from core.models import ModelError
 from core.models.backbones import ColourHistogram
 from core.models.extractor import (
     CONFIGURATION,
@@ -28,9 +31,11 @@ from core.models.extractor import (
     lifted_square,
     resized,
 )
-from core.train.extractor import METRICS, WEIGHTS
+from core.models.weights import fill
+from core.train.extractor import UNIT_LENGTH, WEIGHTS
 from core.train.face_data import (
     LabelledPictures,
+    LeftOut,
     TrainingDataError,
     decoded,
     load_labelled,
@@ -62,6 +67,8 @@ _BATCH: Final = 64
 _THRESHOLD: Final = 0.5
 _NOBODY: Final = "unknown"
 
+_Described = TypeVar("_Described", bound=BaseModel)
+
 
 @dataclass(frozen=True, slots=True)
 class Choices:
@@ -84,20 +91,23 @@ class Choices:
     mirror_share: float = 0.75
 
 
-def load_characters(folder: Path, framing: Framing) -> LabelledPictures:
+def load_characters(
+    folder: Path, framing: Framing, left_out: LeftOut | None = None
+) -> LabelledPictures:
     """Named faces to choose a threshold on.
 
     Args:
         folder: ``<character>/<face crop>``, or pictures with named boxes in Pascal VOC files, of
             which those that are called ``unknown`` are left out.
         framing: Margin and lift of the squares around boxes.
+        left_out: Told of each face crop that cannot be read.
 
     Raises:
         TrainingDataError: The folder has too few readable pictures.
         core.train.voc.AnnotationError: An annotation cannot be used.
     """
     if not any(folder.rglob("*.xml")):
-        return load_labelled(folder, _STORED_SIDE)
+        return load_labelled(folder, _STORED_SIDE, left_out=left_out)
     squares, names = [], []
     for annotation in read_folder(folder):
         pixels = decoded(annotation.picture.read_bytes())
@@ -127,6 +137,7 @@ def choose_threshold(extractor: Path, characters: LabelledPictures, false_accept
         false_accepts: That share, 0..1.
 
     Raises:
+        TrainingDataError: There are no two different characters, or the share lies outside of 0..1.
         core.models.ModelError: The folder holds no extractor.
     """
     loaded = FamiliarExtractor.load(extractor)
@@ -137,14 +148,23 @@ def choose_threshold(extractor: Path, characters: LabelledPictures, false_accept
             for start in range(0, len(squares), _BATCH)
         ]
     )
-    threshold = threshold_at(vectors, characters.labels, false_accepts)[0]
-    chosen = {"same_character_threshold": threshold, "false_accepts": false_accepts}
-    _write(extractor, loaded.configuration.model_copy(update=chosen))
+    try:
+        threshold = threshold_at(vectors, characters.labels, false_accepts)[0]
+    except ValueError as error:
+        raise TrainingDataError(f"No threshold can be chosen: {error}") from error
+    configuration = _changed(
+        loaded.configuration, same_character_threshold=threshold, false_accepts=false_accepts
+    )
+    _replace(extractor, {CONFIGURATION: _as_json(configuration)})
     return threshold
 
 
 def projection_of(
-    faces: Sequence[Path], folders: Sequence[Path], *, mirrored: bool = True
+    faces: Sequence[Path],
+    folders: Sequence[Path],
+    *,
+    mirrored: bool = True,
+    left_out: LeftOut | None = None,
 ) -> Vectors:
     """The projection for face networks, fitted to pictures that they have no labels of.
 
@@ -153,17 +173,21 @@ def projection_of(
         folders: Face crops of characters that the networks were not trained on, at any depth, zip
             files included.
         mirrored: See `Choices`.
+        left_out: Told of each picture that cannot be read.
 
     Returns:
         ``(the networks' dimensions together, at most PROJECTED)``.
 
     Raises:
         TrainingDataError: There is no readable picture.
-        core.models.ModelError: `faces` do not hold trainings' results.
+        core.models.ModelError: `faces` do not hold trainings' results, or such as no extractor
+            holds; see `assemble`.
     """
-    networks = [TrainedNetwork(face, mirrored=mirrored) for face in faces]
+    networks = [_trained(face, mirrored=mirrored) for face in faces]
     side = max(network.side for network in networks)
-    pictures = np.concatenate([load_unlabelled(folder, _STORED_SIDE) for folder in folders])
+    pictures = np.concatenate(
+        [load_unlabelled(folder, _STORED_SIDE, left_out=left_out) for folder in folders]
+    )
     spread = np.linspace(0, len(pictures) - 1, min(len(pictures), REFERENCES)).round()
     pictures = pictures[spread.astype(np.int64)]
     parts = [network.embed(pictures, side=side) for network in networks]
@@ -171,32 +195,53 @@ def projection_of(
     return whitening_matrix(vectors, min(PROJECTED, vectors.shape[1]), WHITENING)
 
 
-def colours_of(folder: Path, side: int) -> tuple[ColourHistogram, float]:
+def colours_of(
+    folder: Path, side: int, left_out: LeftOut | None = None
+) -> tuple[ColourHistogram, float]:
     """The colour part of a picture network, fitted to a folder's pictures, and its share.
 
     Args:
         folder: Searched for pictures at any depth.
         side: Of the squares that the picture network sees.
+        left_out: Told of each picture that cannot be read.
 
     Raises:
         TrainingDataError: There is no readable picture.
     """
-    pictures = load_unlabelled(folder, side, "squeeze")
+    pictures = load_unlabelled(folder, side, "squeeze", left_out)
     return fit_histogram(pictures, COLOUR_COMPONENTS), COLOUR_SHARE
 
 
-def _network(trained: Path, mirrored: bool, mirror_share: float = 1.0) -> NetworkConfiguration:
-    options = json.loads((trained / METRICS).read_text())["options"]
+def _trained(folder: Path, *, mirrored: bool = False) -> TrainedNetwork:
+    """A training's result that an extractor can hold."""
+    network = TrainedNetwork(folder, mirrored=mirrored)
+    if network.backbone != "familiar":
+        raise ModelError(
+            f"{folder} holds a network {network.backbone}, which an extractor's folder cannot"
+            " describe; train one with `--backbone familiar`."
+        )
+    if network.loss not in UNIT_LENGTH:
+        raise ModelError(
+            f"{folder} was trained with the loss {network.loss}, whose vectors are not compared by"
+            f" cosine as an extractor's are; train with {' or '.join(sorted(UNIT_LENGTH))}."
+        )
+    return network
+
+
+def _network(folder: Path, mirrored: bool, mirror_share: float = 1.0) -> NetworkConfiguration:
+    trained = _trained(folder)
     return NetworkConfiguration(
-        **options["shape"],
-        side=options["sides"][-1][1],
-        mirrored=mirrored,
-        mirror_share=mirror_share,
+        **asdict(trained.shape), side=trained.side, mirrored=mirrored, mirror_share=mirror_share
     )
 
 
 def _halved(trained: Path) -> dict[str, torch.Tensor]:
     return {name: value.to(torch.float16) for name, value in load_file(trained / WEIGHTS).items()}
+
+
+def _changed(described: _Described, **changes: Any) -> _Described:
+    """The same with some values changed, and all of them checked again."""
+    return type(described).model_validate(described.model_dump() | changes)
 
 
 def assemble(
@@ -209,11 +254,13 @@ def assemble(
 ) -> Path:
     """Write an extractor's folder, weights in half precision.
 
+    Nothing is written before everything is known to fit; other files in `to` are left alone.
+
     Args:
         face: What `core.train.extractor.train` wrote for the face network.
         picture: The same for the picture network, or an extractor's folder whose picture
             network is taken over.
-        to: The new folder.
+        to: The new folder. An extractor in it is replaced.
         choices: Margin, weights, and what belongs to the networks.
         beside: Further trainings' results for faces, to be joined with `face`.
 
@@ -221,54 +268,13 @@ def assemble(
         `to`. Its threshold is one that nobody chose: see `choose_threshold`.
 
     Raises:
-        core.models.ModelError: `face` or `beside` do not hold trainings' results.
+        core.models.ModelError: `face`, `picture` or `beside` do not hold trainings' results, or
+            such as no extractor holds: of another network than this project's own, of a loss
+            whose vectors are not of unit length, or with numbers beyond half precision.
     """
     choices = choices or Choices()
-    for each in (face, *beside):
-        TrainedNetwork(each)
-    to.mkdir(parents=True, exist_ok=True)
-    weights = _halved(face)
-    face_network = _network(face, choices.mirrored, choices.mirror_share)
-    if beside:
-        weights = {
-            f"members.{number}.{name}": value
-            for number, its_own in enumerate([weights, *map(_halved, beside)])
-            for name, value in its_own.items()
-        }
-        others = [_network(each, mirrored=choices.mirrored) for each in beside]
-        shapes = [each.model_dump(include=set(ShapeConfiguration.model_fields)) for each in others]
-        face_network = face_network.model_copy(
-            update={
-                "side": max(each.side for each in (face_network, *others)),
-                "beside": tuple(ShapeConfiguration(**shape) for shape in shapes),
-            }
-        )
-    if choices.projection is not None:
-        weights = {f"network.{name}": value for name, value in weights.items()}
-        # In full precision: its columns are stretched far apart.
-        matrix = torch.from_numpy(np.ascontiguousarray(choices.projection.T))
-        weights["projection.weight"] = matrix
-        face_network = face_network.model_copy(update={"projected": len(matrix)})
-    (to / FACE_WEIGHTS).write_bytes(save(weights))
-    if (picture / CONFIGURATION).exists():
-        taken = ExtractorConfiguration.model_validate_json((picture / CONFIGURATION).read_bytes())
-        picture_network = taken.picture
-        if picture.resolve() != to.resolve():
-            (to / PICTURE_WEIGHTS).write_bytes((picture / PICTURE_WEIGHTS).read_bytes())
-    else:
-        picture_network = _network(picture, mirrored=False)
-        weights = _halved(picture)
-        if choices.colours is not None:
-            colours, share = choices.colours
-            weights = {f"network.{name}": value for name, value in weights.items()}
-            # In full precision: the components are scaled far apart.
-            weights |= {
-                f"histogram.{name}": value.contiguous()
-                for name, value in colours.state_dict().items()
-            }
-            described = HistogramConfiguration(dimensions=colours.components.shape[1], share=share)
-            picture_network = picture_network.model_copy(update={"histogram": described})
-        (to / PICTURE_WEIGHTS).write_bytes(save(weights))
+    face_network, face_weights = _of_faces(face, beside, choices)
+    picture_network, picture_weights = _of_pictures(picture, choices)
     configuration = ExtractorConfiguration(
         format=1,
         face=face_network,
@@ -279,9 +285,79 @@ def assemble(
         same_character_threshold=_THRESHOLD,
         false_accepts=1.0,
     )
-    _write(to, configuration)
+    files = {
+        FACE_WEIGHTS: face_weights,
+        PICTURE_WEIGHTS: picture_weights,
+        CONFIGURATION: _as_json(configuration),
+    }
+    _replace(to, files)
     return to
 
 
-def _write(folder: Path, configuration: ExtractorConfiguration) -> None:
-    (folder / CONFIGURATION).write_text(configuration.model_dump_json(indent=2) + "\n")
+def _of_faces(
+    face: Path, beside: Sequence[Path], choices: Choices
+) -> tuple[NetworkConfiguration, bytes]:
+    network = _network(face, choices.mirrored, choices.mirror_share)
+    others = [_network(each, choices.mirrored) for each in beside]
+    weights = _halved(face)
+    if others:
+        weights = {
+            f"members.{number}.{name}": value
+            for number, its_own in enumerate([weights, *map(_halved, beside)])
+            for name, value in its_own.items()
+        }
+        shapes = [each.model_dump(include=set(ShapeConfiguration.model_fields)) for each in others]
+        network = _changed(
+            network, side=max(each.side for each in (network, *others)), beside=shapes
+        )
+    if choices.projection is not None:
+        weights = {f"network.{name}": value for name, value in weights.items()}
+        # In full precision: its columns are stretched far apart.
+        matrix = torch.from_numpy(np.ascontiguousarray(choices.projection.T))
+        weights["projection.weight"] = matrix
+        network = _changed(network, projected=len(matrix))
+    return network, _saved(network, weights, " and ".join(map(str, (face, *beside))))
+
+
+def _of_pictures(picture: Path, choices: Choices) -> tuple[NetworkConfiguration, bytes]:
+    if (picture / CONFIGURATION).exists():
+        taken = FamiliarExtractor.load(picture).configuration.picture
+        return taken, (picture / PICTURE_WEIGHTS).read_bytes()
+    network = _network(picture, mirrored=False)
+    weights = _halved(picture)
+    if choices.colours is not None:
+        colours, share = choices.colours
+        weights = {f"network.{name}": value for name, value in weights.items()}
+        # In full precision: the components are scaled far apart.
+        weights |= {
+            f"histogram.{name}": value.contiguous() for name, value in colours.state_dict().items()
+        }
+        described = HistogramConfiguration(dimensions=colours.components.shape[1], share=share)
+        network = _changed(network, histogram=described)
+    return network, _saved(network, weights, str(picture))
+
+
+def _saved(network: NetworkConfiguration, weights: dict[str, torch.Tensor], source: str) -> bytes:
+    """Weights as a file, of which it is known that the network takes them."""
+    fill(network.network(), weights, "an extractor's network", f"{source} in half precision")
+    return save(weights)
+
+
+def _as_json(configuration: ExtractorConfiguration) -> bytes:
+    return (configuration.model_dump_json(indent=2) + "\n").encode()
+
+
+def _replace(folder: Path, files: dict[str, bytes]) -> None:
+    """Put files into a folder once all of them are written beside it."""
+    folder = folder.resolve()
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        for name, data in files.items():
+            (partial / name).write_bytes(data)
+        folder.mkdir(exist_ok=True)
+        for name in files:
+            os.replace(partial / name, folder / name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from core.face import Pixels, Vectors
 from core.models import ModelError
 from core.models.backbones import NetworkShape
-from core.train.extractor import METRICS, UNIT_LENGTH, WEIGHTS, embedded
-from core.train.networks import dimensions_of, new_network
+from core.models.weights import fill, read_tensors
+from core.train.extractor import METRICS, UNIT_LENGTH, WEIGHTS, Loss, embedded
+from core.train.networks import Backbone, dimensions_of, new_network
 
 
 class TrainedNetwork:
@@ -24,6 +23,9 @@ class TrainedNetwork:
 
     Attributes:
         sha256: Of its weights.
+        shape: What it was built from; an ``ir-se50`` has a shape of its own.
+        backbone: Which network; see `core.train.networks.Backbone`.
+        loss: What was minimised; see `core.train.extractor.Loss`.
         side: Of the squares that it sees.
         dimensions: Length of its vectors.
     """
@@ -40,24 +42,20 @@ class TrainedNetwork:
         """
         try:
             options: dict[str, Any] = json.loads((folder / METRICS).read_bytes())["options"]
-            shape = NetworkShape(**options["shape"])
-            backbone = options.get("backbone", "familiar")
-            self._network = new_network(backbone, shape)
-            weights = load_file(folder / WEIGHTS)
-            counted = {
-                name: value
-                for name, value in self._network.state_dict().items()
-                if not value.dtype.is_floating_point  # how many batches a norm has seen: not stored
-            }
-            self._network.load_state_dict(weights | counted)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
+            self.shape = NetworkShape(**options["shape"])
+            self.side = int(options["sides"][-1][1])
+            self.backbone: Backbone = options.get("backbone", "familiar")
+            self.loss: Loss = options.get("loss", "familiar")
+            self._unit = self.loss in UNIT_LENGTH
+            self._network = new_network(self.backbone, self.shape)
+        except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
             raise ModelError(
                 f"{folder} does not hold what `familiar train extractor` wrote; train anew."
             ) from error
-        self.sha256 = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-        self.side = int(options["sides"][-1][1])
-        self.dimensions = dimensions_of(backbone, shape)
-        self._unit = options.get("loss", "familiar") in UNIT_LENGTH
+        weights = folder / WEIGHTS
+        fill(self._network, read_tensors(weights), f"the network in {METRICS}", str(weights))
+        self.sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+        self.dimensions = dimensions_of(self.backbone, self.shape)
         self._mirrored = mirrored
         self._device = device
         self._network.eval().to(torch.device(device)).to(memory_format=torch.channels_last)

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from core.evaluate import equal_error_rate, retrieval, threshold_at
+from core.evaluate import equal_error_rate, pair_likenesses, retrieval, threshold_at
 
 
 def unit_rows(rng: np.random.Generator, rows: int, dimensions: int) -> np.ndarray:
@@ -120,3 +120,39 @@ def test_threshold_lets_at_most_the_allowed_share_pass() -> None:
     passing = sum(cosine >= threshold for cosine in different) / len(different)
     assert 0.008 < passing <= 0.01
     assert found == pytest.approx(sum(cosine >= threshold for cosine in same) / len(same), abs=2e-3)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.999, 1.0])
+def test_the_threshold_follows_the_share_from_none_to_all(share: float) -> None:
+    labels = np.repeat(np.arange(5), 20)
+    vectors = unit_rows(np.random.default_rng(6), 100, 8)
+    threshold, _ = threshold_at(vectors, labels, share)
+    passing = (pair_likenesses(vectors, labels)[1] >= threshold).mean()
+    assert share - 0.001 <= passing <= share
+
+
+def test_every_different_pair_passes_where_all_may() -> None:
+    vectors, labels = np.array([[1, 0], [1, 0], [-1, 0]], np.float32), np.array([0, 0, 1])
+    assert threshold_at(vectors, labels, 1.0) == (-1.0, 1.0)
+
+
+def test_no_threshold_lies_above_one() -> None:
+    """Different pairs of one direction reach it all the same: nothing tells them apart."""
+    alike = unit_rows(np.random.default_rng(7), 1, 3)[[0] * 20]
+    for share in (0.0, 0.1):
+        assert threshold_at(alike, np.arange(20) % 2, share) == (1.0, 1.0)
+
+
+def test_a_threshold_needs_different_pairs_and_a_share() -> None:
+    with pytest.raises(ValueError, match="pairs of two labels"):
+        threshold_at(np.eye(3, dtype=np.float32), np.zeros(3, np.int64), 0.1)
+    for share in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="between 0 and 1"):
+            threshold_at(np.eye(3, dtype=np.float32), np.arange(3), share)
+
+
+@pytest.mark.filterwarnings("error")
+def test_without_same_pairs_there_is_a_threshold_and_no_share_of_them() -> None:
+    threshold, share = threshold_at(np.eye(3, dtype=np.float32), np.arange(3), 0.0)
+    assert 0 < threshold < 1e-6
+    assert np.isnan(share)

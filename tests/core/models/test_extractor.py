@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from core.models import ModelError, load_extractor
 from core.models.extractor import CONFIGURATION, FACE_WEIGHTS, PICTURE_WEIGHTS, FamiliarExtractor
@@ -152,5 +154,52 @@ def test_a_missing_or_damaged_file_is_named(tmp_path: Path, name: str, damage: s
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     copy = shutil.copytree(SHIPPED, tmp_path / "copy")
     shutil.copy(copy / PICTURE_WEIGHTS, copy / FACE_WEIGHTS)
-    with pytest.raises(ModelError, match="another network"):
+    with pytest.raises(ModelError, match=r"missing: .*unknown: .*familiar train extractor"):
+        FamiliarExtractor.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"network.embed.weight": None}, r"missing: network\.embed\.weight\."),
+        ({"extra": torch.zeros(1)}, r"unknown: extra\."),
+        (
+            {"network.embed.weight": torch.zeros(2, 3)},
+            r"network\.embed\.weight \(2, 3\) for \(96, ",
+        ),
+        ({"network.embed_norm.bias": torch.full((96,), torch.nan)}, "not of finite numbers"),
+        ({"network.embed_norm.bias": torch.full((96,), -torch.inf)}, "not of finite numbers"),
+    ],
+    ids=["missing", "surplus", "shape", "nan", "infinite"],
+)
+def test_weights_that_do_not_fit_are_named(
+    tmp_path: Path, changes: dict[str, torch.Tensor | None], told: str
+) -> None:
+    copy = shutil.copytree(SHIPPED, tmp_path / "copy")
+    weights = load_file(copy / PICTURE_WEIGHTS) | changes
+    save_file({k: v for k, v in weights.items() if v is not None}, copy / PICTURE_WEIGHTS)
+    with pytest.raises(ModelError, match=rf"{PICTURE_WEIGHTS} does not hold .*{told}"):
+        FamiliarExtractor.load(copy)
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        {"widths": [32, 64]},
+        {"widths": [], "depths": []},
+        {"widths": [0, 64, 128, 256]},
+        {"depths": [1, 1, 1, -1]},
+    ],
+    ids=["lengths", "none", "width", "depth"],
+)
+@pytest.mark.parametrize("beside", [False, True])
+def test_stages_that_make_no_network_are_a_damaged_description(
+    tmp_path: Path, stages: dict[str, list[int]], beside: bool
+) -> None:
+    copy = shutil.copytree(SHIPPED, tmp_path / "copy")
+    described = json.loads((copy / CONFIGURATION).read_bytes())
+    changed = described["face"]["beside"][0] if beside else described["picture"]
+    changed |= stages
+    (copy / CONFIGURATION).write_text(json.dumps(described))
+    with pytest.raises(ModelError, match=f"{CONFIGURATION} is damaged or of another version"):
         FamiliarExtractor.load(copy)

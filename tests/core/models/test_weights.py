@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.serialization import MAGIC_NUMBER, PROTOCOL_VERSION
 
 from core.models import ModelError
 from core.models.weights import fill, identity_of, read_tensors
@@ -102,6 +104,39 @@ def test_other_files_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("no weights")
     with pytest.raises(ModelError, match="not a file of weights"):
         read_tensors(tmp_path / name)
+
+
+LEGACY = b"".join(pickle.dumps(part, 2) for part in (MAGIC_NUMBER, PROTOCOL_VERSION, {}))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"hello world",
+        b"a story",
+        b"s.",
+        b"t.",
+        b"u.",
+        b"Read me",
+        b"jam",
+        b"N.",
+        b"X\x01\x00\x00\x00\xff.",
+        b"\x80\x02}]]s.",
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(K\x01K\x00))\x89NtR.",
+        LEGACY + b"\x80\x02K\x01Q.",
+        b"PK\x03\x04 and no archive",
+        b"version https://git-lfs.github.com/spec/v1\n",
+        b"<!DOCTYPE html>\n<html></html>\n",
+    ],
+)
+def test_whatever_torch_makes_of_another_file_it_is_said_to_hold_no_weights(
+    tmp_path: Path, content: bytes
+) -> None:
+    """Most bytes mean something to a reader of pickles, and each of these another error."""
+    (tmp_path / "file.pth").write_bytes(content)
+    with pytest.raises(ModelError, match=r"file\.pth is not a file of weights"):
+        read_tensors(tmp_path / "file.pth")
 
 
 def test_the_identity_follows_the_numbers_alone() -> None:

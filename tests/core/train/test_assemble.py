@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,24 +12,28 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
 
 from cli.main import main
 from core.evaluate import pair_likenesses
 from core.face import Pixels, Vectors
+from core.models import ModelError
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.extractor import FamiliarExtractor
+from core.models.irse50 import IrSe50Network
 from core.train.assemble import (
     COLOUR_COMPONENTS,
     Choices,
     assemble,
     choose_threshold,
+    colours_of,
     load_characters,
     projection_of,
 )
 from core.train.augment import plain
 from core.train.extractor import METRICS, WEIGHTS
-from core.train.face_data import LabelledPictures
+from core.train.face_data import LabelledPictures, TrainingDataError
 from core.train.histogram import fit_histogram
 from core.train.trained import TrainedNetwork
 from core.train.whitening import whitened
@@ -284,3 +290,160 @@ def test_what_no_training_wrote_cannot_be_assembled(
     assert end.value.code == 1
     assert "does not hold what" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()
+
+
+def edited(trained: Path, to: Path, **options: object) -> Path:
+    """The same result of a training that was given other options."""
+    shutil.copytree(trained, to)
+    written = json.loads((to / METRICS).read_text())
+    written["options"] |= options
+    (to / METRICS).write_text(json.dumps(written))
+    return to
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("place", ["face", "picture", "beside"])
+@pytest.mark.parametrize("loss", ["triplet", "attributes"])
+def test_losses_that_cosines_do_not_compare_are_refused(
+    trained: Path, tmp_path: Path, loss: str, place: str
+) -> None:
+    of_loss = edited(trained, tmp_path / "of loss", loss=loss)
+    face, picture, beside = (
+        of_loss if place == name else trained for name in ("face", "picture", "beside")
+    )
+    with pytest.raises(ModelError, match=f"of loss was trained with the loss {loss}"):
+        assemble(face, picture, tmp_path / "out", beside=[beside])
+    assert not (tmp_path / "out").exists()
+
+
+def test_losses_whose_vectors_are_of_unit_length_are_taken(trained: Path, tmp_path: Path) -> None:
+    face = edited(trained, tmp_path / "face", loss="triplet-semihard", backbone="familiar")
+    picture = edited(trained, tmp_path / "picture", loss="arcface")
+    FamiliarExtractor.load(assemble(face, picture, tmp_path / "out"))
+
+
+def test_a_network_that_is_not_the_projects_own_is_refused(trained: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    network = IrSe50Network()
+    floats = {k: v for k, v in network.state_dict().items() if v.is_floating_point()}
+    save_file(floats, other / WEIGHTS)
+    options = {"shape": asdict(SHAPE), "sides": [[1.0, 112]], "backbone": "ir-se50"}
+    (other / METRICS).write_text(json.dumps({"options": options}))
+    for face, picture in ((other, trained), (trained, other)):
+        with pytest.raises(ModelError, match="other holds a network ir-se50"):
+            assemble(face, picture, tmp_path / "out")
+    with pytest.raises(ModelError, match="other holds a network ir-se50"):
+        projection_of([trained, other], [])
+    assert not (tmp_path / "out").exists()
+
+
+def test_numbers_beyond_half_precision_are_refused(trained: Path, tmp_path: Path) -> None:
+    weights = load_file(trained / WEIGHTS)
+    weights["embed.weight"][0, 0] = 1e6
+    save_file(weights, trained / WEIGHTS)
+    TrainedNetwork(trained)
+    with pytest.raises(ModelError, match=r"not of finite numbers: embed\.weight"):
+        assemble(trained, trained, tmp_path / "out")
+
+
+def test_an_extractor_survives_what_cannot_take_its_place(trained: Path, tmp_path: Path) -> None:
+    out = assemble(trained, trained, tmp_path / "out")
+    (out / "README.md").write_text("Kept.")
+    before = contents(out)
+    refused = edited(trained, tmp_path / "refused", loss="triplet")
+    damaged = shutil.copytree(out, tmp_path / "damaged")
+    (damaged / "picture.safetensors").write_bytes(b"{}")
+    undescribed = shutil.copytree(out, tmp_path / "undescribed")
+    (undescribed / "extractor.json").write_text("{}")
+    for face, picture in (
+        (refused, trained),
+        (trained, refused),
+        (trained, tmp_path),
+        (trained, damaged),
+        (trained, undescribed),
+    ):
+        with pytest.raises(ModelError):
+            assemble(face, picture, out)
+    with pytest.raises(ValidationError):
+        assemble(trained, trained, out, Choices(margin=3.0))
+    assert contents(out) == before
+
+
+def test_an_extractor_survives_a_full_disk(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = assemble(trained, trained, tmp_path / "out")
+    before = contents(out)
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if path.name == "picture.safetensors":
+            write(path, data[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        assemble(trained, trained, out, Choices(margin=0.1))
+    assert contents(out) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "trained"]
+
+
+def test_an_extractor_is_replaced_and_other_files_are_left(trained: Path, tmp_path: Path) -> None:
+    out = assemble(trained, trained, tmp_path / "deep" / "out")
+    (out / "README.md").write_text("Kept.")
+    assert assemble(trained, out, out, Choices(margin=0.1)) == out
+    assert FamiliarExtractor.load(out).margin == 0.1
+    assert (out / "README.md").read_text() == "Kept."
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(("share", "passing"), [(0, 0.0), (1, 1.0)])
+def test_none_or_all_different_characters_may_pass(
+    trained: Path, characters: Path, tmp_path: Path, share: int, passing: float
+) -> None:
+    out = tmp_path / "extractor"
+    options = ["--out", out, "--characters", characters, "--false-accepts", share]
+    with pytest.raises(SystemExit) as end:
+        main(["train", "assemble", *(str(each) for each in (trained, trained, *options))])
+    assert not end.value.code
+    extractor = FamiliarExtractor.load(out)
+    pictures = load_characters(characters, Choices())
+    squares = [extractor.prepare_face(pixels, None) for pixels in pictures.pixels]
+    _, different = pair_likenesses(extractor.embed_faces(np.stack(squares)), pictures.labels)
+    assert (different >= extractor.same_threshold).mean() == passing
+
+
+def test_a_threshold_of_alike_characters_can_be_read_again(trained: Path, tmp_path: Path) -> None:
+    """Different faces of one vector: a cosine of 1 or a little more, above which nothing lies."""
+    folder = assemble(trained, trained, tmp_path / "extractor")
+    alike = LabelledPictures(coloured(1)[[0] * 9], np.arange(9) % 3, ("a", "b", "c"))
+    assert choose_threshold(folder, alike, 0.0) == 1.0
+    assert FamiliarExtractor.load(folder).same_threshold == 1.0
+
+
+def test_a_threshold_that_cannot_be_chosen_changes_nothing(trained: Path, tmp_path: Path) -> None:
+    folder = assemble(trained, trained, tmp_path / "extractor")
+    before = contents(folder)
+    one = LabelledPictures(coloured(3), np.zeros(3, np.int64), ("a",))
+    two = LabelledPictures(coloured(3), np.arange(3) % 2, ("a", "b"))
+    for pictures, share in ((one, 0.1), (two, float("nan"))):
+        with pytest.raises(TrainingDataError, match="No threshold can be chosen"):
+            choose_threshold(folder, pictures, share)
+    assert contents(folder) == before
+
+
+def test_pictures_that_are_left_out_are_told(
+    trained: Path, characters: Path, tmp_path: Path
+) -> None:
+    empty = characters / "character 0" / "empty.png"
+    empty.write_bytes(b"")
+    told: list[str] = []
+    load_characters(characters, Choices(), told.append)
+    colours_of(characters, 32, told.append)
+    projection_of([trained], [characters], left_out=told.append)
+    assert told == [str(empty)] * 3
