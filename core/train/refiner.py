@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import set_threads, tf
-from core.train.detector import read_weights
+from core.train.detector import exported_score, read_weights
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork, named_variables
@@ -217,6 +217,8 @@ def train(
         "tuning_pictures_with_a_box_at_threshold": chosen.found,
         "windows_without_faces": len(empty),
         "boxes_there_at_threshold": chosen.false,
+        "validation_ap50": exported_score(out / "familiar-face", parts.validation),
+        "validation_pictures": len(parts.validation),
         "training_views": len(views),
         "seconds": round(session.seconds, 1),
     }

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from core.evaluate_detector import evaluate_boxed
 from core.face import Face
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
@@ -32,6 +33,7 @@ from core.train.detector_data import Sample
 from core.train.detector_network import DetectorNetwork, cells_of, named_variables
 from core.train.detector_optimiser import orthogonal
 from core.train.teacher import Unboxed
+from core.train.voc import read_folder, split
 
 TINY = DetectorTraining(
     epochs=12,
@@ -79,7 +81,7 @@ def finished(folder: Path, told: list[Progress], tmp_path_factory: pytest.TempPa
     return out
 
 
-def test_it_writes_weights_a_curve_figures_and_a_detector(finished: Path) -> None:
+def test_it_writes_weights_a_curve_figures_and_a_detector(finished: Path, folder: Path) -> None:
     with (finished / "curve.csv").open(newline="") as file:
         curve = list(csv.DictReader(file))
     assert [row["epoch"] for row in curve] == [str(epoch) for epoch in range(1, 13)]
@@ -88,8 +90,10 @@ def test_it_writes_weights_a_curve_figures_and_a_detector(finished: Path) -> Non
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics["training_pictures"] == 17
     assert metrics["validation_pictures"] == 2
-    assert 0 <= metrics["validation_ap50"] <= 1
     loaded = SavedModelDetector.load(finished / "familiar-face")
+    as_it_runs = SavedModelDetector.load(finished / "familiar-face", precision="int8")
+    figures, _ = evaluate_boxed(split(read_folder(folder)).validation, as_it_runs)
+    assert metrics["validation_ap50"] == pytest.approx(figures.average_precision)
     assert loaded.threshold == pytest.approx(metrics["threshold"], abs=1e-4)
     assert not list(finished.glob("*.partial"))
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from core.evaluate_detector import evaluate_boxed
 from core.models import ModelError
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
@@ -37,7 +38,7 @@ from core.train.refiner_network import (
 )
 from core.train.session import Progress, TrainingError
 from core.train.teacher import Unboxed
-from core.train.voc import AnnotationError
+from core.train.voc import AnnotationError, read_folder, split
 from tests.core.train.refiner_drawings import drawn, write_first_stage, write_pictures
 
 TINY = RefinerTraining(
@@ -75,13 +76,18 @@ def finished(folder: Path, first: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_it_learns_which_proposals_are_faces_and_where_they_are(
-    finished: Path, first: Path
+    finished: Path, first: Path, folder: Path
 ) -> None:
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics["tuning_ap50"] > metrics["first_stage_tuning_ap50"] + 0.2
     with (finished / "curve.csv").open(newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
     both = SavedModelDetector.load(finished / "familiar-face")
+    as_it_runs = SavedModelDetector.load(finished / "familiar-face", precision="int8")
+    validation = split(read_folder(folder)).validation
+    figures, _ = evaluate_boxed(validation, as_it_runs)
+    assert metrics["validation_ap50"] == pytest.approx(figures.average_precision)
+    assert metrics["validation_pictures"] == 2
     assert both.threshold == pytest.approx(metrics["threshold"], abs=1e-4)
     assert both.longest == 96
 
