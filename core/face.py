@@ -122,9 +122,19 @@ def crop(pixels: Pixels, square: tuple[int, int, int, int]) -> Pixels:
     height, width = pixels.shape[:2]
     if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
         return pixels[y0:y1, x0:x1]
-    columns = np.clip(np.arange(x0, x1), 0, width - 1)
-    rows = np.clip(np.arange(y0, y1), 0, height - 1)
-    # Row by row and then column by column: four times as fast as looking each pixel up.
-    reached = pixels[:, columns[0] : columns[-1] + 1]
-    cut: Pixels = reached.take(rows, axis=0).take(columns - columns[0], axis=1)
+    # What the picture shows of the rectangle, at least the line that is nearest, and where it lies.
+    seen = pixels[
+        np.clip(y0, 0, height - 1) : np.clip(y1, 1, height),
+        np.clip(x0, 0, width - 1) : np.clip(x1, 1, width),
+    ]
+    rows, columns = seen.shape[:2]
+    top = int(np.clip(-y0, 0, y1 - y0 - rows))
+    left = int(np.clip(-x0, 0, x1 - x0 - columns))
+    cut: Pixels = np.empty((y1 - y0, x1 - x0, pixels.shape[2]), np.uint8)
+    middle = cut[top : top + rows]
+    middle[:, left : left + columns] = seen
+    middle[:, :left] = seen[:, :1]
+    middle[:, left + columns :] = seen[:, -1:]
+    cut[:top] = middle[0]
+    cut[top + rows :] = middle[-1]
     return cut

@@ -28,6 +28,17 @@ def test_a_crop_wholly_outside_is_still_of_its_size():
     assert crop(np.zeros((4, 4, 3), dtype=np.uint8), (10, 10, 13, 13)).shape == (3, 3, 3)
 
 
+@pytest.mark.parametrize("left", [-30, -3, 0, 4, 9, 40])
+@pytest.mark.parametrize("top", [-30, -3, 0, 4, 9, 40])
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (5, 3), (37, 41)])
+def test_every_pixel_of_a_crop_is_the_pictures_nearest(left, top, width, height):
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 10, 3)).astype(np.uint8)
+    rows = np.clip(np.arange(top, top + height), 0, 6)
+    columns = np.clip(np.arange(left, left + width), 0, 9)
+    cut = crop(pixels, (left, top, left + width, top + height))
+    np.testing.assert_array_equal(cut, pixels[rows][:, columns])
+
+
 def test_an_empty_crop_is_refused():
     with pytest.raises(ValueError, match="empty"):
         crop(np.zeros((4, 4, 3), dtype=np.uint8), (2, 2, 2, 3))
