@@ -520,7 +520,13 @@ def _pictures(
 
 def _begin(run: _Run, start: Path) -> None:
     """Begin with what an earlier training of the same network and labels reached."""
-    begun = torch.load(start / CHECKPOINT, map_location=run.options.device, weights_only=True)
+    try:
+        begun = torch.load(start / CHECKPOINT, map_location=run.options.device, weights_only=True)
+    except OSError as error:
+        raise TrainingDataError(
+            f"{start} holds no training to begin with; give the folder that `familiar train"
+            " extractor` wrote."
+        ) from error
     if tuple(json.loads(begun["options"])["labels"]) != run.known.names:
         raise TrainingDataError(
             f"The training in {start} learned other labels, perhaps some that are held out now;"
@@ -601,8 +607,8 @@ def train(
         losses.append(run.take_step())
         if not math.isfinite(losses[-1]):
             raise TrainingDataError(
-                f"The loss is no longer a number at step {run.step}; what was reached before is in"
-                f" {checkpoint}: go on from it with --resume, or start anew with another seed."
+                f"The loss is no longer a number at step {run.step}; start anew with another seed,"
+                " which going on from there would not change."
             )
         epoch, within = divmod(run.step, run.steps_in_epoch)
         mean = float(np.mean(losses))

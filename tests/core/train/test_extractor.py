@@ -194,6 +194,18 @@ def test_a_training_begins_with_none_that_learned_what_is_held_out_now(
         train(folder, tmp_path / "out", other, unlabelled=folder, start=trained)
 
 
+def test_a_folder_without_a_training_is_no_beginning(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingDataError, match="holds no training to begin with"):
+        train(folder, tmp_path / "out", TINY, start=tmp_path)
+
+
+def test_a_loss_that_is_no_number_is_a_sentence(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        TrainingDataError, match=r"no longer a number at step \d+; start anew with another"
+    ):
+        train(folder, tmp_path / "out", replace(TINY, temperature=0.0))
+
+
 def test_what_is_held_out_is_not_learned_from_a_further_folder(
     folder: Path, tmp_path: Path
 ) -> None:
