@@ -35,7 +35,7 @@ _MOST_AT_ONCE = 16
 _POINTS = 5
 _NEEDED = ("detection_boxes", "detection_scores", "num_detections")
 _IN_MEMORY = frozenset(
-    [
+    {
         "Assert",
         "Case",
         "DestroyResourceOp",
@@ -44,35 +44,33 @@ _IN_MEMORY = frozenset(
         "VarHandleOp",
         "VarIsInitializedOp",
         "While",
-    ]
+    }
 )
-_IN_MEMORY_KINDS = tuple(
-    [
-        "Assign",
-        "HashTable",
-        "LookupTable",
-        "MutableHashTable",
-        "Random",
-        "ReadVariable",
-        "ResourceGather",
-        "Stack",
-        "TensorArray",
-        "TruncatedNormal",
-        "Variable",
-    ]
+_IN_MEMORY_KINDS = (
+    "Assign",
+    "HashTable",
+    "LookupTable",
+    "MutableHashTable",
+    "Random",
+    "ReadVariable",
+    "ResourceGather",
+    "Stack",
+    "TensorArray",
+    "TruncatedNormal",
+    "Variable",
 )
 """Of the operations that TensorFlow calls stateful, those whose state is in memory, and how the
 names of further ones begin. All others touch files, the network or Python."""
 _OF_FILES = frozenset({"GenerateVocabRemapping", "MatchingFiles", "PyFuncStateless", "ReadFile"})
 """Operations that reach out without being called stateful; data sets do so, too."""
 _LOADING = frozenset(
-    [
+    {
         "DisableCopyOnRead",
         "InitializeTableFromTextFileV2",
         "MergeV2Checkpoints",
         "RestoreV2",
         "SaveV2",
-    ]
+    }
 )
 """What is in every SavedModel for its own files, and in no answer."""
 

@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from redis import Redis
 
-from tests.platforms.processes import RealRedis, real_redis, wait_for
+from tests.platforms.processes import real_redis, wait_for
 from worker.app import UNACKED_INDEX_KEY, WORKER_HEARTBEAT_KEY
 from worker.claim import CLAIM_SECONDS, Claims, Standing, answered_key, claim_key
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RealRedis]:
-    with real_redis() as server:
-        yield server
-
-
-@pytest.fixture
-def redis(server: RealRedis) -> Iterator[Redis]:
-    with server.client() as client:
-        client.flushall()
-        yield client
 
 
 def test_a_job_belongs_to_the_first_who_takes_it(redis: Redis) -> None:

@@ -21,7 +21,7 @@ from core.job import FileDestination, Look, ReindexJob, SimilarJob, TelegramDest
 from core.picture import DEFAULT_LIMITS, Limits
 from core.texts import say
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
-from tests.platforms.processes import RealRedis, real_redis
+from tests.platforms.processes import real_redis
 from worker import tasks
 from worker.claim import Claims, Standing, claim_key
 from worker.delivery import DeliveryFailed
@@ -60,19 +60,6 @@ class Person:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RealRedis]:
-    with real_redis() as server:
-        yield server
-
-
-@pytest.fixture
-def redis(server: RealRedis) -> Iterator[Redis]:
-    with server.client() as client:
-        client.flushall()
-        yield client
-
-
-@pytest.fixture(scope="module")
 def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("indexed")
     drawn_gallery(folder / "gallery")
@@ -90,22 +77,36 @@ def claims(redis: Redis) -> Claims:
     return Claims(redis)
 
 
-@pytest.fixture
-def answering(redis: Redis, indexed: Path, person: Person, claims: Claims) -> Iterator[Answering]:
-    resident = Resident(FakeDetector(), FakeExtractor(), indexed / "data")
+def answering_of(
+    claims: Claims,
+    redis: Redis,
+    person: Person,
+    indexed: Path,
+    resident: Resident | None,
+    *,
+    reindexer: Any = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Answering:
+    """The work of a worker that is about to stop, so that putting back does not wait."""
     stopping = threading.Event()
-    stopping.set()  # so that putting back does not wait
+    stopping.set()
     routes: Any = person
-    yield Answering(
+    return Answering(
         claims=claims,
         uploads=UploadStore(redis, 60),
         routes=routes,
         resident=resident,
-        reindexer=None,
+        reindexer=reindexer,
         gallery=indexed / "gallery",
-        limits=DEFAULT_LIMITS,
+        limits=limits,
         stopping=stopping,
     )
+
+
+@pytest.fixture
+def answering(redis: Redis, indexed: Path, person: Person, claims: Claims) -> Iterator[Answering]:
+    resident = Resident(FakeDetector(), FakeExtractor(), indexed / "data")
+    yield answering_of(claims, redis, person, indexed, resident)
     resident.close()
 
 
@@ -280,20 +281,10 @@ def test_the_collage_is_drawn_with_the_limits_of_the_settings(
     asked = job(redis, indexed).model_copy(
         update={"upload": UploadStore(redis, 60).put(small.getvalue()), "look": Look.FEEL}
     )
-    routes: Any = person
     empty = []
     for number, limits in enumerate((Limits(pixels=pixels), Limits(pixels=pixels - 1))):
         resident = Resident(FakeDetector(), FakeExtractor(), indexed / "data")
-        answering = Answering(
-            claims=claims,
-            uploads=UploadStore(redis, 60),
-            routes=routes,
-            resident=resident,
-            reindexer=None,
-            gallery=indexed / "gallery",
-            limits=limits,
-            stopping=threading.Event(),
-        )
+        answering = answering_of(claims, redis, person, indexed, resident, limits=limits)
         each = asked.model_copy(update={"id": f"job-{number}"})
         answering.once(each, "tag", answering.similar)
         resident.close()
@@ -330,18 +321,7 @@ class FailingReindexer:
 def test_an_unexpected_error_of_a_reindex_speaks_of_the_index(
     redis: Redis, indexed: Path, person: Person, claims: Claims
 ) -> None:
-    routes: Any = person
-    reindexer: Any = FailingReindexer()
-    answering = Answering(
-        claims=claims,
-        uploads=UploadStore(redis, 60),
-        routes=routes,
-        resident=None,
-        reindexer=reindexer,
-        gallery=indexed / "gallery",
-        limits=DEFAULT_LIMITS,
-        stopping=threading.Event(),
-    )
+    answering = answering_of(claims, redis, person, indexed, None, reindexer=FailingReindexer())
     asked = ReindexJob(id="job-2", destination=FileDestination(), deadline=time.time() + 60)
     answering.once(asked, "tag", answering.reindex)
     assert person.shown == [say("reindex_failed")]
@@ -389,19 +369,7 @@ def test_a_dead_redis_puts_the_job_back(indexed: Path, person: Person) -> None:
     with real_redis() as server, server.client() as client:
         asked = job(client, indexed)
         resident = Resident(FakeDetector(), FakeExtractor(), indexed / "data")
-        stopping = threading.Event()
-        stopping.set()
-        routes: Any = person
-        answering = Answering(
-            claims=Claims(client),
-            uploads=UploadStore(client, 60),
-            routes=routes,
-            resident=resident,
-            reindexer=None,
-            gallery=indexed / "gallery",
-            limits=DEFAULT_LIMITS,
-            stopping=stopping,
-        )
+        answering = answering_of(Claims(client), client, person, indexed, resident)
         server.stop()
         with pytest.raises(Reject) as rejected:
             answering.once(asked, "tag", answering.similar)
