@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import discord as discord_library
@@ -13,6 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from core.job import SimilarJob
 from core.texts import say
 from tests.platforms.discord_wire import TOKEN, DiscordServer, discord_server
 from tests.platforms.jobs import waiting_similar_jobs
@@ -96,36 +97,39 @@ class TestWhatIsInHandWhenItStops:
 
     HELD_UP = 2500  # milliseconds, less than the bot waits for Redis
 
-    def test_a_command_still_becomes_a_job(
+    @pytest.fixture
+    def stopped_meanwhile(
         self, discord: DiscordServer, redis: RealRedis, tmp_path: Path
-    ) -> None:
+    ) -> Iterator[Callable[[], SimilarJob]]:
+        """Stops a bot whose Redis has been silent since, and gives the one job that came of it."""
         environment = {**discord.settings(), "REDIS_URL": redis.url}
         with running("discord", environment, tmp_path) as bot, redis.client() as client:
             discord.wait_for_bot(bot)
             client.delete(LOOK_QUEUE)
             client.client_pause(self.HELD_UP)
-            asked = discord.slash("similar", picture=("a.png", picture()))
-            wait_for(lambda: asked.acknowledged, "the bot has it in hand", 10)
-            assert bot.stop(30) == 0
-            (job,) = waiting_similar_jobs(client)
-            assert job.id == f"discord-{asked.interaction_id}"
+
+            def stop() -> SimilarJob:
+                assert bot.stop(30) == 0
+                (job,) = waiting_similar_jobs(client)
+                return job
+
+            yield stop
         assert "Traceback" not in bot.output()
 
-    def test_a_mention_still_gets_its_placeholder_and_becomes_a_job(
-        self, discord: DiscordServer, redis: RealRedis, tmp_path: Path
+    def test_a_command_still_becomes_a_job(
+        self, discord: DiscordServer, stopped_meanwhile: Callable[[], SimilarJob]
     ) -> None:
-        environment = {**discord.settings(), "REDIS_URL": redis.url}
-        with running("discord", environment, tmp_path) as bot, redis.client() as client:
-            discord.wait_for_bot(bot)
-            client.delete(LOOK_QUEUE)
-            client.client_pause(self.HELD_UP)
-            asked = discord.send(discord.bot_mention, [("a.png", picture())])
-            # Commands come to the bot after what was written before them.
-            discord.slash("help").wait()
-            assert bot.stop(30) == 0
-            (job,) = waiting_similar_jobs(client)
-            assert job.id == f"discord-{asked}"
-        assert "Traceback" not in bot.output()
+        asked = discord.slash("similar", picture=("a.png", picture()))
+        wait_for(lambda: asked.acknowledged, "the bot has it in hand", 10)
+        assert stopped_meanwhile().id == f"discord-{asked.interaction_id}"
+
+    def test_a_mention_still_gets_its_placeholder_and_becomes_a_job(
+        self, discord: DiscordServer, stopped_meanwhile: Callable[[], SimilarJob]
+    ) -> None:
+        asked = discord.send(discord.bot_mention, [("a.png", picture())])
+        # Commands come to the bot after what was written before them.
+        discord.slash("help").wait()
+        assert stopped_meanwhile().id == f"discord-{asked}"
 
 
 def test_no_secret_is_logged_even_at_debug(
