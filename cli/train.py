@@ -421,6 +421,13 @@ def assembled(
     mirrored: Annotated[
         bool, typer.Option(help="Whether the face networks see each face's mirror image, too.")
     ] = True,
+    divided: Annotated[
+        bool,
+        typer.Option(
+            help="Whether several face networks divide these looks among them: the first sees the"
+            " face, the others its mirror image, in half of the time."
+        ),
+    ] = True,
 ) -> None:
     """Put a face network and a picture network into one extractor's folder."""
     folders = (face, picture, characters, *(beside or []), *(unlabelled or []))
@@ -442,12 +449,12 @@ def assembled(
     faces = [face, *(beside or [])]
     unread: list[str] = []
     try:
-        choices = Choices(mirrored=mirrored)
+        choices = Choices(mirrored=mirrored, divided=divided)
         if colours is not None:
             side = TrainedNetwork(picture).side
             choices = replace(choices, colours=colours_of(colours, side, unread.append))
         if unlabelled:
-            projection = projection_of(faces, unlabelled, mirrored=mirrored, left_out=unread.append)
+            projection = projection_of(faces, unlabelled, choices, left_out=unread.append)
             choices = replace(choices, projection=projection)
         named = load_characters(characters, choices, unread.append)
         assemble(face, picture, out, choices, beside=faces[1:])

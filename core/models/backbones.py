@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+CHANNELS = 3
+"""Of one square."""
+
 CELL_SIDE = 12
 """Pixels of one side of a cell of the colour branch, to which any picture is reduced."""
 
@@ -89,7 +92,7 @@ class ColourBranch(nn.Module):
     def __init__(self, channels: int, cells: int) -> None:
         super().__init__()
         self.bins = nn.Sequential(
-            nn.Conv2d(3, channels, 1),
+            nn.Conv2d(CHANNELS, channels, 1),
             nn.ReLU(inplace=True),
             nn.Conv2d(channels, channels, 1),
             nn.ReLU(inplace=True),
@@ -117,7 +120,7 @@ class EmbeddingNetwork(nn.Module):
         self.shape = shape
         widths = shape.widths
         self.stem = nn.Sequential(
-            _convolution(3, widths[0] // 2, 3, 2),
+            _convolution(CHANNELS, widths[0] // 2, 3, 2),
             nn.BatchNorm2d(widths[0] // 2),
             nn.ReLU(inplace=True),
         )
@@ -207,7 +210,7 @@ class PictureNetwork(nn.Module):
 
 
 class JoinedNetwork(nn.Module):
-    """Several networks that look at the same squares, their vectors joined into one.
+    """Several networks, their vectors joined into one.
 
     The cosine of two vectors is the mean of the networks' cosines: what one of them has learned
     by heart of its training characters, the others do not confirm.
@@ -218,9 +221,19 @@ class JoinedNetwork(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(n, 3, side, side)`` in -1..1 -> ``(n, all dimensions)`` of unit length."""
-        vectors: Tensor = torch.cat([member(x) for member in self.members], 1)
-        return vectors / math.sqrt(len(self.members))
+        """Look at squares.
+
+        Args:
+            x: ``(n, 3, side, side)`` in -1..1, what all networks see, or ``(n, networks * 3, side,
+                side)``, what each of them sees.
+
+        Returns:
+            ``(n, all dimensions)`` of unit length.
+        """
+        alike = x.shape[1] == CHANNELS
+        seen = [x] * len(self.members) if alike else x.chunk(len(self.members), 1)
+        vectors = [member(each) for member, each in zip(self.members, seen, strict=True)]
+        return torch.cat(vectors, 1) / math.sqrt(len(self.members))
 
 
 class ProjectedNetwork(nn.Module):
@@ -238,7 +251,7 @@ class ProjectedNetwork(nn.Module):
         self.projection = nn.Linear(entering, leaving, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(n, 3, side, side)`` in -1..1 -> ``(n, leaving)`` of unit length."""
+        """What its network takes -> ``(n, leaving)`` of unit length."""
         return functional.normalize(self.projection(self.network(x)), dim=1)
 
 

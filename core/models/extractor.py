@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from core.face import Landmarks, Pixels, Vectors, crop, widened_square
 from core.models import ModelError
 from core.models.backbones import (
+    CHANNELS,
     ColourHistogram,
     EmbeddingNetwork,
     JoinedNetwork,
@@ -73,20 +74,35 @@ class NetworkConfiguration(ShapeConfiguration):
 
     Attributes:
         side: Of the squares that it sees.
-        mirrored: Whether a vector is the mean of the picture's and its mirror image's.
+        mirrored: Whether the mirror image is looked at, too: a vector is then the mean of the
+            picture's and its mirror image's.
         mirror_share: Of the square, the side of the middle part that the mirror image shows, 0..1:
             what is seen a second time need not be seen from as far.
+        divided: Whether the looks are divided among joined networks instead: the first one sees
+            the square alone, the others the mirror image alone, in half of the time.
         histogram: The colour part beside it.
-        beside: Further networks that see the same squares; see `JoinedNetwork`.
+        beside: Further networks, joined with it; see `JoinedNetwork`.
         projected: Length of the learned vector after its projection; None: there is none.
     """
 
     side: int = Field(ge=16, le=1024)
     mirrored: bool
     mirror_share: float = Field(default=1.0, ge=0.25, le=1)
+    divided: bool = False
     histogram: HistogramConfiguration | None = None
     beside: tuple[ShapeConfiguration, ...] = ()
     projected: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _has_looks_to_divide(self) -> Self:
+        if self.divided and not (self.mirrored and self.beside):
+            raise ValueError("Looks can be divided among several networks that mirror.")
+        return self
+
+    @property
+    def twice(self) -> bool:
+        """Whether every network sees the square and its mirror image."""
+        return self.mirrored and not self.divided
 
     @property
     def learned_dimensions(self) -> int:
@@ -102,7 +118,7 @@ class NetworkConfiguration(ShapeConfiguration):
     @property
     def multiply_adds(self) -> int:
         """Of one vector, its mirror image's included."""
-        return multiply_adds(self.network(), self.side) * (2 if self.mirrored else 1)
+        return multiply_adds(self.network(), self.side) * (2 if self.twice else 1)
 
     def network(self) -> nn.Module:
         """The network, its weights still as drawn."""
@@ -188,9 +204,9 @@ class FamiliarExtractor:
         network.to(self._device).to(memory_format=torch.channels_last)
         if self._device.type != "cpu" or self.precision == "bfloat16":
             return network
-        side, looks = configuration.side, 2 if configuration.mirrored else 1
-        example = torch.zeros(looks, 3, side, side)
-        return pack(network, example.to(memory_format=torch.channels_last))
+        side = configuration.side
+        example = looks_at(torch.zeros(1, CHANNELS, side, side), configuration)
+        return pack(network, example.contiguous(memory_format=torch.channels_last))
 
     @classmethod
     def load(
@@ -273,15 +289,34 @@ class FamiliarExtractor:
         with torch.inference_mode():
             values = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)
             values = values.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-            if configuration.mirrored:
-                # A drawing and its mirror image show the same character: the mean of both
-                # vectors depends less on which way the face looks, and how it is framed.
-                values = torch.cat([values, _middle(values, configuration.mirror_share).flip(3)])
+            values = looks_at(values, configuration)
             vectors = network(values.contiguous(memory_format=torch.channels_last))
-            if configuration.mirrored:
+            if configuration.twice:
                 vectors = vectors[: len(pixels)] + vectors[len(pixels) :]
             vectors = torch.nn.functional.normalize(vectors.float(), dim=1)
             return np.asarray(vectors.cpu().numpy(), np.float32)
+
+
+def looks_at(squares: Tensor, configuration: NetworkConfiguration) -> Tensor:
+    """What a network sees of squares.
+
+    A drawing and its mirror image show the same character: what is told by both depends less on
+    which way the face looks, and how it is framed.
+
+    Args:
+        squares: ``(n, 3, side, side)``.
+        configuration: Whether the mirror image is seen, and by whom.
+
+    Returns:
+        ``(n, 3, side, side)``, or ``(2 * n, 3, side, side)`` with the mirror images behind them,
+        or, with looks divided among k networks, ``(n, k * 3, side, side)``.
+    """
+    if not configuration.mirrored:
+        return squares
+    mirrored = _middle(squares, configuration.mirror_share).flip(3)
+    if configuration.divided:
+        return torch.cat([squares, *[mirrored] * len(configuration.beside)], 1)
+    return torch.cat([squares, mirrored])
 
 
 def _middle(squares: Tensor, share: float) -> Tensor:

@@ -4,7 +4,7 @@ One face is little work in many steps, so that what counts is how many steps the
 each does besides its arithmetic. oneDNN, which PyTorch computes convolutions with on a processor,
 wants weights in blocks that fit the processor's registers; PyTorch rearranges them at each call.
 Here they are laid out once, a convolution's sum and rectifier belong to it, and networks of one
-shape that see the same squares go through every layer together.
+shape go through every layer together.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from core.models.backbones import (
     CELL_SIDE,
+    CHANNELS,
     EmbeddingNetwork,
     JoinedNetwork,
     ResidualBlock,
@@ -117,7 +118,7 @@ class PackedBlock(nn.Module):
 
 
 class PackedNetwork(nn.Module):
-    """Networks of one shape that see the same squares, as one: the vectors of `JoinedNetwork`.
+    """Networks of one shape as one: the vectors of `JoinedNetwork`, which it takes the place of.
 
     What stands in each network behind its maps, normalisations and a linear layer, is one matrix.
     """
@@ -126,11 +127,13 @@ class PackedNetwork(nn.Module):
         """
         Args:
             networks: In evaluation mode, on the processor, with their normalisations folded in.
-            example: Of what they will see, ``(n, 3, side, side)``, its values of no matter.
+            example: Of what they will see, ``(n, 3, side, side)`` or ``(n, networks * 3, side,
+                side)``, its values of no matter.
         """
         super().__init__()
         self.networks = len(networks)
-        stem = in_groups([network.stem[0] for network in networks], groups=1)
+        groups = 1 if example.shape[1] == CHANNELS else None
+        stem = in_groups([network.stem[0] for network in networks], groups)
         self.stem = PackedConvolution(stem, example.shape, rectified=True)
         x = self.stem(example)
         self.stages = nn.Sequential()
@@ -141,8 +144,9 @@ class PackedNetwork(nn.Module):
         self.cells = colours[0].cells if colours else 0
         if colours:
             side = CELL_SIDE * self.cells
-            bins = in_groups([colour.bins[0] for colour in colours], groups=1)
-            self.bins = PackedConvolution(bins, torch.Size((len(x), 3, side, side)), rectified=True)
+            bins = in_groups([colour.bins[0] for colour in colours], groups)
+            small = torch.Size((*example.shape[:2], side, side))
+            self.bins = PackedConvolution(bins, small, rectified=True)
             seen = torch.Size((len(x), bins.out_channels, side, side))
             mixed = in_groups([colour.bins[2] for colour in colours])
             self.mixed = PackedConvolution(mixed, seen, rectified=True)
@@ -151,7 +155,7 @@ class PackedNetwork(nn.Module):
         self._offset = torch.stack([offset[None] for _, offset in ends])
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(n, 3, side, side)`` in -1..1 -> ``(n, all dimensions)`` of unit length."""
+        """As `JoinedNetwork.forward`, for as many channels as the example has."""
         maps = self.stages(self.stem(x))
         parts = [maps.mean((2, 3)), maps.amax((2, 3))]
         if self.cells:
@@ -175,10 +179,11 @@ class PackedJoined(nn.Module):
         """See `PackedNetwork`."""
         super().__init__()
         self.together = PackedNetwork(networks, example)
-        self.apart = JoinedNetwork([PackedNetwork([each], example) for each in networks])
+        alone = example[:, :CHANNELS]
+        self.apart = JoinedNetwork([PackedNetwork([each], alone) for each in networks])
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(n, 3, side, side)`` in -1..1 -> ``(n, all dimensions)`` of unit length."""
+        """As `JoinedNetwork.forward`, for as many channels as the example has."""
         vectors: Tensor = self.together(x) if len(x) <= TOGETHER else self.apart(x)
         return vectors
 
@@ -251,7 +256,7 @@ def pack(network: nn.Module, example: Tensor) -> nn.Module:
 
     Args:
         network: On the processor, in float32, in evaluation mode, its normalisations folded in.
-        example: Of what the network will see, ``(n, 3, side, side)``, its values of no matter.
+        example: Of what the network will see, its values of no matter; see `PackedNetwork`.
 
     Returns:
         What takes the network's place: another network, or itself where only parts of it are

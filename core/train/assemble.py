@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from safetensors.torch import load_file, save
 
 from core.evaluate import threshold_at
-from core.face import Vectors, crop
+from core.face import Pixels, Vectors, crop
 from core.models import ModelError
 from core.models.backbones import ColourHistogram
 from core.models.extractor import (
@@ -78,8 +78,10 @@ class Choices:
         colours: The colour part of the picture network and its share in the cosine; None: the
             picture network has none.
         projection: ``(d, k)``, what the face networks' vectors are multiplied by; None: nothing.
-        mirrored: Whether the face networks see each face and its mirror image; in twice the time.
+        mirrored: Whether the face networks see each face and its mirror image.
         mirror_share: Of a face's square, the side of the middle part that the mirror image shows.
+        divided: Whether several face networks divide both looks among them, instead of each taking
+            both in twice the time; see `NetworkConfiguration`.
     """
 
     margin: float = 0.55
@@ -89,6 +91,11 @@ class Choices:
     projection: Vectors | None = None
     mirrored: bool = True
     mirror_share: float = 0.75
+    divided: bool = True
+
+    def divides(self, networks: int) -> bool:
+        """Whether so many face networks divide their looks."""
+        return self.mirrored and self.divided and networks > 1
 
 
 def load_characters(
@@ -162,8 +169,8 @@ def choose_threshold(extractor: Path, characters: LabelledPictures, false_accept
 def projection_of(
     faces: Sequence[Path],
     folders: Sequence[Path],
+    choices: Choices | None = None,
     *,
-    mirrored: bool = True,
     left_out: LeftOut | None = None,
 ) -> Vectors:
     """The projection for face networks, fitted to pictures that they have no labels of.
@@ -172,7 +179,7 @@ def projection_of(
         faces: What `core.train.extractor.train` wrote for them.
         folders: Face crops of characters that the networks were not trained on, at any depth, zip
             files included.
-        mirrored: See `Choices`.
+        choices: How the networks will look at faces.
         left_out: Told of each picture that cannot be read.
 
     Returns:
@@ -183,16 +190,30 @@ def projection_of(
         core.models.ModelError: `faces` do not hold trainings' results, or such as no extractor
             holds; see `assemble`.
     """
-    networks = [_trained(face, mirrored=mirrored) for face in faces]
+    choices = choices or Choices()
+    divides = choices.divides(len(faces))
+    networks = [_trained(face, mirrored=choices.mirrored and not divides) for face in faces]
     side = max(network.side for network in networks)
     pictures = np.concatenate(
         [load_unlabelled(folder, _STORED_SIDE, left_out=left_out) for folder in folders]
     )
     spread = np.linspace(0, len(pictures) - 1, min(len(pictures), REFERENCES)).round()
     pictures = pictures[spread.astype(np.int64)]
-    parts = [network.embed(pictures, side=side) for network in networks]
+    seen = [pictures] * len(networks)
+    if divides:
+        squares = np.stack([resized(picture, side) for picture in pictures])
+        seen[1:] = [_closer_mirrored(squares, choices.mirror_share)] * (len(networks) - 1)
+    parts = [network.embed(each, side=side) for network, each in zip(networks, seen, strict=True)]
     vectors = np.concatenate(parts, 1) / np.float32(len(networks) ** 0.5)
     return whitening_matrix(vectors, min(PROJECTED, vectors.shape[1]), WHITENING)
+
+
+def _closer_mirrored(squares: Pixels, share: float) -> Pixels:
+    """The mirror images of the middles of ``(n, side, side, 3)``, `share` as wide, as they are."""
+    side = squares.shape[1]
+    seen = round(share * side)
+    start = (side - seen) // 2
+    return squares[:, start : start + seen, start : start + seen][:, :, ::-1]
 
 
 def colours_of(
@@ -308,7 +329,10 @@ def _of_faces(
         }
         shapes = [each.model_dump(include=set(ShapeConfiguration.model_fields)) for each in others]
         network = _changed(
-            network, side=max(each.side for each in (network, *others)), beside=shapes
+            network,
+            side=max(each.side for each in (network, *others)),
+            beside=shapes,
+            divided=choices.divides(1 + len(others)),
         )
     if choices.projection is not None:
         weights = {f"network.{name}": value for name, value in weights.items()}

@@ -75,8 +75,11 @@ def test_a_mirror_image_is_counted() -> None:
     extractor = load_extractor()
     assert isinstance(extractor, FamiliarExtractor)
     face = extractor.configuration.face
-    once = face.model_copy(update={"mirrored": False})
-    assert face.multiply_adds == (2 if face.mirrored else 1) * once.multiply_adds
+    once = face.model_copy(update={"mirrored": False, "divided": False})
+    twice = face.model_copy(update={"mirrored": True, "divided": False})
+    assert twice.multiply_adds == 2 * once.multiply_adds
+    # Divided among the networks, both looks take as much as one.
+    assert face.multiply_adds == once.multiply_adds
 
 
 def measured(device: str, precision: str = "float32") -> MeasuredModel:

@@ -68,14 +68,14 @@ def test_a_face_and_its_mirror_image_are_nearly_the_same(extractor: FamiliarExtr
     face = drawn_faces(extractor.face_side)[:1].copy()
     face[:, :, : extractor.face_side // 3] = (20, 30, 200)
     one, other = extractor.embed_faces(np.concatenate([face, face[:, :, ::-1]]))
-    # Not quite: of the mirror image the middle alone is seen.
-    assert float(one @ other) > 0.95
+    # Not quite: of the mirror image the middle alone is seen, and not by every network.
+    assert float(one @ other) > 0.8
 
 
 def test_a_face_and_its_mirror_image_are_the_same_where_both_are_seen_whole(tmp_path: Path) -> None:
     folder = shutil.copytree(SHIPPED, tmp_path / "whole")
     described = json.loads((folder / CONFIGURATION).read_bytes())
-    described["face"]["mirror_share"] = 1.0
+    described["face"] |= {"mirror_share": 1.0, "divided": False}
     (folder / CONFIGURATION).write_text(json.dumps(described))
     extractor = FamiliarExtractor.load(folder)
     face = drawn_faces(extractor.face_side)[:1].copy()

@@ -72,6 +72,20 @@ def test_joined_networks_give_the_same_vectors_together_and_apart(pictures: int)
     assert difference < 1e-5
 
 
+@pytest.mark.parametrize("pictures", [1, TOGETHER, TOGETHER + 1])
+def test_each_of_joined_networks_may_see_squares_of_its_own(pictures: int) -> None:
+    networks = [network(seed) for seed in (4, 5, 6)]
+    views = [squares(pictures), squares(pictures).flip(3), squares(pictures).flip(2)]
+    with torch.inference_mode():
+        expected = torch.cat([one(x) for one, x in zip(networks, views, strict=True)], 1) / 3**0.5
+        joined = JoinedNetwork(networks).eval()
+        seen = torch.cat(views, 1).contiguous(memory_format=torch.channels_last)
+        assert torch.equal(joined(seen), expected)
+        after = pack(joined, seen[:1])
+        assert isinstance(after, PackedJoined) == can_pack()
+        assert after(seen) == pytest.approx(expected, abs=1e-5)
+
+
 def test_both_ways_are_gone_in_their_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     if not can_pack():
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -20,10 +20,11 @@ from core.evaluate import pair_likenesses
 from core.face import Pixels, Vectors
 from core.models import ModelError
 from core.models.backbones import EmbeddingNetwork, NetworkShape
-from core.models.extractor import FamiliarExtractor
+from core.models.extractor import FamiliarExtractor, resized
 from core.models.irse50 import IrSe50Network
 from core.train.assemble import (
     COLOUR_COMPONENTS,
+    WHITENING,
     Choices,
     assemble,
     choose_threshold,
@@ -36,7 +37,7 @@ from core.train.extractor import METRICS, WEIGHTS
 from core.train.face_data import LabelledPictures, TrainingDataError
 from core.train.histogram import fit_histogram
 from core.train.trained import TrainedNetwork
-from core.train.whitening import whitened
+from core.train.whitening import whitened, whitening_matrix
 from tests.core.train.drawings import coloured
 
 SHAPE = NetworkShape((8, 16), (1, 1), 6, colour_channels=4, colour_cells=2)
@@ -124,9 +125,10 @@ def test_a_projection_evens_out_what_the_networks_see(trained: Path, tmp_path: P
     crops.mkdir()
     for number, pixels in enumerate(coloured(50)):
         cv2.imwrite(str(crops / f"{number}.png"), pixels)
-    matrix = projection_of([trained, trained], [crops])
+    twice = Choices(mirror_share=1.0, divided=False)
+    matrix = projection_of([trained, trained], [crops], twice)
     assert matrix.shape == (12, 12)
-    short = Choices(projection=matrix[:, :4], mirror_share=1.0)
+    short = replace(twice, projection=matrix[:, :4])
 
     folder = assemble(trained, trained, tmp_path / "projected", short, beside=[trained])
     extractor = FamiliarExtractor.load(folder)
@@ -185,13 +187,84 @@ def test_networks_may_see_each_face_once(trained: Path, tmp_path: Path) -> None:
     faces[:, :, 16:] = np.random.default_rng(4).integers(0, 256, (50, 32, 16, 3))
     for number, pixels in enumerate(faces):
         cv2.imwrite(str(crops / f"{number}.png"), pixels)
-    matrix = projection_of([trained], [crops], mirrored=False)
+    matrix = projection_of([trained], [crops], Choices(mirrored=False))
     assert not np.allclose(matrix, projection_of([trained], [crops]), atol=0.01)
     once = Choices(projection=matrix, mirrored=False)
     extractor = FamiliarExtractor.load(assemble(trained, trained, tmp_path / "once", once))
     expected = whitened(TrainedNetwork(trained).embed(faces), matrix)
     assert extractor.embed_faces(faces) == pytest.approx(expected, abs=5e-3)
     assert not np.allclose(extractor.embed_faces(faces[:, :, ::-1].copy()), expected, atol=0.05)
+
+
+def two_networks(trained: Path, to: Path) -> list[Path]:
+    """It and another of its shape."""
+    torch.manual_seed(5)
+    other = shutil.copytree(trained, to / "other")
+    weights = {
+        name: value
+        for name, value in EmbeddingNetwork(SHAPE).state_dict().items()
+        if value.dtype.is_floating_point
+    }
+    save_file(weights, other / WEIGHTS)
+    return [trained, other]
+
+
+def test_joined_networks_divide_their_looks(trained: Path, tmp_path: Path) -> None:
+    networks = two_networks(trained, tmp_path)
+    choices = Choices(mirror_share=0.5)
+    joined = FamiliarExtractor.load(
+        assemble(networks[0], trained, tmp_path / "joined", choices, beside=networks[1:])
+    )
+    coarse = np.random.default_rng(3).integers(0, 256, (6, 6, 6, 3), np.uint8)
+    faces = np.stack([cv2.resize(each, (32, 32)) for each in coarse])
+    middles = np.stack([cv2.resize(face[8:24, 8:24], (32, 32))[:, ::-1] for face in faces])
+
+    first, second = (TrainedNetwork(network) for network in networks)
+    expected = np.concatenate([first.embed(faces), second.embed(middles)], 1) / 2**0.5
+    turned = np.concatenate([first.embed(middles), second.embed(faces)], 1) / 2**0.5
+
+    found = joined.embed_faces(faces)
+    assert np.abs(found - expected).max() < 0.1 * np.abs(turned - expected).max()
+    face = joined.configuration.face
+    assert face.divided
+    assert 2 * face.multiply_adds == face.model_copy(update={"divided": False}).multiply_adds
+
+
+def test_a_projection_is_fitted_to_the_looks_that_will_be_taken(
+    trained: Path, tmp_path: Path
+) -> None:
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    coarse = np.random.default_rng(7).integers(0, 256, (50, 6, 6, 3), np.uint8)
+    faces = [cv2.resize(each, (128, 128)) for each in coarse]
+    for number, pixels in enumerate(faces):
+        cv2.imwrite(str(crops / f"{number}.png"), pixels[:, :, ::-1])
+    networks = two_networks(trained, tmp_path)
+    first, second = (TrainedNetwork(network) for network in networks)
+    squares = np.stack([resized(pixels, 32) for pixels in faces])
+    middles = squares[:, 8:24, 8:24][:, :, ::-1]
+    seen = np.concatenate([first.embed(squares), second.embed(middles)], 1) / np.float32(2**0.5)
+    wanted = whitening_matrix(seen, 12, WHITENING)
+
+    def fitted(choices: Choices) -> Vectors:
+        matrix = projection_of(networks, [crops], choices)
+        # By what it does to lengths: single columns may come with either sign.
+        return matrix @ matrix.T
+
+    expected = pytest.approx(wanted @ wanted.T, rel=1e-3, abs=1e-3)
+    assert fitted(Choices(mirror_share=0.5)) == expected
+    assert fitted(Choices(mirror_share=1.0)) != expected
+    assert fitted(Choices(mirror_share=0.5, divided=False)) != expected
+
+
+def test_looks_are_divided_among_several_networks_alone(trained: Path, tmp_path: Path) -> None:
+    folder = assemble(trained, trained, tmp_path / "alone")
+    assert not FamiliarExtractor.load(folder).configuration.face.divided
+    described = json.loads((folder / "extractor.json").read_bytes())
+    described["face"]["divided"] = True
+    (folder / "extractor.json").write_text(json.dumps(described))
+    with pytest.raises(ModelError, match="damaged or of another version"):
+        FamiliarExtractor.load(folder)
 
 
 def test_one_command_assembles_an_extractor(
@@ -210,6 +283,18 @@ def test_one_command_assembles_an_extractor(
     assert extractor.picture_dimensions == SHAPE.dimensions + COLOUR_COMPONENTS
     assert extractor.configuration.face.projected == SHAPE.dimensions
     assert not extractor.configuration.face.mirrored
+
+
+@pytest.mark.parametrize(("option", "divided"), [([], True), (["--no-divided"], False)])
+def test_one_command_joins_networks(
+    trained: Path, characters: Path, tmp_path: Path, option: list[str], divided: bool
+) -> None:
+    out = tmp_path / "extractor"
+    options = ["--beside", trained, "--out", out, "--characters", characters, *option]
+    with pytest.raises(SystemExit) as end:
+        main(["train", "assemble", *(str(each) for each in (trained, trained, *options))])
+    assert not end.value.code
+    assert FamiliarExtractor.load(out).configuration.face.divided == divided
 
 
 def test_a_threshold_can_be_chosen_on_named_boxes(tmp_path: Path) -> None:
@@ -264,7 +349,7 @@ def test_joined_networks_compare_by_the_mean_of_their_cosines(
     folders = (
         assemble(trained, trained, tmp_path / "one"),
         assemble(other, trained, tmp_path / "two"),
-        assemble(trained, trained, tmp_path / "joined", beside=[other]),
+        assemble(trained, trained, tmp_path / "joined", Choices(divided=False), beside=[other]),
     )
     one, two, joined = (FamiliarExtractor.load(folder) for folder in folders)
 
