@@ -125,32 +125,26 @@ class Intake:
         self,
         *,
         event: str,
-        person: str | None = None,
         data: bytes | Fetch,
         look: Look,
         count: int,
         destination: Destination,
         language: str,
     ) -> None:
-        """Enqueue a picture's request.
+        """Enqueue a picture's request, which `allow` has counted.
 
         Args:
             event: The platform's event, such as ``discord-123`` or ``telegram-99-1``; the job's
                 id as well.
-            person: Whom the rate limit counts, such as ``discord-17``; None where `allow` has
-                counted the request already.
-            data: The picture's bytes, or how to fetch them: that is called only once the rate
-                limit has let the person through.
+            data: The picture's bytes, or how to fetch them.
             look: What *similar* means.
             count: Matches for each face, 1..9.
             destination: The placeholder that the answer replaces.
             language: As the platform names it, such as ``pt-BR``.
 
         Raises:
-            core.problem.Problem: Too many requests, not a usable picture, or Redis is down.
+            core.problem.Problem: Not a usable picture, or Redis is down.
         """
-        if person is not None:
-            await self.allow(person)
         content = data if isinstance(data, bytes) else await data()
         await asyncio.to_thread(check, content, self._limit.picture)
         sha256 = await _ask(lambda: self._uploads.put(content, event))

@@ -282,7 +282,6 @@ class _Processes:
             data = read_bytes(picture, self.settings.limit.picture)
             request = self.intake.similar(
                 event=event,
-                person="demo",
                 data=data,
                 look=Look.BOTH,
                 count=DEFAULT_COUNT,
