@@ -174,7 +174,7 @@ def measure_extractor(device: Device) -> list[MeasuredModel]:
         ):
             measured.append(
                 MeasuredModel(
-                    f"{name}, {shape.side} px" + (", twice" if shape.mirrored else ""),
+                    f"{name}, {shape.side} px" + (", twice" if shape.twice else ""),
                     device,
                     precision,
                     _by_batch(embed, prepared),
