@@ -322,12 +322,18 @@ def looks_at(squares: Tensor, configuration: NetworkConfiguration) -> Tensor:
 def _middle(squares: Tensor, share: float) -> Tensor:
     """The middle of squares ``(n, 3, side, side)``, `share` as wide, at the same size."""
     side = squares.shape[3]
-    seen = round(share * side)
-    if seen >= side:
+    seen = middle_of(side, share)
+    part = squares[:, :, seen, seen]
+    if part.shape == squares.shape:
         return squares
-    start = (side - seen) // 2
-    part = squares[:, :, start : start + seen, start : start + seen]
     return nn.functional.interpolate(part, size=(side, side), mode="bilinear")
+
+
+def middle_of(side: int, share: float) -> slice:
+    """The middle of a square's rows or columns, `share` of them."""
+    seen = round(share * side)
+    start = (side - seen) // 2
+    return slice(start, start + seen)
 
 
 def _load_network(path: Path, configuration: NetworkConfiguration) -> nn.Module:

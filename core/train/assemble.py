@@ -29,6 +29,7 @@ from core.models.extractor import (
     NetworkConfiguration,
     ShapeConfiguration,
     lifted_square,
+    middle_of,
     resized,
 )
 from core.models.weights import fill
@@ -210,10 +211,8 @@ def projection_of(
 
 def _closer_mirrored(squares: Pixels, share: float) -> Pixels:
     """The mirror images of the middles of ``(n, side, side, 3)``, `share` as wide, as they are."""
-    side = squares.shape[1]
-    seen = round(share * side)
-    start = (side - seen) // 2
-    return squares[:, start : start + seen, start : start + seen][:, :, ::-1]
+    seen = middle_of(squares.shape[1], share)
+    return squares[:, seen, seen][:, :, ::-1]
 
 
 def colours_of(

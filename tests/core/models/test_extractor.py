@@ -64,24 +64,27 @@ def test_a_vector_does_not_depend_on_its_company(extractor: FamiliarExtractor) -
     assert np.allclose(together, alone, atol=1e-4)
 
 
-def test_a_face_and_its_mirror_image_are_nearly_the_same(extractor: FamiliarExtractor) -> None:
-    face = drawn_faces(extractor.face_side)[:1].copy()
-    face[:, :, : extractor.face_side // 3] = (20, 30, 200)
-    one, other = extractor.embed_faces(np.concatenate([face, face[:, :, ::-1]]))
-    # Not quite: of the mirror image the middle alone is seen, and not by every network.
-    assert float(one @ other) > 0.8
+def test_a_face_finds_its_mirror_image_before_all_others(extractor: FamiliarExtractor) -> None:
+    faces = drawn_faces(extractor.face_side).copy()
+    faces[:, :, : extractor.face_side // 3] = (20, 30, 200)
+    likeness = extractor.embed_faces(faces) @ extractor.embed_faces(faces[:, :, ::-1].copy()).T
+    assert (likeness.argmax(1) == np.arange(len(faces))).all()
+    assert likeness.diagonal().min() > 0.85
 
 
-def test_a_face_and_its_mirror_image_are_the_same_where_both_are_seen_whole(tmp_path: Path) -> None:
-    folder = shutil.copytree(SHIPPED, tmp_path / "whole")
+@pytest.mark.parametrize(("share", "least"), [(0.75, 0.95), (1.0, 0.9999)])
+def test_a_face_and_its_mirror_image_are_nearly_the_same_where_each_network_sees_both(
+    tmp_path: Path, share: float, least: float
+) -> None:
+    folder = shutil.copytree(SHIPPED, tmp_path / "both")
     described = json.loads((folder / CONFIGURATION).read_bytes())
-    described["face"] |= {"mirror_share": 1.0, "divided": False}
+    described["face"] |= {"mirror_share": share, "divided": False}
     (folder / CONFIGURATION).write_text(json.dumps(described))
     extractor = FamiliarExtractor.load(folder)
     face = drawn_faces(extractor.face_side)[:1].copy()
     face[:, :, : extractor.face_side // 3] = (20, 30, 200)
     one, other = extractor.embed_faces(np.concatenate([face, face[:, :, ::-1]]))
-    assert float(one @ other) == pytest.approx(1.0, abs=1e-4)
+    assert float(one @ other) > least
 
 
 def test_a_face_is_seen_with_its_hair(extractor: FamiliarExtractor) -> None:

@@ -53,20 +53,24 @@ def characters(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def trained(tmp_path: Path) -> Path:
-    torch.manual_seed(1)
+def written(out: Path, seed: int, shape: NetworkShape = SHAPE) -> Path:
+    """What a training writes, its weights drawn."""
+    torch.manual_seed(seed)
     weights = {
         name: value
-        for name, value in EmbeddingNetwork(SHAPE).state_dict().items()
+        for name, value in EmbeddingNetwork(shape).state_dict().items()
         if value.dtype.is_floating_point
     }
-    out = tmp_path / "trained"
     out.mkdir()
     save_file(weights, out / WEIGHTS)
-    options = {"shape": asdict(SHAPE), "sides": [[0.5, 24], [1.0, 32]]}
+    options = {"shape": asdict(shape), "sides": [[0.5, 24], [1.0, 32]]}
     (out / METRICS).write_text(json.dumps({"options": options}))
     return out
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    return written(tmp_path / "trained", 1)
 
 
 def test_an_assembled_extractor_weighs_colours_and_learned_part(
@@ -196,21 +200,8 @@ def test_networks_may_see_each_face_once(trained: Path, tmp_path: Path) -> None:
     assert not np.allclose(extractor.embed_faces(faces[:, :, ::-1].copy()), expected, atol=0.05)
 
 
-def two_networks(trained: Path, to: Path) -> list[Path]:
-    """It and another of its shape."""
-    torch.manual_seed(5)
-    other = shutil.copytree(trained, to / "other")
-    weights = {
-        name: value
-        for name, value in EmbeddingNetwork(SHAPE).state_dict().items()
-        if value.dtype.is_floating_point
-    }
-    save_file(weights, other / WEIGHTS)
-    return [trained, other]
-
-
 def test_joined_networks_divide_their_looks(trained: Path, tmp_path: Path) -> None:
-    networks = two_networks(trained, tmp_path)
+    networks = [trained, written(tmp_path / "other", 5)]
     choices = Choices(mirror_share=0.5)
     joined = FamiliarExtractor.load(
         assemble(networks[0], trained, tmp_path / "joined", choices, beside=networks[1:])
@@ -239,7 +230,7 @@ def test_a_projection_is_fitted_to_the_looks_that_will_be_taken(
     faces = [cv2.resize(each, (128, 128)) for each in coarse]
     for number, pixels in enumerate(faces):
         cv2.imwrite(str(crops / f"{number}.png"), pixels[:, :, ::-1])
-    networks = two_networks(trained, tmp_path)
+    networks = [trained, written(tmp_path / "other", 5)]
     first, second = (TrainedNetwork(network) for network in networks)
     squares = np.stack([resized(pixels, 32) for pixels in faces])
     middles = squares[:, 8:24, 8:24][:, :, ::-1]
@@ -334,18 +325,8 @@ def test_a_threshold_can_be_chosen_on_named_boxes(tmp_path: Path) -> None:
 def test_joined_networks_compare_by_the_mean_of_their_cosines(
     trained: Path, tmp_path: Path
 ) -> None:
-    torch.manual_seed(2)
-    other = tmp_path / "other"
-    other.mkdir()
     shape = NetworkShape((8, 24), (1, 1), 10, colour_channels=0)
-    weights = {
-        name: value
-        for name, value in EmbeddingNetwork(shape).state_dict().items()
-        if value.dtype.is_floating_point
-    }
-    save_file(weights, other / WEIGHTS)
-    options = {"shape": asdict(shape), "sides": [[1.0, 32]]}
-    (other / METRICS).write_text(json.dumps({"options": options}))
+    other = written(tmp_path / "other", 2, shape)
     folders = (
         assemble(trained, trained, tmp_path / "one"),
         assemble(other, trained, tmp_path / "two"),
