@@ -392,9 +392,11 @@ class TestLimits:
         for _ in range(5):
             discord.slash("similar", picture=("a.png", picture()))
         community.wait_for_jobs(5)
+        fetched = discord.fetches
         for _ in range(2):
             shown = discord.slash("similar", picture=("a.png", picture())).wait()
             assert shown.content in TOO_MANY
+        assert discord.fetches == fetched, "what is refused is not fetched"
 
     def test_mentions_are_refused_once_and_then_in_silence(self, community: Community) -> None:
         discord = community.discord

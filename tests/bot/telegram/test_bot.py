@@ -445,6 +445,7 @@ class TestLimitsAndRepeats:
             )
         community.telegram.wait_for_sentence(asked[5], "ask again in")
         community.jobs(5)
+        assert len(community.telegram.calls_of("getFile")) == 5, "what is refused is not fetched"
         # Somebody else is not held up.
         community.telegram.send_photo(
             community.noor, community.telegram.private_chat(community.noor), picture()
