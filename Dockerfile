@@ -6,7 +6,7 @@
 # Without TORCH_INDEX the image holds PyTorch's ordinary wheels, which run on the CPU as well as
 # on an NVIDIA GPU. With it, the image is some gigabytes smaller and runs on the CPU alone.
 #
-# --build-arg EXTRAS=onnx adds what pyproject.toml lists below optional-dependencies under that
+# --build-arg EXTRAS=train adds what pyproject.toml lists below optional-dependencies under that
 # name; several are separated by commas.
 
 FROM python:3.11-slim-bookworm AS build

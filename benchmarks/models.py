@@ -106,7 +106,7 @@ def measure_detector(device: Device) -> list[MeasuredModel]:
     picture = picture_with_a_face()
     matrix = tf.random.normal((_MATRIX[device], _MATRIX[device]))
     measured = []
-    # What takes a detector's graph to bfloat16, and LiteRT, are the processor's alone.
+    # What takes a detector's graph to bfloat16, and its networks in int8, are the processor's.
     precisions: tuple[Precision, ...] = ("float32",)
     if device == "CPU":
         precisions = (*_precisions(bfloat16_is_fast("cpu")), "int8")

@@ -34,7 +34,7 @@ KNOWN: Final = (
     ("extractor", "resnet101", "torchvision's ResNet101, downloaded by torchvision"),
     ("extractor", "resnet101:FILE.pth", "the same from a file"),
     ("extractor", "ir-se50:FILE.pth", "ArcFace's IR-SE50, public PyTorch weights"),
-    ("extractor", "onnx:FILE.onnx", "a face network in ONNX, needs onnxruntime"),
+    ("extractor", "onnx:FILE.onnx", "a face network in ONNX"),
 )
 _VARIABLES: Final = {
     "detector": "FAMILIAR_MODEL_DETECTOR",

@@ -211,7 +211,7 @@ class TestImage:
 
     @pytest.mark.parametrize(
         ("asked", "extras"),
-        [("", []), ("onnx", ["onnx"]), ("onnx,train", ["onnx", "train"])],
+        [("", []), ("train", ["train"]), ("train,dev", ["train", "dev"])],
     )
     def test_optional_dependencies_are_installed_where_they_are_asked_for(
         self, asked: str, extras: list[str]

@@ -7,7 +7,6 @@ What a file does not say of itself stands in a JSON file of the same name beside
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,11 +18,10 @@ from core.face import Pixels, Vectors
 from core.models import ModelError
 from core.models.aligned import LIFT, MARGIN, AlignedExtractor
 from core.models.extractor import FamiliarExtractor
+from core.models.onnx_session import open_session
 
 NAME: Final = "onnx"
 _MOST_AT_ONCE: Final = 32
-_FURTHER_FILES: Final = "session.model_external_initializers_file_folder_path"
-"""What onnxruntime calls the folder of files that a network names."""
 
 
 class Description(BaseModel):
@@ -136,15 +134,8 @@ def load(path: Path, pictures: FamiliarExtractor, device: str = "cpu") -> Aligne
         device: A torch device's name; ``cuda`` is used where onnxruntime has it.
 
     Raises:
-        ModelError: onnxruntime is not installed, or the file is missing, damaged or not a face
-            network.
+        ModelError: The file is missing, damaged or not a face network.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ModelError(
-            "ONNX files need onnxruntime: run `make setup`, or `pip install onnxruntime`."
-        ) from error
     beside = path.with_suffix(".json")
     try:
         data = path.read_bytes()
@@ -157,27 +148,7 @@ def load(path: Path, pictures: FamiliarExtractor, device: str = "cpu") -> Aligne
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "it"
         raise ModelError(f"{beside} cannot be used: {where}: {first['msg']}.") from error
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    wanted = ["CPUExecutionProvider"]
-    if device.startswith("cuda"):
-        wanted.insert(0, "CUDAExecutionProvider")
-    available = onnxruntime.get_available_providers()
-    try:
-        with tempfile.TemporaryDirectory() as empty:
-            # Further files that it names are looked for where there are none: they would be no
-            # part of its hash, and it could name any.
-            options.add_session_config_entry(_FURTHER_FILES, empty)
-            session = onnxruntime.InferenceSession(
-                data, options, providers=[name for name in wanted if name in available]
-            )
-    except Exception as error:  # onnxruntime's errors share no other class
-        if "External data" in str(error):
-            raise ModelError(
-                f"{path} keeps weights in further files; save it as one file, as onnx.save_model"
-                " does by itself."
-            ) from error
-        raise ModelError(f"{path} is not an ONNX file that can be run.") from error
+    session = open_session(data, str(path), device=device)
     identity = hashlib.sha256(data + description.model_dump_json().encode()).hexdigest()
     return AlignedExtractor(
         NAME,

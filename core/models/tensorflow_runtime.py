@@ -21,8 +21,6 @@ _GREETINGS = (
     b"oneDNN custom operations",
     b"rebuild TensorFlow",
     b"cpu_feature_guard",
-    b"XNNPACK delegate",
-    b"fully_quantize:",
 )
 
 logger = logging.getLogger(__name__)

@@ -16,6 +16,7 @@ from core.models.quantised import FOLDER as INT8
 from core.models.quantised import PICTURES, SQUARES, after, network_path
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import STRIDES, DetectorNetwork, suppressed
+from core.train.onnx_graph import of_tensorflow
 from core.train.quantise import all_over, quantised
 from core.train.refiner_network import (
     CELLS,
@@ -171,7 +172,7 @@ def export(
         def look(pictures: Any) -> dict[str, Any]:
             return {_tower(number): it for number, it in enumerate(constant.towers(pictures))}
 
-        networks = [quantised(look, seen)]
+        networks = [quantised(of_tensorflow(look, PICTURES), seen)]
     signatures = _signatures(constant, longest)
     _write(
         Module(), signatures, networks, folder, Description(threshold=threshold, longest=longest)
@@ -209,7 +210,8 @@ def export_both(
             return {"features": constant.features(pictures)}
 
         if squares:
-            networks = [first.network, quantised(look, all_over(squares, _MOST_EXAMPLES), SIDE)]
+            again = of_tensorflow(look, SQUARES, SIDE)
+            networks = [first.network, quantised(again, all_over(squares, _MOST_EXAMPLES))]
     holder = Module()
     holder.first = first  # a detector from elsewhere may have variables
     signatures = _signatures_of_both(first, constant, agreement, longest)

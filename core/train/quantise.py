@@ -2,62 +2,143 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from onnxruntime import InferenceSession
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from core.face import Pixels
-from core.models.tensorflow_runtime import Module, tf, without_greetings
 from core.train.detector_data import Sample
 
-_EXAMPLES = 64
+_EXAMPLES: Final = 64
+_ENTRANCE, _OF_ENTRANCE, _KERNEL, _OF_KERNEL, _OFFSET = 0, 1, 3, 4, 8
+"""Where QLinearConv has what enters and its scale, the weights and theirs, and the bias."""
 _Any = TypeVar("_Any")
 
 
-def quantised(
-    look: Callable[[Any], dict[str, Any]],
-    examples: Sequence[NDArray[Any]],
-    side: int | None = None,
-) -> bytes:
-    """A network as the content of a ``.tflite`` file.
+def quantised(model: onnx.ModelProto, examples: Sequence[NDArray[Any]]) -> bytes:
+    """A network as the content of an ``.onnx`` file.
 
     Weights get a scale for each channel; what flows between the layers one for each layer, from
     the least and the largest that occurs where the network looks at `examples`. What enters and
     leaves stays in single precision.
 
+    Weights have seven bits: processors without instructions for whole numbers add two products in
+    sixteen bits, and with eight the sum would not fit.
+
     Args:
-        look: Pictures ``(n, height, width, 3)`` float32, 0..255, to maps by their names; made of
-            constants and convolutions alone, since the runtime knows few other operations.
-        examples: Pictures ``(height, width, 3)``, at least one, such as it will see.
-        side: Height and width of the pictures if they are always the same.
+        model: In single precision, with one input; its convolutions have biases.
+        examples: What it looks at, ``(height, width, channels)`` each, at least one.
 
     Raises:
         ValueError: There is no example.
     """
     if not examples:
         raise ValueError("A network is brought to int8 by examples; there are none.")
-    entering = tf.TensorSpec([None, side, side, 3], tf.float32, name="pictures")
-
-    def shown() -> Iterator[dict[str, NDArray[np.float32]]]:
-        for each in examples:
-            yield {"pictures": np.asarray(each[None], np.float32)}
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "network")
-        tf.saved_model.save(
-            Module(), path, signatures=tf.function(look, input_signature=[entering])
+    shown = [np.asarray(each[None], np.float32) for each in examples]
+    entrance = model.graph.input[0].name
+    with tempfile.TemporaryDirectory() as folder, _without_advice():
+        plain, path = Path(folder) / "plain.onnx", Path(folder) / "network.onnx"
+        onnx.save(model, plain)
+        quantize_static(
+            plain,
+            path,
+            _Shown(entrance, shown),
+            quant_format=QuantFormat.QOperator,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
         )
-        converter = tf.lite.TFLiteConverter.from_saved_model(path)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = shown
-        with warnings.catch_warnings(), without_greetings():
-            warnings.simplefilter("ignore", UserWarning)  # that TensorFlow means to leave it out
-            return bytes(converter.convert())
+        coarse = onnx.load(path)
+    _set_right(coarse, model, shown)
+    return bytes(coarse.SerializeToString())
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """onnxruntime advises to simplify a graph first; these are simple."""
+
+    def goes_on(record: logging.LogRecord) -> bool:
+        return record.module != "quantize"
+
+    root = logging.getLogger()
+    root.addFilter(goes_on)
+    try:
+        yield
+    finally:
+        root.removeFilter(goes_on)
+
+
+class _Shown(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime carries no types
+    def __init__(self, entrance: str, shown: Sequence[NDArray[np.float32]]) -> None:
+        self._left = iter([{entrance: each} for each in shown])
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        return next(self._left, None)
+
+
+def _set_right(
+    coarse: onnx.ModelProto, exact: onnx.ModelProto, shown: Sequence[NDArray[np.float32]]
+) -> None:
+    """Take off each convolution's bias what its rounded weights add on average.
+
+    Rounding errors of the weights of one output do not cancel out where what enters is not zero on
+    average, as nothing is behind a rectifier (Nagel et al., 2019, "Data-Free Quantization Through
+    Weight Equalization and Bias Correction", arXiv:1906.04721, 4.2).
+    """
+    means = _means(exact, shown)
+    constants = {tensor.name: tensor for tensor in coarse.graph.initializer}
+    kernels = {tensor.name: numpy_helper.to_array(tensor) for tensor in exact.graph.initializer}
+    plain = {node.output[0]: node for node in exact.graph.node if node.op_type == "Conv"}
+
+    def value(name: str) -> NDArray[Any]:
+        return numpy_helper.to_array(constants[name])
+
+    for node in coarse.graph.node:
+        if node.op_type != "QLinearConv":
+            continue
+        before = plain[node.output[0].removesuffix("_quantized")]
+        step = value(node.input[_OF_KERNEL])
+        rounded = value(node.input[_KERNEL]) * step[:, None, None, None]
+        lost = (kernels[before.input[1]] - rounded).sum((2, 3)) @ means[before.input[0]]
+        bias = constants[node.input[_OFFSET]]
+        whole = value(bias.name) + np.rint(lost / (value(node.input[_OF_ENTRANCE]) * step))
+        bias.CopyFrom(numpy_helper.from_array(whole.astype(np.int32), bias.name))
+
+
+def _means(
+    model: onnx.ModelProto, shown: Sequence[NDArray[np.float32]]
+) -> dict[str, NDArray[np.float64]]:
+    """Mean of each channel of what enters each convolution, by its name."""
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    entering = sorted({it.input[0] for it in model.graph.node if it.op_type == "Conv"})
+    for name in entering:
+        mean = f"mean_of_{name}"
+        watched.graph.node.append(
+            helper.make_node("ReduceMean", [name], [mean], axes=[0, 2, 3], keepdims=0)
+        )
+        watched.graph.output.append(
+            helper.make_tensor_value_info(mean, onnx.TensorProto.FLOAT, [None])
+        )
+    session = InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    entrance = model.graph.input[0].name
+    told = [f"mean_of_{name}" for name in entering]
+    found = [session.run(told, {entrance: each}) for each in shown]
+    return {
+        name: np.mean(each, axis=0, dtype=np.float64)
+        for name, each in zip(entering, zip(*found, strict=True), strict=True)
+    }
 
 
 def examples_of(samples: Sequence[Sample]) -> list[Pixels]:

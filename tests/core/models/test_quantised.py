@@ -22,6 +22,7 @@ from core.models import DEFAULT_DETECTOR, SHIPPED, Detector, ModelError, load_de
 from core.models.detector import SavedModelDetector
 from core.models.quantised import QuantisedNetwork, network_path
 from core.models.tensorflow_runtime import tf
+from core.train.onnx_graph import of_tensorflow
 from core.train.quantise import quantised
 
 GENERATOR = np.random.default_rng(0)
@@ -35,7 +36,7 @@ def edges(pictures):
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
-    return quantised(edges, list(PICTURES))
+    return quantised(of_tensorflow(edges, "pictures"), list(PICTURES))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def network(content: bytes) -> QuantisedNetwork:
 
 def test_without_examples_nothing_is_quantised() -> None:
     with pytest.raises(ValueError, match="there are none"):
-        quantised(edges, [])
+        quantised(of_tensorflow(edges, "pictures"), [])
 
 
 def expected(pictures: Pixels) -> np.ndarray:
@@ -85,7 +86,7 @@ def drawn(number: int, side: int) -> Pixels:
 
 
 def test_a_picture_is_answered_alike_alone_and_among_others(shipped: Detector) -> None:
-    pictures = [drawn(0, 300), np.zeros((80, 200, 3), np.uint8), drawn(1, 240), drawn(0, 300)]
+    pictures = [drawn(0, 300), np.full((80, 200, 3), 128, np.uint8), drawn(1, 240), drawn(0, 300)]
     together = shipped.detect(pictures)
     assert not together[1]
     assert together[0][0].score > shipped.threshold < together[2][0].score
@@ -106,7 +107,7 @@ def copied(folder: Path, networks: Sequence[bytes] | None) -> Path:
         (folder / "int8").mkdir()
         for number, content in enumerate(networks, start=1):
             network_path(folder, number).write_bytes(content)
-            listed[f"int8/{number}.tflite"] = hashlib.sha256(content).hexdigest()
+            listed[f"int8/{number}.onnx"] = hashlib.sha256(content).hexdigest()
     (folder / "detector.json").write_text(json.dumps(described | {"files": listed}))
     return folder
 
@@ -173,5 +174,5 @@ def test_a_damaged_network_is_refused_before_it_is_run(tmp_path: Path) -> None:
     with network_path(tmp_path / "detector", 2).open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"!")
-    with pytest.raises(ModelError, match=r"2\.tflite is damaged or was replaced"):
+    with pytest.raises(ModelError, match=r"2\.onnx is damaged or was replaced"):
         SavedModelDetector.load(tmp_path / "detector", precision="int8")

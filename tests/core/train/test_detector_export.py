@@ -63,7 +63,7 @@ def test_both_stages_in_int8_say_what_they_say_in_single_precision(
     first: Path, tmp_path: Path
 ) -> None:
     both = export_second(first, tmp_path / "both", EXAMPLES)
-    assert networks_of(both) == ["1.tflite", "2.tflite"]
+    assert networks_of(both) == ["1.onnx", "2.onnx"]
     told = {
         (folder, precision): best(folder, precision)
         for folder in (first, both)
@@ -97,7 +97,7 @@ def test_where_nothing_is_proposed_there_is_nothing_to_quantise_by(tmp_path: Pat
     for _, logit, _, _ in network.heads:
         logit.bias.assign([-20.0])
     export(network, tmp_path / "first", SIDE, 0.5, EXAMPLES)
-    assert networks_of(tmp_path / "first") == ["1.tflite"]
+    assert networks_of(tmp_path / "first") == ["1.onnx"]
     assert networks_of(export_second(tmp_path / "first", tmp_path / "both", EXAMPLES)) == []
 
 
