@@ -148,11 +148,12 @@ def measure_extractor(device: Device) -> list[MeasuredModel]:
     matrix = torch.randn(_MATRIX[device], _MATRIX[device], device=where)
     picture = picture_with_a_face()
     measured = []
-    for precision in _precisions(bfloat16_is_fast(where)):
-        extractor = FamiliarExtractor.load(
-            SHIPPED / DEFAULT_EXTRACTOR, where, bfloat16=precision == "bfloat16"
-        )
-        operand = matrix.to(getattr(torch, precision))
+    precisions: tuple[Precision, ...] = _precisions(bfloat16_is_fast(where))
+    if device == "CPU":
+        precisions = (*precisions, "int8")
+    for precision in precisions:
+        extractor = FamiliarExtractor.load(SHIPPED / DEFAULT_EXTRACTOR, where, precision=precision)
+        operand = matrix.to(getattr(torch, "float32" if precision == "int8" else precision))
 
         def product(operand: Any = operand) -> None:
             (operand @ operand)[0, 0].item()

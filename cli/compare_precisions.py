@@ -58,19 +58,21 @@ def _variants(model: ModelSettings, crops: bool) -> list[Variant]:
     def named(precision: str) -> ModelSettings:
         return model.model_copy(update={"precision": precision})
 
-    exact, coarse = (load_extractor_of(named(precision)) for precision in ("float32", "bfloat16"))
-    faces, faces_in_int8 = (
+    exact = load_extractor_of(named("float32"))
+    detector, detector_in_int8 = (
         None if crops else load_detector_of(named(precision)) for precision in ("float32", "int8")
     )
-    found = [Variant("float32", faces, exact)]
+    found = [Variant("float32", detector, exact)]
     # Models of one's own may have no other precision.
-    detector_differs = getattr(faces_in_int8, "precision", "float32") == "int8"
+    detector_differs = getattr(detector_in_int8, "precision", "float32") == "int8"
     if detector_differs:
-        found.append(Variant("detector in int8", faces_in_int8, exact))
-    if getattr(coarse, "precision", "float32") == "bfloat16":
-        found.append(Variant("extractor in bfloat16", faces, coarse))
-        if detector_differs:
-            found.append(Variant("int8 and bfloat16", faces_in_int8, coarse))
+        found.append(Variant("detector in int8", detector_in_int8, exact))
+    for precision, together in (("int8", "both in int8"), ("bfloat16", "int8 and bfloat16")):
+        coarse = load_extractor_of(named(precision))
+        if getattr(coarse, "precision", "float32") == precision:
+            found.append(Variant(f"extractor in {precision}", detector, coarse))
+            if detector_differs:
+                found.append(Variant(together, detector_in_int8, coarse))
     return found
 
 
@@ -100,12 +102,13 @@ def _closing(comparison: PrecisionComparison) -> str:
             return "none found"
         return f"{turned.mean:.5f} (least {turned.least:.5f})"
 
-    if comparison.pictures is None:
-        return f"{comparison.count:,} pictures."
-    return (
-        f"{comparison.count:,} pictures. Cosine between the extractor's vectors in float32 and in"
-        f" bfloat16: faces {told(comparison.faces)}, whole pictures {told(comparison.pictures)}."
-    )
+    sentences = [f"{comparison.count:,} pictures."]
+    for turning in comparison.turnings:
+        sentences.append(
+            f"Cosine between vectors in float32 and those of the {turning.name}: faces"
+            f" {told(turning.faces)}, whole pictures {told(turning.pictures)}."
+        )
+    return " ".join(sentences)
 
 
 def _as_markdown(comparison: PrecisionComparison) -> str:
@@ -130,8 +133,11 @@ def _as_json(comparison: PrecisionComparison) -> dict[str, object]:
             for precision in comparison.precisions
         },
         "cosine": {
-            name: None if turned is None else {"mean": turned.mean, "least": turned.least}
-            for name, turned in (("faces", comparison.faces), ("pictures", comparison.pictures))
+            turning.name: {
+                what: None if turned is None else {"mean": turned.mean, "least": turned.least}
+                for what, turned in (("faces", turning.faces), ("pictures", turning.pictures))
+            }
+            for turning in comparison.turnings
         },
         "unreadable": {path: str(problem) for path, problem in comparison.unreadable},
     }

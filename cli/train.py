@@ -436,9 +436,11 @@ def assembled(
     from core.models import ModelError
     from core.train.assemble import (
         Choices,
+        add_int8,
         assemble,
         choose_threshold,
         colours_of,
+        examples_in,
         load_characters,
         projection_of,
     )
@@ -458,6 +460,8 @@ def assembled(
             choices = replace(choices, projection=projection)
         named = load_characters(characters, choices, unread.append)
         assemble(face, picture, out, choices, beside=faces[1:])
+        crops = examples_in(unlabelled) if unlabelled else named.pixels
+        add_int8(out, crops, examples_in([colours or characters], "squeeze"))
         threshold = choose_threshold(out, named, false_accepts)
     except (TrainingDataError, AnnotationError, ModelError) as error:
         raise Failure(str(error)) from error

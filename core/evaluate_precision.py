@@ -65,21 +65,33 @@ class Turned:
 
 
 @dataclass(frozen=True, slots=True)
+class Turning:
+    """How far an extractor's vectors are from the exact ones, of the same crops.
+
+    Attributes:
+        name: What computes in which precision.
+        faces: Of face vectors; None: no face was found.
+        pictures: Of the vectors of whole pictures.
+    """
+
+    name: str
+    faces: Turned | None
+    pictures: Turned
+
+
+@dataclass(frozen=True, slots=True)
 class PrecisionComparison:
     """Every variant on one folder.
 
     Attributes:
         precisions: The exact one first.
-        faces: How far the first variant that has the exact one's detector and another extractor
-            turns face vectors; None: there is none, or no face was found.
-        pictures: How far it turns the vectors of whole pictures; None: there is none.
+        turnings: Of each variant that has the exact one's detector and another extractor.
         count: Pictures that were compared.
         unreadable: Path and reason of each file left out.
     """
 
     precisions: tuple[PrecisionFigures, ...]
-    faces: Turned | None
-    pictures: Turned | None
+    turnings: tuple[Turning, ...]
     count: int
     unreadable: tuple[tuple[str, str], ...]
 
@@ -112,20 +124,16 @@ def compare_precisions(
             pictures.extend(these)
     vectors = [labelled(characters, pictures) for pictures in seen]
     exact = variants[0]
-    faces = pictures_turned = None
-    for variant, its_vectors in zip(variants, vectors, strict=True):
-        if variant.detector is exact.detector and variant.extractor is not exact.extractor:
-            if len(its_vectors.face_vectors):
-                faces = _turned(vectors[0].face_vectors, its_vectors.face_vectors)
-            pictures_turned = _turned(vectors[0].picture_vectors, its_vectors.picture_vectors)
-            break
     return PrecisionComparison(
         tuple(
             PrecisionFigures(variant.name, _figures(its_vectors, exact.extractor.weights_of_both))
             for variant, its_vectors in zip(variants, vectors, strict=True)
         ),
-        faces,
-        pictures_turned,
+        tuple(
+            _turning(variant.name, vectors[0], its_vectors)
+            for variant, its_vectors in zip(variants, vectors, strict=True)
+            if variant.detector is exact.detector and variant.extractor is not exact.extractor
+        ),
         len(characters),
         tuple(reader.unreadable),
     )
@@ -155,6 +163,15 @@ def _figures(
         look: (measure(vectors, look, weights), measure_pairs(vectors, look, weights)[0])
         for look in Look
     }
+
+
+def _turning(name: str, exact: LabelledVectors, coarse: LabelledVectors) -> Turning:
+    any_face = len(exact.face_vectors) > 0
+    return Turning(
+        name,
+        _turned(exact.face_vectors, coarse.face_vectors) if any_face else None,
+        _turned(exact.picture_vectors, coarse.picture_vectors),
+    )
 
 
 def _turned(exact: Vectors, coarse: Vectors) -> Turned:

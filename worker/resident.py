@@ -5,11 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from core.index import Index, current_version
-from core.models import Detector, Extractor, ModelError, load_detector, load_extractor
+from core.models import (
+    Detector,
+    Extractor,
+    ModelError,
+    Precision,
+    load_detector,
+    load_extractor,
+)
 from core.problem import Problem
 from core.search import Searcher
 from core.settings import ModelSettings
@@ -38,13 +46,15 @@ def torch_device(name: str) -> str:
     return name
 
 
-def in_bfloat16(precision: str, device: str) -> bool:
-    """Whether a precision of the settings means bfloat16 on a torch device."""
-    if precision != "auto":
-        return precision == "bfloat16"
+def extractor_precision(setting: Precision | Literal["auto"], device: str) -> Precision:
+    """What a precision of the settings means for the extractor on a torch device."""
+    if setting != "auto":
+        return setting
+    if device.startswith("cpu"):
+        return "int8"
     from core.models.precision import bfloat16_is_fast
 
-    return bfloat16_is_fast(device)
+    return "bfloat16" if bfloat16_is_fast(device) else "float32"
 
 
 def load_models(settings: ModelSettings) -> tuple[Detector, Extractor]:
@@ -82,7 +92,10 @@ def load_extractor_of(settings: ModelSettings) -> Extractor:
     """
     device = torch_device(settings.device)
     return load_extractor(
-        settings.extractor, device, bfloat16=in_bfloat16(settings.precision, device)
+        settings.extractor,
+        device,
+        precision=extractor_precision(settings.precision, device),
+        threads=settings.threads,
     )
 
 

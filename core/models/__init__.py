@@ -18,7 +18,7 @@ DEFAULT_EXTRACTOR = "familiar-character"
 
 
 Precision = Literal["float32", "bfloat16", "int8"]
-"""What a detector's convolutions compute in."""
+"""What a model's convolutions compute in."""
 
 
 class ModelError(Exception):
@@ -151,7 +151,11 @@ def load_detector(
 
 
 def load_extractor(
-    name: str = DEFAULT_EXTRACTOR, device: str = "cpu", *, bfloat16: bool = False
+    name: str = DEFAULT_EXTRACTOR,
+    device: str = "cpu",
+    *,
+    precision: Precision = "float32",
+    threads: int = 0,
 ) -> Extractor:
     """Load an extractor by name, or from files of one's own.
 
@@ -159,8 +163,9 @@ def load_extractor(
         name: One of `EXTRACTOR_FORMS`. Without the word before the colon, a folder is one that
             training wrote and an ``.onnx`` file a face network.
         device: A torch device (``cpu``, ``cuda``, ``cuda:1``).
-        bfloat16: Whether the convolutions of this project's networks are in bfloat16, which is
-            fast on some devices alone. Other people's networks stay in single precision.
+        precision: What the convolutions of this project's networks compute in; see
+            `core.models.extractor.FamiliarExtractor.load`. Other people's stay in single precision.
+        threads: Of the processor for networks in int8, 0 for all.
 
     Raises:
         ModelError: There is no such extractor, or its files are missing or damaged.
@@ -169,7 +174,7 @@ def load_extractor(
 
     def shipped() -> FamiliarExtractor:
         folder = SHIPPED / DEFAULT_EXTRACTOR
-        return FamiliarExtractor.load(folder, device, bfloat16=bfloat16)
+        return FamiliarExtractor.load(folder, device, precision=precision, threads=threads)
 
     if name == DEFAULT_EXTRACTOR:
         return shipped()
@@ -187,7 +192,7 @@ def load_extractor(
 
         return onnx.load(path, shipped(), device)
     if kind == "trained" or (kind is None and path.is_dir()):
-        return FamiliarExtractor.load(path, device, bfloat16=bfloat16)
+        return FamiliarExtractor.load(path, device, precision=precision, threads=threads)
     raise ModelError(f"There is no extractor named {name!r}; known: {', '.join(EXTRACTOR_FORMS)}.")
 
 

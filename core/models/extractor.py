@@ -1,14 +1,17 @@
 """The project's own extractor: one network for faces, one for whole pictures.
 
 A folder holds all of it: ``extractor.json`` (shapes, sides, margin, thresholds) and the weights
-of both networks as safetensors. Nothing in it can run code.
+of both networks as safetensors. Nothing in it can run code. In int8 (`core.models.quantised`) the
+convolutions of both lie in ``int8/``; colour parts, pooling and the last layers are in float32 in
+every precision.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Protocol, Self
+from typing import Annotated, Final, Protocol, Self
 
 import cv2
 import numpy as np
@@ -17,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor, nn
 
 from core.face import Landmarks, Pixels, Vectors, crop, widened_square
-from core.models import ModelError
+from core.models import ModelError, Precision
 from core.models.backbones import (
     CHANNELS,
     ColourHistogram,
@@ -28,13 +31,16 @@ from core.models.backbones import (
     ProjectedNetwork,
     multiply_adds,
 )
-from core.models.packed import pack
+from core.models.packed import MAPS, Trunk, can_pack, pack
 from core.models.precision import bfloat16_is_fast, convolve_in_bfloat16, fold_norms
+from core.models.quantised import FOLDER, QuantisedNetwork, quantised_networks
 from core.models.weights import fill, read_tensors
 
 CONFIGURATION = "extractor.json"
 FACE_WEIGHTS = "face.safetensors"
 PICTURE_WEIGHTS = "picture.safetensors"
+INT8: Final = (f"{FOLDER}/face.onnx", f"{FOLDER}/picture.onnx")
+"""The convolutions of both networks in int8."""
 
 
 class HistogramConfiguration(BaseModel):
@@ -144,6 +150,8 @@ class ExtractorConfiguration(BaseModel):
         same_character_threshold: Face cosine from which two faces count as one character.
         false_accepts: Share of pairs of different characters at or above that threshold, on the
             characters that the threshold was chosen on.
+        files: SHA-256 of each network in int8, by its path from the folder; None: there are none.
+            Such as are not listed are not looked at.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -156,6 +164,7 @@ class ExtractorConfiguration(BaseModel):
     weights_of_both: tuple[float, float]
     same_character_threshold: float = Field(ge=-1, le=1)
     false_accepts: float = Field(ge=0, le=1)
+    files: dict[str, str] | None = Field(default=None, min_length=1)
 
 
 class FamiliarExtractor:
@@ -165,6 +174,7 @@ class FamiliarExtractor:
         configuration: What the networks are.
         margin: A face's box is widened by this share of its longer side on every side.
         lift: And moved up by this share: a box holds brow to chin, the hair is above it.
+        precision: What its convolutions compute in.
     """
 
     def __init__(
@@ -176,8 +186,21 @@ class FamiliarExtractor:
         picture: nn.Module,
         *,
         device: str = "cpu",
-        bfloat16: bool = False,
+        precision: Precision = "float32",
+        trunks: Sequence[Trunk] = (),
     ) -> None:
+        """
+        Args:
+            name: Of its folder.
+            sha256: Of all of its files.
+            configuration: What the networks are.
+            face: Sees faces.
+            picture: Sees whole pictures.
+            device: A torch device.
+            precision: ``bfloat16`` is rounded to where the device has no instructions for it;
+                ``int8`` needs `trunks`.
+            trunks: Both networks' convolutions in int8.
+        """
         self.name = name
         self.sha256 = sha256
         self.configuration = configuration
@@ -190,11 +213,14 @@ class FamiliarExtractor:
         self.face_side = configuration.face.side
         self.picture_side = configuration.picture.side
         self._device = torch.device(device)
-        self.precision = "bfloat16" if bfloat16 else "float32"
-        self._face = self._ready(face, configuration.face)
-        self._picture = self._ready(picture, configuration.picture)
+        self.precision = precision
+        of_face, of_picture = trunks or (None, None)
+        self._face = self._ready(face, configuration.face, of_face)
+        self._picture = self._ready(picture, configuration.picture, of_picture)
 
-    def _ready(self, network: nn.Module, configuration: NetworkConfiguration) -> nn.Module:
+    def _ready(
+        self, network: nn.Module, configuration: NetworkConfiguration, trunk: Trunk | None
+    ) -> nn.Module:
         """A network as it computes fastest on the device."""
         network.eval()
         fold_norms(network)
@@ -206,19 +232,26 @@ class FamiliarExtractor:
             return network
         side = configuration.side
         example = looks_at(torch.zeros(1, CHANNELS, side, side), configuration)
-        return pack(network, example.contiguous(memory_format=torch.channels_last))
+        return pack(network, example.contiguous(memory_format=torch.channels_last), trunk)
 
     @classmethod
     def load(
-        cls, folder: Path, device: str = "cpu", *, bfloat16: bool = False
+        cls,
+        folder: Path,
+        device: str = "cpu",
+        *,
+        precision: Precision = "float32",
+        threads: int = 0,
     ) -> FamiliarExtractor:
         """Read an extractor's folder.
 
         Args:
             folder: As training wrote it.
             device: A torch device.
-            bfloat16: Whether convolutions are in bfloat16, which is fast on some devices alone;
-                on others they are rounded to it.
+            precision: What convolutions compute in. ``bfloat16`` is fast on some devices alone; on
+                others they are rounded to it. ``int8`` is taken on the processor, where
+                ``extractor.json`` lists networks for it, else ``float32``.
+            threads: Of the processor for those, 0 for all.
 
         Raises:
             ModelError: A file is missing, damaged or belongs to another network.
@@ -241,14 +274,21 @@ class FamiliarExtractor:
                 f"{folder / CONFIGURATION} is damaged or of another version: "
                 f"{error.error_count()} of its values are not usable."
             ) from error
+        trunks: list[QuantisedNetwork] = []
+        if precision == "int8":
+            if configuration.files and torch.device(device).type == "cpu" and can_pack():
+                trunks = _trunks(folder, configuration, configuration.files, threads)
+            else:
+                precision = "float32"
         return cls(
             folder.name,
             digest.hexdigest(),
             configuration,
-            _load_network(folder / FACE_WEIGHTS, configuration.face),
-            _load_network(folder / PICTURE_WEIGHTS, configuration.picture),
+            load_network(folder / FACE_WEIGHTS, configuration.face),
+            load_network(folder / PICTURE_WEIGHTS, configuration.picture),
             device=device,
-            bfloat16=bfloat16,
+            precision=precision,
+            trunks=trunks,
         )
 
     def prepare_face(
@@ -336,7 +376,34 @@ def middle_of(side: int, share: float) -> slice:
     return slice(start, start + seen)
 
 
-def _load_network(path: Path, configuration: NetworkConfiguration) -> nn.Module:
+def _trunks(
+    folder: Path, configuration: ExtractorConfiguration, listed: dict[str, str], threads: int
+) -> list[QuantisedNetwork]:
+    """Both networks' convolutions in int8.
+
+    Raises:
+        ModelError: They are missing, damaged or of other networks.
+    """
+    trunks = quantised_networks(folder, listed, INT8, threads)
+    described = configuration.face, configuration.picture
+    for name, trunk, network in zip(INT8, trunks, described, strict=True):
+        count = 1 + len(network.beside)
+        channels = CHANNELS * (count if network.divided else 1)
+        fits = trunk.entering == (channels, network.side, network.side)
+        if not fits or trunk.leaving.get(MAPS, (0,))[0] != count * network.widths[-1]:
+            raise ModelError(
+                f"{folder / name} does not belong to the extractor beside it; assemble it anew,"
+                " or set FAMILIAR_MODEL_PRECISION=float32 to use it without."
+            )
+    return trunks
+
+
+def load_network(path: Path, configuration: NetworkConfiguration) -> nn.Module:
+    """A network with the weights of a file.
+
+    Raises:
+        ModelError: The file is missing, damaged or belongs to another network.
+    """
     network = configuration.network()
     try:
         fill(network, read_tensors(path), f"the network in {CONFIGURATION}", str(path))

@@ -9,6 +9,9 @@ from core.models import ModelError
 
 _FURTHER_FILES: Final = "session.model_external_initializers_file_folder_path"
 """What onnxruntime calls the folder of files that a network names."""
+_SPINNING: Final = "session.intra_op.allow_spinning"
+"""Whether threads without work keep a core busy, waiting for more: those of other libraries, which
+run before and after, would have to share it with them."""
 _ERRORS_ALONE: Final = 3
 
 
@@ -29,6 +32,7 @@ def open_session(content: bytes, what: str, *, device: str = "cpu", threads: int
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ALONE
     options.intra_op_num_threads = threads
+    options.add_session_config_entry(_SPINNING, "0")
     wanted = ["CPUExecutionProvider"]
     if device.startswith("cuda"):
         wanted.insert(0, "CUDAExecutionProvider")

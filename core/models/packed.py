@@ -1,18 +1,21 @@
-"""The extractor's networks as a processor computes them fastest: one face at a time, in float32.
+"""The extractor's networks as a processor computes them fastest, in float32 or in int8.
 
 One face is little work in many steps, so that what counts is how many steps there are, and what
 each does besides its arithmetic. oneDNN, which PyTorch computes convolutions with on a processor,
 wants weights in blocks that fit the processor's registers; PyTorch rearranges them at each call.
 Here they are laid out once, a convolution's sum and rectifier belong to it, and networks of one
-shape go through every layer together.
+shape go through every layer together. What a network in int8 computes of them takes their place.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -24,6 +27,16 @@ from core.models.backbones import (
     ResidualBlock,
     square_roots,
 )
+
+SQUARES = "squares"
+"""What a network in int8 takes."""
+
+MAPS = "maps"
+"""What it gives."""
+
+Trunk: TypeAlias = Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]]
+"""What takes the place of networks' stems and stages: squares ``(n, channels, side, side)`` to
+`MAPS`, ``(n, networks * widths[-1], h, w)``; see `core.models.quantised.QuantisedNetwork`."""
 
 TOGETHER = 4
 """Squares, mirror images among them, up to which several networks are quicker together."""
@@ -117,21 +130,12 @@ class PackedBlock(nn.Module):
         return changed
 
 
-class PackedNetwork(nn.Module):
-    """Networks of one shape as one: the vectors of `JoinedNetwork`, which it takes the place of.
-
-    What stands in each network behind its maps, normalisations and a linear layer, is one matrix.
-    """
+class PackedTrunk(nn.Module):
+    """Stems and stages of networks of one shape, their channels one after another."""
 
     def __init__(self, networks: Sequence[EmbeddingNetwork], example: Tensor) -> None:
-        """
-        Args:
-            networks: In evaluation mode, on the processor, with their normalisations folded in.
-            example: Of what they will see, ``(n, 3, side, side)`` or ``(n, networks * 3, side,
-                side)``, its values of no matter.
-        """
+        """See `PackedNetwork`."""
         super().__init__()
-        self.networks = len(networks)
         groups = 1 if example.shape[1] == CHANNELS else None
         stem = in_groups([network.stem[0] for network in networks], groups)
         self.stem = PackedConvolution(stem, example.shape, rectified=True)
@@ -140,6 +144,45 @@ class PackedNetwork(nn.Module):
         for blocks in zip(*(network.stages for network in networks), strict=True):
             self.stages.append(PackedBlock(blocks, x))
             x = self.stages[-1](x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Squares to maps, ``(n, networks * widths[-1], h, w)``."""
+        maps: Tensor = self.stages(self.stem(x))
+        return maps
+
+
+class TrunkInInt8(nn.Module):
+    """What takes the place of a `PackedTrunk`."""
+
+    def __init__(self, trunk: Trunk) -> None:
+        super().__init__()
+        self._trunk = trunk
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `PackedTrunk`."""
+        return torch.from_numpy(self._trunk(x.contiguous().numpy())[MAPS])
+
+
+class PackedNetwork(nn.Module):
+    """Networks of one shape as one: the vectors of `JoinedNetwork`, which it takes the place of.
+
+    What stands in each network behind its maps, normalisations and a linear layer, is one matrix.
+    """
+
+    def __init__(
+        self, networks: Sequence[EmbeddingNetwork], example: Tensor, trunk: Trunk | None = None
+    ) -> None:
+        """
+        Args:
+            networks: In evaluation mode, on the processor, with their normalisations folded in.
+            example: Of what they will see, ``(n, 3, side, side)`` or ``(n, networks * 3, side,
+                side)``, its values of no matter.
+            trunk: Takes the place of their stems and stages.
+        """
+        super().__init__()
+        self.networks = len(networks)
+        groups = 1 if example.shape[1] == CHANNELS else None
+        self.trunk = PackedTrunk(networks, example) if trunk is None else TrunkInInt8(trunk)
         colours = [network.colour for network in networks if network.colour is not None]
         self.cells = colours[0].cells if colours else 0
         if colours:
@@ -147,7 +190,7 @@ class PackedNetwork(nn.Module):
             bins = in_groups([colour.bins[0] for colour in colours], groups)
             small = torch.Size((*example.shape[:2], side, side))
             self.bins = PackedConvolution(bins, small, rectified=True)
-            seen = torch.Size((len(x), bins.out_channels, side, side))
+            seen = torch.Size((len(example), bins.out_channels, side, side))
             mixed = in_groups([colour.bins[2] for colour in colours])
             self.mixed = PackedConvolution(mixed, seen, rectified=True)
         ends = [_end(network) for network in networks]
@@ -156,7 +199,7 @@ class PackedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """As `JoinedNetwork.forward`, for as many channels as the example has."""
-        maps = self.stages(self.stem(x))
+        maps = self.trunk(x)
         parts = [maps.mean((2, 3)), maps.amax((2, 3))]
         if self.cells:
             small = functional.adaptive_avg_pool2d(x, CELL_SIDE * self.cells)
@@ -251,12 +294,19 @@ def can_pack() -> bool:
     )
 
 
-def pack(network: nn.Module, example: Tensor) -> nn.Module:
+def alike(network: nn.Module) -> list[EmbeddingNetwork]:
+    """The networks in a network whose stems and stages go together; none where shapes differ."""
+    members = [each for each in network.modules() if isinstance(each, EmbeddingNetwork)]
+    return members if len({each.shape for each in members}) == 1 else []
+
+
+def pack(network: nn.Module, example: Tensor, trunk: Trunk | None = None) -> nn.Module:
     """Put a `PackedNetwork` in the place of each `EmbeddingNetwork`, where that can be done.
 
     Args:
         network: On the processor, in float32, in evaluation mode, its normalisations folded in.
         example: Of what the network will see, its values of no matter; see `PackedNetwork`.
+        trunk: Takes the place of the stems and stages of all that are `alike`.
 
     Returns:
         What takes the network's place: another network, or itself where only parts of it are
@@ -266,13 +316,15 @@ def pack(network: nn.Module, example: Tensor) -> nn.Module:
         return network
     with torch.no_grad():
         if isinstance(network, EmbeddingNetwork):
-            return PackedNetwork([network], example)
+            return PackedNetwork([network], example, trunk)
         if isinstance(network, JoinedNetwork):
-            members = [each for each in network.members if isinstance(each, EmbeddingNetwork)]
-            if len(members) == len(network.members) and len({it.shape for it in members}) == 1:
-                if len(members) == 1:
-                    return PackedNetwork(members, example)
+            if members := alike(network):
+                if len(members) == 1 or trunk is not None:
+                    return PackedNetwork(members, example, trunk)
                 return PackedJoined(members, example)
+            seen_by_each = example[:, :CHANNELS]
+            network.members = nn.ModuleList([pack(it, seen_by_each) for it in network.members])
+            return network
     for name, child in list(network.named_children()):
-        setattr(network, name, pack(child, example))
+        setattr(network, name, pack(child, example, trunk))
     return network

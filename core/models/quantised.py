@@ -13,6 +13,7 @@ Only files that a model's own description lists with their hashes are looked at.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,22 +41,27 @@ _SOME_SIDE = 32
 class QuantisedNetwork:
     """One network of an ``.onnx`` file, on the processor. Many threads may ask at a time.
 
-    Args:
-        content: Of the file.
-        threads: Of the processor, at least 1.
-
-    Raises:
-        ModelError: It cannot be run.
+    Attributes:
+        entering: Shape of one of what it sees; 0: of any length.
+        leaving: The same of what it gives, by name.
     """
 
     def __init__(self, content: bytes, threads: int) -> None:
+        """
+        Args:
+            content: Of the file.
+            threads: Of the processor, at least 1.
+
+        Raises:
+            ModelError: It cannot be run, or takes more than one thing.
+        """
         self._session = open_session(content, "A network in int8", threads=threads)
+        if len(self._session.get_inputs()) != 1:
+            raise ModelError("A network in int8 takes one thing.")
         (entrance,) = self._session.get_inputs()
         self._entrance = entrance.name
-        self._exits = {
-            each.name: tuple(side if isinstance(side, int) else 0 for side in each.shape[1:])
-            for each in self._session.get_outputs()
-        }
+        self.entering = _shape(entrance)
+        self.leaving = {each.name: _shape(each) for each in self._session.get_outputs()}
 
     def __call__(self, seen: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """What the network makes of what it sees.
@@ -67,10 +73,14 @@ class QuantisedNetwork:
             Its maps by their names, each ``(n, ...)``.
         """
         if not len(seen):
-            return {name: np.zeros((0, *shape), np.float32) for name, shape in self._exits.items()}
-        names = list(self._exits)
+            return {name: np.zeros((0, *shape), np.float32) for name, shape in self.leaving.items()}
+        names = list(self.leaving)
         maps = self._session.run(names, {self._entrance: np.asarray(seen, np.float32)})
         return dict(zip(names, maps, strict=True))
+
+
+def _shape(what: Any) -> tuple[int, ...]:
+    return tuple(length if isinstance(length, int) else 0 for length in what.shape[1:])
 
 
 class QuantisedGraph:
@@ -134,6 +144,32 @@ def quantised_graph(
             " detector anew, or set FAMILIAR_MODEL_PRECISION=float32 to use it without."
         ) from error
     return graph
+
+
+def quantised_networks(
+    folder: Path, listed: Mapping[str, str], names: Sequence[str], threads: int = 0
+) -> list[QuantisedNetwork]:
+    """Networks of a model's folder.
+
+    Args:
+        folder: The model's.
+        listed: SHA-256 of each of its networks, by its path from there.
+        names: Paths of those to read.
+        threads: Of the processor, 0 for all that this process may use.
+
+    Raises:
+        ModelError: One is not listed or missing, or is not the one that is.
+    """
+    networks = []
+    for name in names:
+        content = (folder / name).read_bytes() if (folder / name).is_file() else b""
+        if hashlib.sha256(content).hexdigest() != listed.get(name):
+            raise ModelError(
+                f"The model's file {folder / name} is missing, damaged or was replaced; put it back"
+                " as it was shipped, or set FAMILIAR_MODEL_PRECISION=float32 to use it without."
+            )
+        networks.append(QuantisedNetwork(content, threads or processors()))
+    return networks
 
 
 def processors() -> int:

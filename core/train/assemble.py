@@ -34,7 +34,9 @@ from core.models.extractor import (
 )
 from core.models.weights import fill
 from core.train.extractor import UNIT_LENGTH, WEIGHTS
+from core.train.extractor_int8 import hashes, networks_in_int8
 from core.train.face_data import (
+    Fit,
     LabelledPictures,
     LeftOut,
     TrainingDataError,
@@ -133,8 +135,40 @@ def load_characters(
     return LabelledPictures(np.stack(squares), labels, tuple(known))
 
 
+def examples_in(folders: Sequence[Path], fit: Fit = "pad") -> Pixels:
+    """The pictures in folders and in zip files there, each as a square, for `add_int8`.
+
+    Args:
+        folders: Searched at any depth; what cannot be read is left out.
+        fit: What becomes of a picture that is not square.
+
+    Raises:
+        TrainingDataError: One of them holds no readable picture.
+    """
+    return np.concatenate([load_unlabelled(folder, _STORED_SIDE, fit) for folder in folders])
+
+
+def add_int8(extractor: Path, faces: Pixels, pictures: Pixels) -> None:
+    """Put an extractor's convolutions in int8 beside its weights, where they can be.
+
+    Args:
+        extractor: The folder that `assemble` wrote.
+        faces: Face crops ``(n, height, width, 3)`` such as it will see, at least one.
+        pictures: Whole pictures, at least one.
+
+    Raises:
+        core.models.ModelError: The folder holds no extractor.
+    """
+    files = networks_in_int8(extractor, list(faces), list(pictures))
+    configuration = FamiliarExtractor.load(extractor).configuration
+    described = _changed(configuration, files=hashes(files))
+    _replace(extractor, files | {CONFIGURATION: _as_json(described)})
+
+
 def choose_threshold(extractor: Path, characters: LabelledPictures, false_accepts: float) -> float:
     """Find the cosine that a share of the pairs of different characters reach, and write it down.
+
+    In int8 where the extractor has it, as it runs on a processor.
 
     On characters that the networks were trained on it would come out too low: they have been
     pushed apart.
@@ -148,7 +182,7 @@ def choose_threshold(extractor: Path, characters: LabelledPictures, false_accept
         TrainingDataError: There are no two different characters, or the share lies outside of 0..1.
         core.models.ModelError: The folder holds no extractor.
     """
-    loaded = FamiliarExtractor.load(extractor)
+    loaded = FamiliarExtractor.load(extractor, precision="int8")
     squares = [loaded.prepare_face(pixels, None) for pixels in characters.pixels]
     vectors = np.concatenate(
         [
@@ -378,9 +412,10 @@ def _replace(folder: Path, files: dict[str, bytes]) -> None:
     try:
         partial.mkdir(parents=True)
         for name, data in files.items():
+            (partial / name).parent.mkdir(exist_ok=True)
             (partial / name).write_bytes(data)
-        folder.mkdir(exist_ok=True)
         for name in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(partial / name, folder / name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

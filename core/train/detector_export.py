@@ -16,7 +16,7 @@ from core.models.quantised import FOLDER as INT8
 from core.models.quantised import PICTURES, SQUARES, after, network_path
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import STRIDES, DetectorNetwork, suppressed
-from core.train.onnx_graph import of_tensorflow
+from core.train.onnx_of_tensorflow import of_tensorflow
 from core.train.quantise import all_over, quantised
 from core.train.refiner_network import (
     CELLS,

@@ -331,6 +331,6 @@ def suppressed(logits: Any, boxes: Any) -> tuple[Any, Any, Any, Any]:
 
 
 def _doubled(x: Any) -> Any:
-    """Nearest-neighbour enlargement by two; it asks for no shape, as `core.train.onnx_graph` needs
-    it."""
+    """Nearest-neighbour enlargement by two; it asks for no shape, as ONNX needs it
+    (`core.train.onnx_of_tensorflow`)."""
     return tf.nn.depth_to_space(tf.concat([x] * 4, -1), 2)

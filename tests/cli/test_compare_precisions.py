@@ -35,13 +35,16 @@ def test_json_has_every_look_in_every_precision(
     assert ended(gallery, "--crops", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["pictures"] == 15
-    assert list(found["precisions"]) == ["float32", "extractor in bfloat16"]
+    assert list(found["precisions"]) == ["float32", "extractor in int8", "extractor in bfloat16"]
     for looks in found["precisions"].values():
         assert set(looks) == {"character", "feel", "both"}
         assert all(set(figures) == FIGURES for figures in looks.values())
         assert looks["both"]["precision_at_1"] > 0.5
-    for turned in found["cosine"].values():
+    assert list(found["cosine"]) == ["extractor in int8", "extractor in bfloat16"]
+    for turned in found["cosine"]["extractor in bfloat16"].values():
         assert 0.995 < turned["least"] <= turned["mean"] < 1  # not the same vectors twice
+    for turned in found["cosine"]["extractor in int8"].values():
+        assert 0.98 < turned["least"] <= turned["mean"] < 1
 
 
 def rows_of(lines: list[str]) -> list[str]:
@@ -52,7 +55,14 @@ def rows_of(lines: list[str]) -> list[str]:
 
 EVERY_ROW = [
     name
-    for name in ("float32", "detector in int8", "extractor in bfloat16", "int8 and bfloat16")
+    for name in (
+        "float32",
+        "detector in int8",
+        "extractor in int8",
+        "both in int8",
+        "extractor in bfloat16",
+        "int8 and bfloat16",
+    )
     for _ in range(3)
 ]
 
@@ -72,10 +82,9 @@ def test_where_faces_are_looked_for_both_detectors_have_rows(
     assert ended(tmp_path, "--markdown") == 0
     told = capsys.readouterr().out
     assert rows_of(told.splitlines()) == EVERY_ROW
-    assert (
-        "4 pictures. Cosine between the extractor's vectors in float32 and in bfloat16: faces 0.9"
-        in flowing(told)
-    )
+    for name in ("extractor in int8", "extractor in bfloat16"):
+        sentence = f"Cosine between vectors in float32 and those of the {name}: faces 0.9"
+        assert sentence in flowing(told)
 
 
 def test_where_no_face_is_found_pictures_are_compared_all_the_same(
@@ -85,9 +94,10 @@ def test_where_no_face_is_found_pictures_are_compared_all_the_same(
     assert ended(gallery, "--markdown") == 0
     told = capsys.readouterr().out
     assert rows_of(told.splitlines()) == EVERY_ROW
-    assert "faces none found, whole pictures 1.00000" in flowing(told)
+    assert "in bfloat16: faces none found, whole pictures 1.00000" in flowing(told)
     assert ended(gallery, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["cosine"]["faces"] is None
+    cosines = json.loads(capsys.readouterr().out)["cosine"].values()
+    assert [cosine["faces"] for cosine in cosines] == [None, None]
 
 
 def test_models_that_have_one_precision_are_not_measured_twice(
@@ -96,7 +106,8 @@ def test_models_that_have_one_precision_are_not_measured_twice(
     with monkeypatch.context() as another:
         another.setattr(worker.resident, "load_detector", lambda *_, **__: FakeDetector())
         assert ended(gallery, "--markdown") == 0
-    assert rows_of(capsys.readouterr().out.splitlines()) == EVERY_ROW[:3] + EVERY_ROW[6:9]
+    without = EVERY_ROW[:3] + EVERY_ROW[6:9] + EVERY_ROW[12:15]
+    assert rows_of(capsys.readouterr().out.splitlines()) == without
     monkeypatch.setattr(worker.resident, "load_extractor", lambda *_, **__: FakeExtractor())
     assert ended(gallery, "--markdown") == 0
     told = capsys.readouterr().out

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
 
-from core.models import DEFAULT_EXTRACTOR, SHIPPED, packed
+from core.models import DEFAULT_EXTRACTOR, SHIPPED, Precision, packed
 from core.models.backbones import (
     ColourHistogram,
     EmbeddingNetwork,
@@ -127,6 +129,15 @@ def test_networks_of_different_shapes_are_packed_one_by_one() -> None:
     assert all(isinstance(each, PackedNetwork) == can_pack() for each in joined.members)
 
 
+def test_networks_of_different_shapes_may_see_squares_of_their_own() -> None:
+    other = NetworkShape((8, 24), (1, 1), 4, colour_channels=4, colour_cells=2)
+    joined = JoinedNetwork([network(), network(shape=other)]).eval()
+    seen = torch.cat([squares(2), squares(2).flip(3)], 1)
+    with torch.inference_mode():
+        expected = joined(seen)
+        assert pack(joined, seen[:1])(seen) == pytest.approx(expected, abs=1e-5)
+
+
 def test_strides_groups_and_biases_are_kept() -> None:
     if not can_pack():
         return
@@ -176,9 +187,9 @@ def test_one_network_that_is_joined_with_none_is_packed_alone() -> None:
     assert difference < 1e-5
 
 
-@pytest.mark.parametrize("bfloat16", [False, True])
-def test_the_shipped_networks_are_packed_in_float32(bfloat16: bool) -> None:
-    extractor = FamiliarExtractor.load(SHIPPED / DEFAULT_EXTRACTOR, bfloat16=bfloat16)
+@pytest.mark.parametrize("precision", get_args(Precision))
+def test_the_shipped_networks_are_packed_but_in_bfloat16(precision: Precision) -> None:
+    extractor = FamiliarExtractor.load(SHIPPED / DEFAULT_EXTRACTOR, precision=precision)
     for part in (extractor._face, extractor._picture):
         packed_ones = any(isinstance(each, PackedNetwork) for each in part.modules())
-        assert packed_ones == (can_pack() and not bfloat16)
+        assert packed_ones == (can_pack() and precision != "bfloat16")

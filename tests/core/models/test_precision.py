@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ import torch
 from torch import nn
 
 import core.models.extractor
+import core.models.precision
 from cli.demo import gallery as demo
 from cli.demo.characters import CHARACTERS
-from core.models import Extractor, load_detector, load_extractor
+from core.models import Extractor, Precision, load_detector, load_extractor
 from core.models.backbones import (
     ColourHistogram,
     NetworkShape,
@@ -22,7 +24,7 @@ from core.models.tensorflow_runtime import tf
 from core.settings import ModelSettings
 from tests.core.fakes import HAIR, drawn_scene
 from tests.core.models.networks import network_in_use
-from worker.resident import in_bfloat16, load_detector_of, load_extractor_of, load_models
+from worker.resident import extractor_precision, load_detector_of, load_extractor_of, load_models
 
 SHAPE = NetworkShape((16, 24), (2, 1), 12, colour_channels=8)
 
@@ -95,7 +97,7 @@ def faces_of(extractor: Extractor) -> np.ndarray:
 
 
 def test_the_shipped_extractor_answers_alike_in_both() -> None:
-    exact, coarse = load_extractor(), load_extractor(bfloat16=True)
+    exact, coarse = load_extractor(), load_extractor(precision="bfloat16")
     assert coarse.sha256 == exact.sha256  # an index made in one precision serves the other
     vectors = faces_of(exact), faces_of(coarse)
     assert not np.array_equal(*vectors)
@@ -146,24 +148,25 @@ def test_it_is_rounded_where_the_device_is_slow_at_it(
         "forward",
         lambda self, x: entered.append(x.dtype) or self._conv_forward(x, self.weight, self.bias),
     )
-    faces_of(load_extractor(bfloat16=True))
+    faces_of(load_extractor(precision="bfloat16"))
     assert set(entered) == {computes_in, torch.float32}  # colours stay in single precision
 
 
-@pytest.mark.parametrize(
-    ("setting", "means"), [("float32", False), ("bfloat16", True), ("int8", False)]
-)
-def test_a_precision_that_is_named_holds_everywhere(setting: str, means: bool) -> None:
-    assert in_bfloat16(setting, "cpu") is means
-    assert in_bfloat16(setting, "cuda") is means
+@pytest.mark.parametrize("setting", get_args(Precision))
+def test_a_precision_that_is_named_holds_everywhere(setting: Precision) -> None:
+    assert extractor_precision(setting, "cpu") == setting
+    assert extractor_precision(setting, "cuda") == setting
 
 
-def test_auto_looks_at_the_device() -> None:
-    assert in_bfloat16("auto", "cpu") is bfloat16_is_fast("cpu")
+def test_auto_looks_at_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert extractor_precision("auto", "cpu") == "int8"
+    for fast, means in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(core.models.precision, "bfloat16_is_fast", lambda _, it=fast: it)
+        assert extractor_precision("auto", "cuda") == means
 
 
 def test_the_setting_reaches_the_models() -> None:
     coarse = load_extractor_of(ModelSettings(device="cpu", precision="bfloat16"))
-    assert np.array_equal(faces_of(coarse), faces_of(load_extractor(bfloat16=True)))
+    assert np.array_equal(faces_of(coarse), faces_of(load_extractor(precision="bfloat16")))
     _, exact = load_models(ModelSettings(device="cpu", precision="float32"))
     assert np.array_equal(faces_of(exact), faces_of(load_extractor()))

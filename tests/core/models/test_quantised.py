@@ -22,7 +22,7 @@ from core.models import DEFAULT_DETECTOR, SHIPPED, Detector, ModelError, load_de
 from core.models.detector import SavedModelDetector
 from core.models.quantised import QuantisedNetwork, network_path
 from core.models.tensorflow_runtime import tf
-from core.train.onnx_graph import of_tensorflow
+from core.train.onnx_of_tensorflow import of_tensorflow
 from core.train.quantise import quantised
 
 GENERATOR = np.random.default_rng(0)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from cli.main import main
-from core.evaluate import pair_likenesses
+from core.evaluate import pair_likenesses, threshold_at
 from core.face import Pixels, Vectors
 from core.models import ModelError
 from core.models.backbones import EmbeddingNetwork, NetworkShape
@@ -26,9 +26,11 @@ from core.train.assemble import (
     COLOUR_COMPONENTS,
     WHITENING,
     Choices,
+    add_int8,
     assemble,
     choose_threshold,
     colours_of,
+    examples_in,
     load_characters,
     projection_of,
 )
@@ -274,6 +276,37 @@ def test_one_command_assembles_an_extractor(
     assert extractor.picture_dimensions == SHAPE.dimensions + COLOUR_COMPONENTS
     assert extractor.configuration.face.projected == SHAPE.dimensions
     assert not extractor.configuration.face.mirrored
+    in_int8 = FamiliarExtractor.load(out, precision="int8")
+    assert in_int8.precision == "int8"
+    pixels = list(coloured(6))
+    squares = np.stack([extractor.prepare_face(each, None) for each in pixels])
+    vectors = extractor.embed_faces(squares), in_int8.embed_faces(squares)
+    assert np.einsum("nd,nd->n", *vectors).min() > 0.95
+    assert not np.array_equal(*vectors)
+
+
+def test_the_threshold_is_that_of_int8(trained: Path, characters: Path, tmp_path: Path) -> None:
+    folder = assemble(trained, trained, tmp_path / "extractor")
+    faces = load_characters(characters, Choices())
+    in_float32 = choose_threshold(folder, faces, 0.2)
+    add_int8(folder, faces.pixels, examples_in([characters], "squeeze"))
+    in_int8 = choose_threshold(folder, faces, 0.2)
+    assert in_int8 != in_float32
+    loaded = FamiliarExtractor.load(folder, precision="int8")
+    assert (loaded.precision, loaded.same_threshold) == ("int8", in_int8)
+    squares = np.stack([loaded.prepare_face(each, None) for each in faces.pixels])
+    assert in_int8 == threshold_at(loaded.embed_faces(squares), faces.labels, 0.2)[0]
+
+
+def test_networks_of_different_shapes_have_no_int8(
+    trained: Path, characters: Path, tmp_path: Path
+) -> None:
+    other = written(tmp_path / "other", 2, replace(SHAPE, widths=(8, 24)))
+    folder = assemble(trained, trained, tmp_path / "extractor", beside=[other])
+    crops = examples_in([characters])
+    add_int8(folder, crops, crops)
+    assert FamiliarExtractor.load(folder, precision="int8").precision == "float32"
+    assert not (folder / "int8").exists()
 
 
 @pytest.mark.parametrize(("option", "divided"), [([], True), (["--no-divided"], False)])
@@ -477,7 +510,7 @@ def test_none_or_all_different_characters_may_pass(
     with pytest.raises(SystemExit) as end:
         main(["train", "assemble", *(str(each) for each in (trained, trained, *options))])
     assert not end.value.code
-    extractor = FamiliarExtractor.load(out)
+    extractor = FamiliarExtractor.load(out, precision="int8")
     pictures = load_characters(characters, Choices())
     squares = [extractor.prepare_face(pixels, None) for pixels in pictures.pixels]
     _, different = pair_likenesses(extractor.embed_faces(np.stack(squares)), pictures.labels)

@@ -13,7 +13,7 @@ import core.train.quantise as quantise
 from core.models.quantised import QuantisedNetwork
 from core.models.tensorflow_runtime import tf
 from core.train.detector_network import DetectorNetwork
-from core.train.onnx_graph import of_tensorflow
+from core.train.onnx_of_tensorflow import of_tensorflow
 from core.train.quantise import quantised
 from core.train.refiner_network import SIDE, RefinerNetwork
 

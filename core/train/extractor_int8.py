@@ -1,0 +1,84 @@
+"""An extractor's convolutions in int8, beside its weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core.face import Pixels
+from core.models.extractor import (
+    FACE_WEIGHTS,
+    INT8,
+    PICTURE_WEIGHTS,
+    FamiliarExtractor,
+    NetworkConfiguration,
+    load_network,
+    looks_at,
+)
+from core.models.packed import alike
+from core.models.precision import fold_norms
+from core.train.onnx_of_torch import of_trunks
+from core.train.quantise import all_over, quantised
+
+_EXAMPLES: Final = 256
+"""Squares of which the scales are taken, most."""
+
+
+def networks_in_int8(
+    extractor: Path, faces: Sequence[Pixels], pictures: Sequence[Pixels]
+) -> dict[str, bytes]:
+    """The files that an extractor needs to compute in int8, by their paths from its folder.
+
+    Args:
+        extractor: Its folder, as `core.train.assemble.assemble` wrote it.
+        faces: Face crops ``(height, width, 3)`` such as it will see, at least one.
+        pictures: Whole pictures, at least one.
+
+    Returns:
+        None at all where it joins networks of different shapes.
+
+    Raises:
+        core.models.ModelError: The folder holds no extractor.
+    """
+    loaded = FamiliarExtractor.load(extractor)
+    configuration = loaded.configuration
+    seen = (
+        [loaded.prepare_face(face, None) for face in all_over(faces, _EXAMPLES)],
+        [loaded.prepare_picture(picture) for picture in all_over(pictures, _EXAMPLES)],
+    )
+    described = (configuration.face, FACE_WEIGHTS), (configuration.picture, PICTURE_WEIGHTS)
+    files = {}
+    for name, (network, weights), squares in zip(INT8, described, seen, strict=True):
+        made = _trunk(extractor / weights, network, squares)
+        if made is None:
+            return {}
+        files[name] = made
+    return files
+
+
+def hashes(files: dict[str, bytes]) -> dict[str, str] | None:
+    """What `core.models.extractor.ExtractorConfiguration` has as `files`."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} or None
+
+
+def _trunk(
+    weights: Path, configuration: NetworkConfiguration, squares: Sequence[Pixels]
+) -> bytes | None:
+    network = load_network(weights, configuration).eval()
+    fold_norms(network)
+    members = alike(network)
+    if not members:
+        return None
+    model = of_trunks(members, configuration.side, divided=configuration.divided)
+    return quantised(model, list(_looks(squares, configuration)))
+
+
+def _looks(squares: Sequence[Pixels], configuration: NetworkConfiguration) -> NDArray[np.float32]:
+    values = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).float()
+    return looks_at(values.div_(127.5).sub_(1), configuration).numpy()
