@@ -61,10 +61,10 @@ def compare_methods(
             train_all,
         )
         from core.methods.training import Budget
-        from core.models import SHIPPED, ModelError
+        from core.models import DEFAULT_EXTRACTOR, SHIPPED, ModelError
         from core.models.extractor import FamiliarExtractor
         from core.train.face_data import TrainingDataError
-        from worker.resident import load_detector_of, torch_device
+        from worker.resident import extractor_precision, load_detector_of, torch_device
     for each in (faces, series):
         shared = shared_pictures(folder, each) if each is not None else ()
         if shared:
@@ -78,7 +78,12 @@ def compare_methods(
         trained = train_all(TrainingFolders(faces, series, models), spent, _reporter)
     except (ModelError, TrainingDataError, ValueError) as error:
         raise Failure(str(error)) from error
-    shipped = FamiliarExtractor.load(SHIPPED / "familiar-character", device=device)
+    shipped = FamiliarExtractor.load(
+        SHIPPED / DEFAULT_EXTRACTOR,
+        device,
+        precision=extractor_precision(settings.model.precision, device),
+        threads=settings.model.threads,
+    )
     sources, missing = load_sources(shipped, trained, device)
     detector = None if crops else load_detector_of(settings.model)
     with terminal.progress("Comparing", "pictures") as advance:

@@ -459,9 +459,10 @@ def assembled(
             projection = projection_of(faces, unlabelled, choices, left_out=unread.append)
             choices = replace(choices, projection=projection)
         named = load_characters(characters, choices, unread.append)
-        assemble(face, picture, out, choices, beside=faces[1:])
         crops = examples_in(unlabelled) if unlabelled else named.pixels
-        add_int8(out, crops, examples_in([colours or characters], "squeeze"))
+        pictures = examples_in([colours or characters], "squeeze")
+        assemble(face, picture, out, choices, beside=faces[1:])
+        add_int8(out, crops, pictures)
         threshold = choose_threshold(out, named, false_accepts)
     except (TrainingDataError, AnnotationError, ModelError) as error:
         raise Failure(str(error)) from error

@@ -84,9 +84,9 @@ class ModelSettings(BaseSettings):
             or ``ir-se50:/path/to/file.pth``.
         device: A torch device for the extractor: ``cpu``, ``cuda``; ``auto`` takes a GPU if any.
         threads: CPU threads for each model; 0 leaves the choice to the libraries.
-        precision: What convolutions compute in; ``auto`` is ``int8`` for the detector, and
-            ``bfloat16`` for the extractor where the device has its own instructions for it, else
-            ``float32``; ``int8`` is that for the detector alone. Other people's models compute in
+        precision: What convolutions compute in. ``auto`` is ``int8`` on the processor; on a GPU
+            the extractor's is ``bfloat16`` where it has its own instructions for it, else
+            ``float32``. Models without networks in ``int8``, and other people's, compute in
             ``float32``.
     """
 

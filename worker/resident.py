@@ -91,12 +91,19 @@ def load_extractor_of(settings: ModelSettings) -> Extractor:
         core.models.ModelError: It cannot be used.
     """
     device = torch_device(settings.device)
-    return load_extractor(
-        settings.extractor,
-        device,
-        precision=extractor_precision(settings.precision, device),
-        threads=settings.threads,
-    )
+
+    def load(precision: Precision) -> Extractor:
+        return load_extractor(
+            settings.extractor, device, precision=precision, threads=settings.threads
+        )
+
+    extractor = load(extractor_precision(settings.precision, device))
+    if settings.precision == "auto" and getattr(extractor, "precision", None) == "float32":
+        from core.models.precision import bfloat16_is_fast
+
+        if bfloat16_is_fast(device):  # it has no networks in int8
+            return load("bfloat16")
+    return extractor
 
 
 class Resident:

@@ -165,7 +165,7 @@ def load_extractor(
         device: A torch device (``cpu``, ``cuda``, ``cuda:1``).
         precision: What the convolutions of this project's networks compute in; see
             `core.models.extractor.FamiliarExtractor.load`. Other people's stay in single precision.
-        threads: Of the processor for networks in int8, 0 for all.
+        threads: Of the processor for networks that onnxruntime runs, 0 for all.
 
     Raises:
         ModelError: There is no such extractor, or its files are missing or damaged.
@@ -190,7 +190,7 @@ def load_extractor(
     if kind == "onnx" or (kind is None and path.suffix == ".onnx"):
         from core.models import onnx
 
-        return onnx.load(path, shipped(), device)
+        return onnx.load(path, shipped(), device, threads)
     if kind == "trained" or (kind is None and path.is_dir()):
         return FamiliarExtractor.load(path, device, precision=precision, threads=threads)
     raise ModelError(f"There is no extractor named {name!r}; known: {', '.join(EXTRACTOR_FORMS)}.")

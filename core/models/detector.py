@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.face import Face, Landmarks, Pixels
 from core.models import ModelError, Precision
-from core.models.quantised import network_path, quantised_graph
+from core.models.quantised import networks_listed, quantised_graph
 
 LEAST_SCORE = 0.01
 """Boxes below this score are not worth passing on."""
@@ -97,9 +97,7 @@ class Description(BaseModel):
 
     def networks(self, folder: Path) -> tuple[Path, ...]:
         """The files of the networks in int8 that belong to a detector, in order."""
-        listed = self.files or {}
-        paths = (network_path(folder, number) for number in range(1, len(listed) + 1))
-        return tuple(path for path in paths if path.relative_to(folder).as_posix() in listed)
+        return tuple(folder / name for name in networks_listed(self.files or {}))
 
 
 UNDESCRIBED = Description(threshold=0.5, longest=640)
@@ -167,7 +165,9 @@ class SavedModelDetector:
         self._input, self._at_once, self.frame = _entrance(name, self.signature)
         self.longest = description.longest if self.frame is None else max(self.frame)
         self._quantised = (
-            quantised_graph(self.networks, model, _NEEDED, threads) if precision == "int8" else None
+            quantised_graph(folder, description.files or {}, model, _NEEDED, threads)
+            if precision == "int8"
+            else None
         )
 
     @classmethod

@@ -150,8 +150,9 @@ class ExtractorConfiguration(BaseModel):
         same_character_threshold: Face cosine from which two faces count as one character.
         false_accepts: Share of pairs of different characters at or above that threshold, on the
             characters that the threshold was chosen on.
-        files: SHA-256 of each network in int8, by its path from the folder; None: there are none.
-            Such as are not listed are not looked at.
+        files: SHA-256 of the weights and of the networks in int8 that were made of them, by their
+            paths from the folder; None: they are taken as they are. Networks that are not listed
+            are not looked at.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -256,10 +257,10 @@ class FamiliarExtractor:
         Raises:
             ModelError: A file is missing, damaged or belongs to another network.
         """
-        digest = hashlib.sha256()
+        hashes = {}
         for name in (CONFIGURATION, FACE_WEIGHTS, PICTURE_WEIGHTS):
             try:
-                digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+                hashes[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
             except OSError as error:
                 raise ModelError(
                     f"The extractor in {folder} lacks {name} ({error.strerror}); put the folder"
@@ -274,15 +275,23 @@ class FamiliarExtractor:
                 f"{folder / CONFIGURATION} is damaged or of another version: "
                 f"{error.error_count()} of its values are not usable."
             ) from error
+        listed = configuration.files or {}
+        for name in (FACE_WEIGHTS, PICTURE_WEIGHTS):
+            if listed.get(name, hashes[name]) != hashes[name]:
+                raise ModelError(
+                    f"{folder / name} is damaged or was replaced; put the folder back as it was"
+                    " shipped, or assemble the extractor anew."
+                )
         trunks: list[QuantisedNetwork] = []
         if precision == "int8":
-            if configuration.files and torch.device(device).type == "cpu" and can_pack():
-                trunks = _trunks(folder, configuration, configuration.files, threads)
+            there = all(name in listed for name in INT8)
+            if there and torch.device(device).type == "cpu" and can_pack():
+                trunks = _trunks(folder, configuration, listed, threads)
             else:
                 precision = "float32"
         return cls(
             folder.name,
-            digest.hexdigest(),
+            hashlib.sha256(b"".join(map(bytes.fromhex, hashes.values()))).hexdigest(),
             configuration,
             load_network(folder / FACE_WEIGHTS, configuration.face),
             load_network(folder / PICTURE_WEIGHTS, configuration.picture),

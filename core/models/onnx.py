@@ -125,13 +125,16 @@ def _side(path: Path, sides: list[int | str | None], described: int | None) -> i
     return stated.pop()
 
 
-def load(path: Path, pictures: FamiliarExtractor, device: str = "cpu") -> AlignedExtractor:
+def load(
+    path: Path, pictures: FamiliarExtractor, device: str = "cpu", threads: int = 0
+) -> AlignedExtractor:
     """An extractor of an ONNX file.
 
     Args:
         path: The file, with all of its weights in it.
         pictures: Sees the whole pictures.
         device: A torch device's name; ``cuda`` is used where onnxruntime has it.
+        threads: Of the processor, 0 for all.
 
     Raises:
         ModelError: The file is missing, damaged or not a face network.
@@ -148,7 +151,7 @@ def load(path: Path, pictures: FamiliarExtractor, device: str = "cpu") -> Aligne
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "it"
         raise ModelError(f"{beside} cannot be used: {where}: {first['msg']}.") from error
-    session = open_session(data, str(path), device=device)
+    session = open_session(data, str(path), device=device, threads=threads)
     identity = hashlib.sha256(data + description.model_dump_json().encode()).hexdigest()
     return AlignedExtractor(
         NAME,

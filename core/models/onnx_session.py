@@ -36,19 +36,17 @@ def open_session(content: bytes, what: str, *, device: str = "cpu", threads: int
     wanted = ["CPUExecutionProvider"]
     if device.startswith("cuda"):
         wanted.insert(0, "CUDAExecutionProvider")
-    available = onnxruntime.get_available_providers()
-    try:
-        with tempfile.TemporaryDirectory() as empty:
-            # Further files that it names are looked for where there are none: they would be no
-            # part of its hash, and it could name any.
-            options.add_session_config_entry(_FURTHER_FILES, empty)
-            return onnxruntime.InferenceSession(
-                content, options, providers=[name for name in wanted if name in available]
-            )
-    except Exception as error:  # onnxruntime's errors share no other class
-        if "External data" in str(error):
-            raise ModelError(
-                f"{what} keeps weights in further files; save it as one file, as onnx.save_model"
-                " does by itself."
-            ) from error
-        raise ModelError(f"{what} is not an ONNX file that can be run.") from error
+    there = [name for name in wanted if name in onnxruntime.get_available_providers()]
+    with tempfile.TemporaryDirectory() as empty:
+        # Further files that it names are looked for where there are none: they would be no part of
+        # its hash, and it could name any.
+        options.add_session_config_entry(_FURTHER_FILES, empty)
+        try:
+            return onnxruntime.InferenceSession(content, options, providers=there)
+        except Exception as error:  # onnxruntime's errors share no other class
+            if "External data" in str(error):
+                raise ModelError(
+                    f"{what} keeps weights in further files; save it as one file, as"
+                    " onnx.save_model does by itself."
+                ) from error
+            raise ModelError(f"{what} is not an ONNX file that can be run.") from error

@@ -113,12 +113,13 @@ class QuantisedGraph:
 
 
 def quantised_graph(
-    networks: Sequence[Path], model: Any, needed: Sequence[str], threads: int = 0
+    folder: Path, listed: Mapping[str, str], model: Any, needed: Sequence[str], threads: int = 0
 ) -> QuantisedGraph:
     """The networks of a detector with what its SavedModel does after them, tried once.
 
     Args:
-        networks: Their files, in order; as `core.models.detector` found them to be unchanged.
+        folder: The detector's.
+        listed: SHA-256 of each of its files, by its path from there.
         model: The SavedModel.
         needed: What has to come out.
         threads: Of the processor, 0 for all that this process may use.
@@ -126,21 +127,19 @@ def quantised_graph(
     Raises:
         ModelError: They cannot be run, or do not belong to this SavedModel.
     """
-    last = len(networks)
+    names = networks_listed(listed)
+    last = len(names)
     try:
         signatures = [model.signatures[after(number)] for number in range(1, last + 1)]
         if after(last + 1) in model.signatures:
             raise KeyError(after(last + 1))
-        graph = QuantisedGraph(
-            [QuantisedNetwork(path.read_bytes(), threads or processors()) for path in networks],
-            signatures,
-        )
+        graph = QuantisedGraph(quantised_networks(folder, listed, names, threads), signatures)
         given = graph(np.full((1, _SOME_SIDE, _SOME_SIDE, 3), 128, np.uint8))
         if missing := [name for name in needed if name not in given]:
             raise KeyError(*missing)
     except Exception as error:  # those of onnxruntime and TensorFlow share no other class
         raise ModelError(
-            f"{networks[0].parent} does not belong to the detector beside it; train and export the"
+            f"{folder / FOLDER} does not belong to the detector beside it; train and export the"
             " detector anew, or set FAMILIAR_MODEL_PRECISION=float32 to use it without."
         ) from error
     return graph
@@ -182,6 +181,12 @@ def processors() -> int:
 def network_path(folder: Path, number: int) -> Path:
     """Where a detector keeps a network, counted from 1."""
     return folder / FOLDER / f"{number}.onnx"
+
+
+def networks_listed(listed: Mapping[str, str]) -> list[str]:
+    """The networks in int8 among a detector's files, in order, by their paths from its folder."""
+    names = (network_path(Path(), number).as_posix() for number in range(1, len(listed) + 1))
+    return [name for name in names if name in listed]
 
 
 def after(number: int) -> str:

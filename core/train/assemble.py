@@ -34,7 +34,7 @@ from core.models.extractor import (
 )
 from core.models.weights import fill
 from core.train.extractor import UNIT_LENGTH, WEIGHTS
-from core.train.extractor_int8 import hashes, networks_in_int8
+from core.train.extractor_int8 import EXAMPLES, hashes, networks_in_int8
 from core.train.face_data import (
     Fit,
     LabelledPictures,
@@ -45,6 +45,7 @@ from core.train.face_data import (
     load_unlabelled,
 )
 from core.train.histogram import fit_histogram
+from core.train.spread import rows_all_over
 from core.train.trained import TrainedNetwork
 from core.train.voc import read_folder
 from core.train.whitening import whitening_matrix
@@ -136,7 +137,7 @@ def load_characters(
 
 
 def examples_in(folders: Sequence[Path], fit: Fit = "pad") -> Pixels:
-    """The pictures in folders and in zip files there, each as a square, for `add_int8`.
+    """Some of the pictures in folders and in zip files there, each as a square, for `add_int8`.
 
     Args:
         folders: Searched at any depth; what cannot be read is left out.
@@ -145,7 +146,9 @@ def examples_in(folders: Sequence[Path], fit: Fit = "pad") -> Pixels:
     Raises:
         TrainingDataError: One of them holds no readable picture.
     """
-    return np.concatenate([load_unlabelled(folder, _STORED_SIDE, fit) for folder in folders])
+    return np.concatenate(
+        [load_unlabelled(folder, _STORED_SIDE, fit, most=EXAMPLES) for folder in folders]
+    )
 
 
 def add_int8(extractor: Path, faces: Pixels, pictures: Pixels) -> None:
@@ -161,7 +164,7 @@ def add_int8(extractor: Path, faces: Pixels, pictures: Pixels) -> None:
     """
     files = networks_in_int8(extractor, list(faces), list(pictures))
     configuration = FamiliarExtractor.load(extractor).configuration
-    described = _changed(configuration, files=hashes(files))
+    described = _changed(configuration, files=hashes(extractor, files))
     _replace(extractor, files | {CONFIGURATION: _as_json(described)})
 
 
@@ -232,8 +235,7 @@ def projection_of(
     pictures = np.concatenate(
         [load_unlabelled(folder, _STORED_SIDE, left_out=left_out) for folder in folders]
     )
-    spread = np.linspace(0, len(pictures) - 1, min(len(pictures), REFERENCES)).round()
-    pictures = pictures[spread.astype(np.int64)]
+    pictures = pictures[rows_all_over(len(pictures), REFERENCES)]
     seen = [pictures] * len(networks)
     if divides:
         squares = np.stack([resized(picture, side) for picture in pictures])

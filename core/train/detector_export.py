@@ -17,7 +17,7 @@ from core.models.quantised import PICTURES, SQUARES, after, network_path
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import STRIDES, DetectorNetwork, suppressed
 from core.train.onnx_of_tensorflow import of_tensorflow
-from core.train.quantise import all_over, quantised
+from core.train.quantise import quantised
 from core.train.refiner_network import (
     CELLS,
     SIDE,
@@ -29,6 +29,7 @@ from core.train.refiner_network import (
     put_back,
     second_look,
 )
+from core.train.spread import all_over
 
 _MULTIPLE = 32
 _GREY = 114

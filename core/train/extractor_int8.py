@@ -24,9 +24,10 @@ from core.models.extractor import (
 from core.models.packed import alike
 from core.models.precision import fold_norms
 from core.train.onnx_of_torch import of_trunks
-from core.train.quantise import all_over, quantised
+from core.train.quantise import quantised
+from core.train.spread import all_over
 
-_EXAMPLES: Final = 256
+EXAMPLES: Final = 256
 """Squares of which the scales are taken, most."""
 
 
@@ -49,8 +50,8 @@ def networks_in_int8(
     loaded = FamiliarExtractor.load(extractor)
     configuration = loaded.configuration
     seen = (
-        [loaded.prepare_face(face, None) for face in all_over(faces, _EXAMPLES)],
-        [loaded.prepare_picture(picture) for picture in all_over(pictures, _EXAMPLES)],
+        [loaded.prepare_face(face, None) for face in all_over(faces, EXAMPLES)],
+        [loaded.prepare_picture(picture) for picture in all_over(pictures, EXAMPLES)],
     )
     described = (configuration.face, FACE_WEIGHTS), (configuration.picture, PICTURE_WEIGHTS)
     files = {}
@@ -62,9 +63,17 @@ def networks_in_int8(
     return files
 
 
-def hashes(files: dict[str, bytes]) -> dict[str, str] | None:
-    """What `core.models.extractor.ExtractorConfiguration` has as `files`."""
-    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} or None
+def hashes(extractor: Path, files: dict[str, bytes]) -> dict[str, str]:
+    """What `core.models.extractor.ExtractorConfiguration` has as `files`.
+
+    Args:
+        extractor: Its folder.
+        files: What `networks_in_int8` gave of it.
+    """
+    weights = {name: (extractor / name).read_bytes() for name in (FACE_WEIGHTS, PICTURE_WEIGHTS)}
+    return {
+        name: hashlib.sha256(content).hexdigest() for name, content in (weights | files).items()
+    }
 
 
 def _trunk(

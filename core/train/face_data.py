@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from core.face import Pixels, crop
 from core.models.extractor import resized, whole_square
 from core.picture import Limits, UnreadablePicture, decode
+from core.train.spread import all_over
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
@@ -201,7 +202,11 @@ def _unpacked(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def load_unlabelled(
-    folder: Path, side: int, fit: Fit = "pad", left_out: LeftOut | None = None
+    folder: Path,
+    side: int,
+    fit: Fit = "pad",
+    left_out: LeftOut | None = None,
+    most: int | None = None,
 ) -> Pixels:
     """Every picture under a folder, those inside zip files included: ``(n, side, side, 3)``.
 
@@ -210,11 +215,15 @@ def load_unlabelled(
         side: Of the squares.
         fit: What becomes of a picture that is not square.
         left_out: Told of each file that cannot be read.
+        most: Files that are read, evenly from the first to the last; None: all.
 
     Raises:
         TrainingDataError: There is none, or a zip file cannot be unpacked.
     """
-    squares = [squared(picture, side, fit) for picture in _readable(_files(folder), left_out)]
+    files: Iterable[tuple[str, bytes]] = _files(folder)
+    if most is not None:
+        files = all_over(list(files), most)
+    squares = [squared(picture, side, fit) for picture in _readable(files, left_out)]
     if not squares:
         raise TrainingDataError(f"{folder} holds no readable picture.")
     return np.stack(squares)

@@ -102,6 +102,9 @@ class _Translation:
         return self.graph.node("Transpose", entering, perm=CHANNELS_FIRST)
 
     def _plain(self, node: Any, entering: list[str]) -> list[str]:
+        constants = [self._values[name] for name in entering if name in self._values]
+        if any(constant.size > 1 for constant in constants):
+            raise ValueError(f"{node.name} has a constant of several numbers; only one is known.")
         given = [
             self.graph.constant(self._values[name]) if name in self._values else self._names[name]
             for name in entering
@@ -155,10 +158,13 @@ def _unknown(node: Any) -> ValueError:
 def _biases(operations: Sequence[Any]) -> dict[str, tuple[str, str]]:
     """By each convolution that only a bias is added to: which node does, and the bias."""
     readers = Counter(_whole(name) for node in operations for name in node.input)
+    convolutions = {node.name for node in operations if node.op == "Conv2D"}
     return {
         node.input[0]: (node.name, _whole(node.input[1]))
         for node in operations
-        if node.op == "BiasAdd" and readers[_whole(node.input[0])] == 1
+        if node.op == "BiasAdd"
+        and node.input[0] in convolutions
+        and readers[_whole(node.input[0])] == 1
     }
 
 

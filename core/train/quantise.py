@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -18,11 +18,11 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from core.face import Pixels
 from core.train.detector_data import Sample
+from core.train.spread import all_over
 
 _EXAMPLES: Final = 64
 _ENTRANCE, _OF_ENTRANCE, _KERNEL, _OF_KERNEL, _OFFSET = 0, 1, 3, 4, 8
 """Where QLinearConv has what enters and its scale, the weights and theirs, and the bias."""
-_Any = TypeVar("_Any")
 
 
 def quantised(model: onnx.ModelProto, examples: Sequence[NDArray[Any]]) -> bytes:
@@ -144,8 +144,3 @@ def _means(
 def examples_of(samples: Sequence[Sample]) -> list[Pixels]:
     """Pictures for `quantised`: some from all over."""
     return [sample.pixels for sample in all_over(samples, _EXAMPLES)]
-
-
-def all_over(there: Sequence[_Any], most: int) -> list[_Any]:
-    """At most so many of a sequence, evenly from its beginning to its end."""
-    return list(there[:: max(1, len(there) // most)][:most])

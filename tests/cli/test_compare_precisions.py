@@ -82,6 +82,7 @@ def test_where_faces_are_looked_for_both_detectors_have_rows(
     assert ended(tmp_path, "--markdown") == 0
     told = capsys.readouterr().out
     assert rows_of(told.splitlines()) == EVERY_ROW
+    assert "4 pictures. Cosine between vectors" in flowing(told)
     for name in ("extractor in int8", "extractor in bfloat16"):
         sentence = f"Cosine between vectors in float32 and those of the {name}: faces 0.9"
         assert sentence in flowing(told)

@@ -9,17 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 import core.models.extractor
 from cli.demo import gallery as demo
 from cli.demo.characters import CHARACTERS
 from core.face import Pixels
 from core.models import DEFAULT_EXTRACTOR, SHIPPED, ModelError, load_extractor
-from core.models.extractor import INT8, FamiliarExtractor
+from core.models.extractor import FACE_WEIGHTS, INT8, PICTURE_WEIGHTS, FamiliarExtractor
+from core.models.packed import can_pack
 from core.settings import ModelSettings
 from worker.resident import load_extractor_of
 
 FACE, PICTURE = INT8
+pytestmark = pytest.mark.skipif(not can_pack(), reason="this PyTorch cannot pack convolutions")
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +118,17 @@ def test_a_damaged_or_missing_network_is_refused(copied: Path, name: str) -> Non
     with pytest.raises(ModelError, match=f"{name} is missing, damaged or was replaced"):
         FamiliarExtractor.load(copied, precision="int8")
     FamiliarExtractor.load(copied, precision="float32")
+
+
+@pytest.mark.parametrize("name", [FACE_WEIGHTS, PICTURE_WEIGHTS])
+def test_other_weights_than_those_it_was_made_of_are_refused(copied: Path, name: str) -> None:
+    tensors = load_file(copied / name)
+    first = next(iter(tensors))
+    tensors[first] = tensors[first] + 1
+    save_file(tensors, copied / name)
+    for precision in ("int8", "float32"):
+        with pytest.raises(ModelError, match=f"{name} is damaged or was replaced"):
+            FamiliarExtractor.load(copied, precision=precision)
 
 
 def listed(folder: Path) -> dict[str, str]:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import copy
+import json
+import shutil
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -12,13 +15,21 @@ import core.models.extractor
 import core.models.precision
 from cli.demo import gallery as demo
 from cli.demo.characters import CHARACTERS
-from core.models import Extractor, Precision, load_detector, load_extractor
+from core.models import (
+    DEFAULT_EXTRACTOR,
+    SHIPPED,
+    Extractor,
+    Precision,
+    load_detector,
+    load_extractor,
+)
 from core.models.backbones import (
     ColourHistogram,
     NetworkShape,
     PictureNetwork,
     ResidualBlock,
 )
+from core.models.extractor import CONFIGURATION
 from core.models.precision import bfloat16_is_fast, convolve_in_bfloat16, fold_norms
 from core.models.tensorflow_runtime import tf
 from core.settings import ModelSettings
@@ -163,6 +174,18 @@ def test_auto_looks_at_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     for fast, means in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(core.models.precision, "bfloat16_is_fast", lambda _, it=fast: it)
         assert extractor_precision("auto", "cuda") == means
+
+
+@pytest.mark.parametrize(("fast", "taken"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_does_without_int8_where_an_extractor_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool, taken: str
+) -> None:
+    folder = shutil.copytree(SHIPPED / DEFAULT_EXTRACTOR, tmp_path / "older")
+    described = json.loads((folder / CONFIGURATION).read_text())
+    (folder / CONFIGURATION).write_text(json.dumps(described | {"files": None}))
+    monkeypatch.setattr(core.models.precision, "bfloat16_is_fast", lambda _: fast)
+    settings = ModelSettings(device="cpu", extractor=f"trained:{folder}")
+    assert getattr(load_extractor_of(settings), "precision", None) == taken
 
 
 def test_the_setting_reaches_the_models() -> None:

@@ -102,7 +102,7 @@ def test_where_nothing_is_proposed_there_is_nothing_to_quantise_by(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("there", "first_and_last"), [(3, (0, 2)), (64, (0, 63)), (1000, (0, 945))]
+    ("there", "first_and_last"), [(3, (0, 2)), (64, (0, 63)), (127, (0, 126)), (1000, (0, 999))]
 )
 def test_examples_come_from_all_over(there: int, first_and_last: tuple[int, int]) -> None:
     samples = [Sample(np.full((1, 1, 3), n), np.empty((0, 4), np.float32)) for n in range(there)]

@@ -75,6 +75,9 @@ def test_a_second_stage_says_the_same() -> None:
             ),
             id="a bias for one of two readers",
         ),
+        pytest.param(
+            lambda it: tf.nn.bias_add(tf.nn.relu(it - 50.0), [1.0, 20.0, 3.0]), id="a bias alone"
+        ),
         pytest.param(lambda it: tf.nn.max_pool2d(it, 5, 1, "SAME"), id="pool"),
         pytest.param(lambda it: tf.concat(tf.split(it, 3, -1)[::-1], -1), id="split and joined"),
         pytest.param(lambda it: tf.nn.depth_to_space(tf.concat([it] * 4, -1), 2), id="enlarged"),
@@ -98,6 +101,7 @@ def test_an_operation_does_the_same(look: Callable[[Any], Any], size: tuple[int,
         pytest.param(
             lambda it: tf.nn.conv2d(it, VARIABLE, 1, "SAME"), "outside of the graph", id="variable"
         ),
+        pytest.param(lambda it: it - [1.0, 2.0, 3.0], "several numbers", id="a sum a channel"),
         pytest.param(lambda it: tf.concat([it, it], 1), "axis 1", id="joined along the height"),
         pytest.param(
             lambda it: tf.nn.depth_to_space(tf.concat([it, it + 1.0, it, it], -1), 2),
