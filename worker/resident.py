@@ -63,11 +63,16 @@ def load_models(settings: ModelSettings) -> tuple[Detector, Extractor]:
     Raises:
         core.models.ModelError: One of them cannot be used.
     """
-    if settings.threads:
-        import torch
+    import torch
 
+    if settings.threads:
         torch.set_num_threads(settings.threads)
-    return load_detector_of(settings), load_extractor_of(settings)
+    detector, extractor = load_detector_of(settings), load_extractor_of(settings)
+    if getattr(extractor, "precision", None) == "int8":
+        # What is left to PyTorch are small steps. Its threads, which wait for more by spinning,
+        # would hold the cores that onnxruntime's need.
+        torch.set_num_threads(1)
+    return detector, extractor
 
 
 def load_detector_of(settings: ModelSettings) -> Detector:

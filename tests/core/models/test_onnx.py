@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import core.models.onnx
 from core.face import Pixels
 from core.models import ModelError, load_extractor
 
@@ -134,3 +135,15 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         (tmp_path / "net.json").write_text(text)
         with pytest.raises(ModelError, match=r"net\.json cannot be used"):
             load_extractor(str(path))
+
+
+def test_the_number_of_threads_reaches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    opened = core.models.onnx.open_session
+    monkeypatch.setattr(
+        core.models.onnx,
+        "open_session",
+        lambda *given, threads, **how: told.append(threads) or opened(*given, **how),
+    )
+    load_extractor(f"onnx:{write(tmp_path / 'net.onnx', ['n', 3, 32, 32])}", threads=1)
+    assert told == [1]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -186,6 +187,22 @@ def test_auto_does_without_int8_where_an_extractor_has_none(
     monkeypatch.setattr(core.models.precision, "bfloat16_is_fast", lambda _: fast)
     settings = ModelSettings(device="cpu", extractor=f"trained:{folder}")
     assert getattr(load_extractor_of(settings), "precision", None) == taken
+
+
+@pytest.fixture
+def threads() -> Iterator[int]:
+    """PyTorch's, as many as it has at first."""
+    count = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield 2
+    torch.set_num_threads(count)
+
+
+@pytest.mark.parametrize("setting", ["float32", "int8"])
+def test_in_int8_pytorch_keeps_no_core_waiting(setting: Precision, threads: int) -> None:
+    _, extractor = load_models(ModelSettings(device="cpu", precision=setting))
+    kept = 1 if getattr(extractor, "precision", None) == "int8" else threads
+    assert torch.get_num_threads() == kept
 
 
 def test_the_setting_reaches_the_models() -> None:
