@@ -275,6 +275,8 @@ class FamiliarExtractor:
                 f"{folder / CONFIGURATION} is damaged or of another version: "
                 f"{error.error_count()} of its values are not usable."
             ) from error
+        face = load_network(folder / FACE_WEIGHTS, configuration.face)
+        picture = load_network(folder / PICTURE_WEIGHTS, configuration.picture)
         listed = configuration.files or {}
         for name in (FACE_WEIGHTS, PICTURE_WEIGHTS):
             if listed.get(name, hashes[name]) != hashes[name]:
@@ -293,8 +295,8 @@ class FamiliarExtractor:
             folder.name,
             hashlib.sha256(b"".join(map(bytes.fromhex, hashes.values()))).hexdigest(),
             configuration,
-            load_network(folder / FACE_WEIGHTS, configuration.face),
-            load_network(folder / PICTURE_WEIGHTS, configuration.picture),
+            face,
+            picture,
             device=device,
             precision=precision,
             trunks=trunks,

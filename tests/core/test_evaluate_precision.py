@@ -60,11 +60,12 @@ def test_vectors_are_compared_as_the_extractors_give_them(gallery: Path) -> None
         for extractor in (FakeExtractor(), Shifted())
     )
     cosines = (exact * coarse).sum(1)
-    assert found.faces is not None
-    assert found.faces.mean == pytest.approx(float(cosines.mean()), abs=1e-5)
-    assert found.faces.least == pytest.approx(float(cosines.min()), abs=1e-5)
-    assert found.pictures is not None
-    assert found.pictures.least == pytest.approx(1.0)
+    (turning,) = found.turnings
+    assert turning.name == "b"
+    assert turning.faces is not None
+    assert turning.faces.mean == pytest.approx(float(cosines.mean()), abs=1e-5)
+    assert turning.faces.least == pytest.approx(float(cosines.min()), abs=1e-5)
+    assert turning.pictures.least == pytest.approx(1.0)
 
 
 def test_figures_are_those_of_a_search(gallery: Path) -> None:
@@ -79,7 +80,7 @@ def test_figures_are_those_of_a_search(gallery: Path) -> None:
         assert figures.name == variant.name
         expected = evaluate_folder(gallery, variant.detector, variant.extractor).looks
         assert {look: figures.looks[look][0] for look in Look} == expected
-    assert found.faces is None  # the last variant has a detector of its own
+    assert found.turnings == ()  # the last variant has a detector of its own
 
 
 def test_a_detector_that_variants_share_looks_once(gallery: Path) -> None:
@@ -88,4 +89,5 @@ def test_a_detector_that_variants_share_looks_once(gallery: Path) -> None:
         gallery, [Variant("a", detector, FakeExtractor()), Variant("b", detector, Shifted())]
     )
     assert detector.looked == found.count == 20
-    assert found.faces is not None
+    (turning,) = found.turnings
+    assert turning.faces is not None
