@@ -318,7 +318,8 @@ def pack(network: nn.Module, example: Tensor, trunk: Trunk | None = None) -> nn.
         if isinstance(network, EmbeddingNetwork):
             return PackedNetwork([network], example, trunk)
         if isinstance(network, JoinedNetwork):
-            if members := alike(network):
+            members = alike(network)
+            if members == list(network.members):
                 if len(members) == 1 or trunk is not None:
                     return PackedNetwork(members, example, trunk)
                 return PackedJoined(members, example)

@@ -129,6 +129,13 @@ def test_networks_of_different_shapes_are_packed_one_by_one() -> None:
     assert all(isinstance(each, PackedNetwork) == can_pack() for each in joined.members)
 
 
+def test_what_stands_around_one_of_joined_networks_stays() -> None:
+    joined = JoinedNetwork([ProjectedNetwork(network(4), 6, 6), network(5)]).eval()
+    after, difference = packed_beside(joined, 2)
+    assert after is joined
+    assert difference < 1e-5
+
+
 def test_networks_of_different_shapes_may_see_squares_of_their_own() -> None:
     other = NetworkShape((8, 24), (1, 1), 4, colour_channels=4, colour_cells=2)
     joined = JoinedNetwork([network(), network(shape=other)]).eval()
