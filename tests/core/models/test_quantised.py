@@ -20,6 +20,7 @@ from cli.demo.characters import CHARACTERS
 from core.face import Pixels
 from core.models import DEFAULT_DETECTOR, SHIPPED, Detector, ModelError, load_detector
 from core.models.detector import SavedModelDetector
+from core.models.onnx_session import open_session
 from core.models.quantised import QuantisedNetwork, network_path
 from core.models.tensorflow_runtime import tf
 from core.train.onnx_of_tensorflow import of_tensorflow
@@ -60,6 +61,12 @@ def test_a_network_says_nearly_what_it_said_in_single_precision(network, shape) 
     found = network(pictures)["edges"]
     assert found.shape == exact.shape
     assert 0 < np.abs(found - exact).mean() < 0.02 * exact.mean()
+
+
+def test_threads_that_wait_leave_the_cores_to_other_libraries(content: bytes) -> None:
+    options = open_session(content, "It", threads=2).get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.intra_op_num_threads == 2
 
 
 def test_no_picture_gives_no_maps(network) -> None:
