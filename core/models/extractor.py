@@ -338,14 +338,18 @@ class FamiliarExtractor:
         if not len(pixels):
             return np.empty((0, configuration.vector_dimensions), np.float32)
         with torch.inference_mode():
-            values = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)
-            values = values.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-            values = looks_at(values, configuration)
+            values = looks_at(as_values(pixels, self._device), configuration)
             vectors = network(values.contiguous(memory_format=torch.channels_last))
             if configuration.twice:
                 vectors = vectors[: len(pixels)] + vectors[len(pixels) :]
             vectors = torch.nn.functional.normalize(vectors.float(), dim=1)
             return np.asarray(vectors.cpu().numpy(), np.float32)
+
+
+def as_values(pixels: Pixels, device: torch.device | None = None) -> Tensor:
+    """Pixels ``(n, side, side, 3)`` as networks take them: ``(n, 3, side, side)`` in -1..1."""
+    values = torch.from_numpy(np.ascontiguousarray(pixels)).to(device)
+    return values.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def looks_at(squares: Tensor, configuration: NetworkConfiguration) -> Tensor:

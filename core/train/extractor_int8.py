@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.models.extractor import (
@@ -18,6 +16,7 @@ from core.models.extractor import (
     PICTURE_WEIGHTS,
     FamiliarExtractor,
     NetworkConfiguration,
+    as_values,
     load_network,
     looks_at,
 )
@@ -85,9 +84,5 @@ def _trunk(
     if not members:
         return None
     model = of_trunks(members, configuration.side, divided=configuration.divided)
-    return quantised(model, list(_looks(squares, configuration)))
-
-
-def _looks(squares: Sequence[Pixels], configuration: NetworkConfiguration) -> NDArray[np.float32]:
-    values = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).float()
-    return looks_at(values.div_(127.5).sub_(1), configuration).numpy()
+    looks = looks_at(as_values(np.stack(squares)), configuration)
+    return quantised(model, list(looks.numpy()))
