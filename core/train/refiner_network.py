@@ -88,7 +88,8 @@ class RefinerNetwork(Backbone):
         Returns:
             Logits ``(m,)``, and changes ``(m, 4)`` as `moved` takes them.
         """
-        return self.judged(self.features(squares, training, precision), boxes, training)
+        features = self.features(_one_at_least(squares), training, precision)
+        return self.judged(features, boxes, training)
 
     def features(self, squares: Any, training: bool = False, precision: Any = tf.float32) -> Any:
         """All but the last layers, on which nearly all of the time goes: ``(m, 4, 4, c)``."""
@@ -97,11 +98,20 @@ class RefinerNetwork(Backbone):
 
     def judged(self, features: Any, boxes: Any, training: bool = False) -> tuple[Any, Any]:
         """What the last layers make of `features`; see `__call__`."""
+        count = tf.shape(boxes)[0]
+        features, boxes = _one_at_least(features), _one_at_least(boxes)
         x = tf.reshape(features, [-1, 1, 1, math.prod(features.shape[1:])])
         sides = tf.maximum(boxes[:, 2:] - boxes[:, :2], 1e-3)
         shape = tf.cast(tf.math.log(sides[:, :1] / sides[:, 1:]), x.dtype)
         x = self.whole(tf.concat([x, shape[:, None, None]], -1), training)
-        return self.score(x)[:, 0, 0, 0], self.place(x)[:, 0, 0]
+        return self.score(x)[:count, 0, 0, 0], self.place(x)[:count, 0, 0]
+
+
+def _one_at_least(x: Any) -> Any:
+    """`x`, or a row of zeros where it has no row: where it convolves with oneDNN, as on processors
+    with AVX-512, TensorFlow fails at operations that are joined to a convolution of nothing."""
+    missing = tf.maximum(0, 1 - tf.shape(x)[0])
+    return tf.pad(x, [[0, missing], *([[0, 0]] * (len(x.shape) - 1))])
 
 
 def squares_around(boxes: Any) -> Any:

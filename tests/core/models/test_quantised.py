@@ -156,6 +156,29 @@ def test_it_runs_where_a_system_does_not_say_which_processors_are_ours(
     assert load_detector().detect([drawn(0, 300)]) == shipped.detect([drawn(0, 300)])
 
 
+NOTHING = """
+import numpy as np
+from core.models import load_detector
+grey = np.full((1, 80, 200, 3), 128, np.uint8)
+print([load_detector(precision=each).detect(grey) for each in ("float32", "int8")])
+"""
+
+
+@pytest.mark.parametrize("onednn", ["0", "1"])
+def test_where_nothing_is_proposed_there_is_no_face_whatever_tensorflow_convolves_with(
+    onednn: str,
+) -> None:
+    """It takes oneDNN by itself on some processors, and without is what it takes on others."""
+    said = subprocess.run(
+        [sys.executable, "-c", NOTHING],
+        env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": onednn},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said.strip() == "[[()], [()]]"
+
+
 THREADS = """
 from core.settings import ModelSettings
 from worker.resident import load_detector_of
