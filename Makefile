@@ -42,10 +42,19 @@ weights: $(INSTALLED)
 		--out $(RUNS)/detector-first --resume
 	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 40 --rate 0.0012 \
 		--start $(RUNS)/detector-first/detector.safetensors \
-		--unboxed $(DATA)/series --crops $(DATA)/characters/train --out $(RUNS)/detector --resume
+		--unboxed $(DATA)/series --crops $(DATA)/characters/train --out $(RUNS)/detector-second --resume
 	$(BIN)/familiar train refiner $(DATA)/faces --also $(DATA)/frames \
-		--detector $(RUNS)/detector/familiar-face --start $(RUNS)/detector/detector.safetensors \
-		--unboxed $(DATA)/series --out $(RUNS)/refiner --resume
+		--detector $(RUNS)/detector-second/familiar-face \
+		--start $(RUNS)/detector-second/detector.safetensors \
+		--unboxed $(DATA)/series --out $(RUNS)/refiner-first --resume
+	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 40 --rate 0.001 \
+		--strong --start $(RUNS)/detector-second/detector.safetensors \
+		--teacher $(RUNS)/refiner-first/familiar-face \
+		--unboxed $(DATA)/series --crops $(DATA)/characters/train --out $(RUNS)/detector --resume
+	$(BIN)/familiar train refiner $(DATA)/faces --also $(DATA)/frames --epochs 3 --rate 0.0006 \
+		--strong --detector $(RUNS)/detector/familiar-face \
+		--start $(RUNS)/refiner-first/refiner.safetensors \
+		--unboxed $(DATA)/series --crops $(DATA)/characters/train --out $(RUNS)/refiner --resume
 	$(BIN)/familiar train extractor $(FACES) --seed 7 --out $(RUNS)/face-7 --resume
 	$(BIN)/familiar train extractor $(FACES) --strong --seed 8 --out $(RUNS)/face-8 --resume
 	$(BIN)/familiar train extractor $(FACES) --strong --seed 9 --out $(RUNS)/face-9 --resume

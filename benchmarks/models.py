@@ -159,6 +159,8 @@ def measure_extractor(device: Device) -> list[MeasuredModel]:
             (operand @ operand)[0, 0].item()
 
         rate = _product_rate(product, device)
+        if precision == "int8":  # the last
+            torch.set_num_threads(1)  # as `worker.resident.load_models` does
         for name, shape, embed, prepared in (
             (
                 "face network",

@@ -40,6 +40,9 @@ Also = Annotated[
 Crops = Annotated[
     list[Path] | None, typer.Option(help="The same of face crops, each of which shows a face.")
 ]
+Bent = Annotated[
+    bool, typer.Option("--strong", help="Bend the pictures, and paste parts of others into them.")
+]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")]
 Rate = Annotated[float | None, typer.Option(min=0.0, help="Highest learning rate.")]
 
@@ -142,11 +145,15 @@ def detector(
     unboxed: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A folder of pictures without boxes, which the detector of --start boxes; may be"
-            " given again."
+            help="A folder of pictures without boxes, which the detector of --teacher or --start"
+            " boxes; may be given again."
         ),
     ] = None,
     crops: Crops = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="Folder of the detector that boxes what has no boxes.")
+    ] = None,
+    strong: Bent = False,
     epochs: Epochs = None,
     rate: Rate = None,
     seed: Seed = 0,
@@ -156,18 +163,20 @@ def detector(
     """Train the face detector and export it as a SavedModel."""
     for each in (folder, *(also or []), *(unboxed or []), *(crops or [])):
         _check_folder(each)
+    from core.models import ModelError
     from core.train.detector import DetectorTraining, train
+    from core.train.detector_changes import OFTEN
     from core.train.session import TrainingError
     from core.train.voc import AnnotationError
 
-    options = DetectorTraining(seed=seed)
+    options = DetectorTraining(seed=seed, strong=OFTEN if strong else 0.0)
     if epochs is not None:
         options = replace(options, epochs=epochs)
     if rate is not None:
         options = replace(options, rate=rate)
     without = _without_boxes(unboxed, crops)
     if without:
-        messages.print("First the detector of --start boxes the pictures that have no boxes.")
+        messages.print("First another detector boxes the pictures that have no boxes.")
     with training_line() as line:
         try:
             metrics = train(
@@ -176,10 +185,11 @@ def detector(
                 options,
                 start=start,
                 unboxed=without,
+                teacher=teacher,
                 resume=resume,
                 progress=line.show,
             )
-        except (TrainingError, AnnotationError) as error:
+        except (TrainingError, AnnotationError, ModelError) as error:
             raise Failure(str(error)) from error
     reached = metrics["validation_ap50"]
     if reached is not None:
@@ -212,6 +222,7 @@ def refiner(
         ),
     ] = None,
     crops: Crops = None,
+    strong: Bent = False,
     epochs: Epochs = None,
     rate: Rate = None,
     seed: Seed = 0,
@@ -222,11 +233,12 @@ def refiner(
     for each in (folder, detector, *(also or []), *(unboxed or []), *(crops or [])):
         _check_folder(each)
     from core.models import ModelError
+    from core.train.detector_changes import OFTEN
     from core.train.refiner import RefinerTraining, train
     from core.train.session import TrainingError
     from core.train.voc import AnnotationError
 
-    options = RefinerTraining(seed=seed)
+    options = RefinerTraining(seed=seed, strong=OFTEN if strong else 0.0)
     if epochs is not None:
         options = replace(options, epochs=epochs)
     if rate is not None:

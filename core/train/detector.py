@@ -46,6 +46,7 @@ from core.train.detector_network import (
     suppressed,
 )
 from core.train.quantise import examples_of
+from core.train.refiner_network import FirstStage
 from core.train.session import (
     Progress,
     Session,
@@ -85,12 +86,14 @@ class DetectorTraining:
         seed: Decides the starting weights, the order and every change of a picture.
         taught: Share of the windows that show pictures without boxes of their own, where there
             are such.
+        strong: Probability of each strong change (`core.train.detector_changes`); a quarter of it
+            in the last epochs.
     """
 
     epochs: int = 32
     batch: int = 16
-    side: int = 256
-    longest: int = 320
+    side: int = 320
+    longest: int = 352
     width: int = 32
     rate: float = 2e-3
     decay: float = 0.05
@@ -103,6 +106,7 @@ class DetectorTraining:
     threads: int = 0
     seed: int = 0
     taught: float = 0.4
+    strong: float = 0.0
 
 
 def train(
@@ -112,6 +116,7 @@ def train(
     *,
     start: Path | None = None,
     unboxed: Sequence[Unboxed] = (),
+    teacher: Path | None = None,
     resume: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, float | int | None]:
@@ -124,7 +129,9 @@ def train(
         options: See `DetectorTraining`.
         start: Weights of an earlier training (``detector.safetensors``) to begin with instead of
             random ones.
-        unboxed: Pictures without boxes, on which the detector of `start` says where faces are.
+        unboxed: Pictures without boxes, on which another detector says where faces are.
+        teacher: Folder of that detector, as this function or `core.train.refiner` wrote it; None:
+            that of `start`.
         resume: Go on from the checkpoint in `out`, if there is one.
         progress: Called after each step.
 
@@ -133,30 +140,35 @@ def train(
 
     Raises:
         AnnotationError: The pictures cannot be used.
+        ModelError: `teacher` holds no detector.
         TrainingError: The checkpoint was made with other options or other data, there is no
             detector to box the `unboxed` pictures, or `start` is no detector's weights.
     """
     options = options or DetectorTraining()
-    if unboxed and start is None:
+    if unboxed and start is None and teacher is None:
         raise TrainingError("Pictures without boxes need a trained detector that boxes them.")
     set_threads(options.threads)
     parts, learning = read_parts(folders)
     out.mkdir(parents=True, exist_ok=True)
     begun = read_weights(start) if start is not None else None
+    facts = hashlib.sha256(start.read_bytes()).hexdigest() if start is not None else ""
+    boxing: DetectorNetwork | FirstStage | None = begun
+    of_boxing = facts
+    if teacher is not None:
+        loaded = SavedModelDetector.load(teacher, described=False)
+        boxing, of_boxing = FirstStage(loaded), loaded.sha256
     taught: Taught | None = None
-    facts = ""
-    if start is not None:
-        facts = hashlib.sha256(start.read_bytes()).hexdigest()
-    if begun is not None and unboxed:
-        boxed, facts = teach(
-            begun,
-            facts,
+    if boxing is not None and unboxed:
+        boxed, key = teach(
+            boxing,
+            of_boxing,
             unboxed,
             out / "taught.safetensors",
             side=options.side,
             precision=tf.as_dtype(precision_of(options.precision)),
         )
         taught = Taught(boxed, options.taught)
+        facts += key
     session = _Session(options, learning, begun, facts, taught)
     checkpoint = out / "checkpoint.safetensors"
     if resume and checkpoint.is_file():
@@ -240,6 +252,7 @@ class _Session(Session):
             seed=options.seed,
             epoch=self.epoch,
             mosaic=0.0 if plain else options.mosaic,
+            strong=options.strong / 4 if plain else options.strong,
             taught=self.taught,
         )
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Pixels
+from core.train.detector_changes import MOST_PIECES, Source, bent, pasted
 from core.train.voc import Annotation, AnnotationError
 
 _Drawn = TypeVar("_Drawn")
@@ -23,8 +24,10 @@ MOST_FACES = 32
 _GREY = 114
 _SMALLEST = 6.0
 _LEAST_VISIBLE = 0.4
-_ALONE = (0.45, 1.7)
-_TOGETHER = (0.35, 1.1)
+_ALONE = (0.54, 2.04)
+_TOGETHER = (0.42, 1.32)
+_STRETCH = 0.12
+_STRONG_STRETCH = 0.32
 _WINDOWS = 3
 _WINDOW_TRIES = 24
 
@@ -134,6 +137,7 @@ def batches(
     seed: int,
     epoch: int,
     mosaic: float,
+    strong: float = 0.0,
     taught: Taught | None = None,
 ) -> Iterator[Batch]:
     """One epoch, in an order and with changes that `seed` and `epoch` alone decide.
@@ -147,6 +151,7 @@ def batches(
         seed: Of the whole training.
         epoch: Counted from 0.
         mosaic: Share of the pictures that are put together from four.
+        strong: Probability of each strong change: stretched, bent, with pieces of others in it.
         taught: Further pictures that take the place of some.
     """
     order = np.random.default_rng([seed, epoch]).permutation(len(samples))
@@ -154,7 +159,7 @@ def batches(
     def draw(step: int) -> Batch:
         generator = np.random.default_rng([seed, epoch, step])
         chosen = order[step * size : (step + 1) * size]
-        return draw_batch(samples, chosen, side, generator, mosaic, taught=taught)
+        return draw_batch(samples, chosen, side, generator, mosaic, strong=strong, taught=taught)
 
     yield from drawn_ahead(draw, len(samples) // size)
 
@@ -201,18 +206,23 @@ def draw_batch(
     generator: np.random.Generator,
     mosaic: float,
     *,
+    strong: float = 0.0,
     taught: Taught | None = None,
 ) -> Batch:
-    """Make a training picture for each chosen sample."""
+    """Make a training picture for each chosen sample; see `batches`."""
     pictures = np.empty((len(chosen), side, side, 3), np.uint8)
     boxes = np.zeros((len(chosen), MOST_FACES, 4), np.float32)
     kinds = np.zeros((len(chosen), MOST_FACES), np.float32)
     for i, index in enumerate(chosen):
         if generator.random() < mosaic:
-            pixels, found, kind = _mosaic(samples, int(index), side, generator, taught)
+            pixels, found, kind = _mosaic(
+                samples, int(index), side, generator, strong=strong, taught=taught
+            )
         else:
             sample = _or_taught(samples[int(index)], taught, generator)
-            pixels, found, kind = _window(sample, (side, side), _ALONE, generator)
+            pixels, found, kind = _window(sample, (side, side), _ALONE, generator, strong)
+            if generator.random() < strong:
+                pixels, found, kind = _with_pieces(samples, pixels, found, kind, generator)
         pictures[i] = recoloured(pixels, generator)
         kept = np.argsort(-kind, kind="stable")[:MOST_FACES]
         boxes[i, : len(kept)] = found[kept]
@@ -231,6 +241,8 @@ def _mosaic(
     index: int,
     side: int,
     generator: np.random.Generator,
+    *,
+    strong: float,
     taught: Taught | None,
 ) -> tuple[Pixels, NDArray[np.float32], NDArray[np.float32]]:
     """Four pictures around a point (Bochkovskiy et al., 2020, "YOLOv4", 3.3)."""
@@ -242,7 +254,7 @@ def _mosaic(
     kinds = []
     corners = ((0, 0, x, y), (x, 0, side, y), (0, y, x, side), (x, y, side, side))
     for (x0, y0, x1, y1), sample in zip(corners, parts, strict=True):
-        part, boxes, kind = _window(sample, (x1 - x0, y1 - y0), _TOGETHER, generator)
+        part, boxes, kind = _window(sample, (x1 - x0, y1 - y0), _TOGETHER, generator, strong)
         pixels[y0:y1, x0:x1] = part
         found.append(boxes + np.array([x0, y0, x0, y0], np.float32))
         kinds.append(kind)
@@ -254,6 +266,7 @@ def _window(
     size: tuple[int, int],
     scales: tuple[float, float],
     generator: np.random.Generator,
+    strong: float = 0.0,
 ) -> tuple[Pixels, NDArray[np.float32], NDArray[np.float32]]:
     """A part of a picture, scaled, turned, mirrored, mostly with a face somewhere in it.
 
@@ -262,6 +275,7 @@ def _window(
         size: Width and height of the part.
         scales: The smallest and the largest scale, drawn from evenly in octaves.
         generator: Decides everything.
+        strong: Probability that it is stretched more, and that it is bent.
     """
     width, height = size
     rows, columns = sample.pixels.shape[:2]
@@ -288,7 +302,8 @@ def _window(
     angle = generator.normal(0.0, 6.0)
     if generator.random() < 0.12:
         angle = generator.uniform(-180.0, 180.0)
-    stretch = np.exp(generator.uniform(-0.12, 0.12, 2))
+    most = _STRONG_STRETCH if generator.random() < strong else _STRETCH
+    stretch = np.exp(generator.uniform(-most, most, 2))
     turn = np.deg2rad(angle)
     matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) * scale
     matrix *= stretch[:, None]
@@ -312,7 +327,24 @@ def _window(
         borderValue=(fill, fill, fill),
     )
     found, kinds = move_boxes(boxes, affine, width, height, before=sample.kinds)
-    return np.asarray(pixels, np.uint8), found, kinds
+    window = np.asarray(pixels, np.uint8)
+    if generator.random() < strong:
+        window, found = bent(window, found, generator)
+    return window, found, kinds
+
+
+def _with_pieces(
+    samples: Sequence[Sample],
+    pixels: Pixels,
+    boxes: NDArray[np.float32],
+    kinds: NDArray[np.float32],
+    generator: np.random.Generator,
+) -> tuple[Pixels, NDArray[np.float32], NDArray[np.float32]]:
+    chosen = generator.integers(len(samples), size=generator.integers(1, MOST_PIECES + 1))
+    sources = [Source(one.pixels, one.boxes) for one in (samples[int(i)] for i in chosen)]
+    pixels, came = pasted(pixels, boxes, sources, generator)
+    sure = np.where((came[:, 2:] - came[:, :2]).max(1, initial=0.0) >= _SMALLEST, 1.0, -1.0)
+    return pixels, np.concatenate([boxes, came]), np.concatenate([kinds, sure]).astype(np.float32)
 
 
 def move_boxes(

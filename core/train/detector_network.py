@@ -1,6 +1,6 @@
 """The face detector's network: a small residual backbone, a feature pyramid, anchor-free heads.
 
-Every cell of three maps (strides 8, 16, 32) says how likely it is that a face is there, and how
+Every cell of four maps (strides 4, 8, 16, 32) says how likely it is that a face is there, and how
 far the four sides of its box are from the cell's centre.
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from core.models.tensorflow_runtime import Module, tf
 
-STRIDES = (8, 16, 32)
+STRIDES = (4, 8, 16, 32)
 _EPSILON = 1e-3
 _MOMENTUM = 0.97
 # A cell is a face about once in a hundred: starting there keeps the first steps from being spent
@@ -126,7 +126,7 @@ FIRST_LAYERS = ("stem", "down2", "stage2")
 
 
 class Backbone(Module):
-    """Pictures -> maps of stride 8 and 16.
+    """Pictures -> maps of stride 4, 8 and 16.
 
     Args:
         generator: Of the starting weights.
@@ -144,7 +144,7 @@ class Backbone(Module):
         self.down4 = Convolution(g, 4 * w, 8 * w, stride=2)
         self.stage4 = Stage(g, 8 * w, 8 * w, 2)
 
-    def maps(self, pictures: Any, training: bool, precision: Any) -> tuple[Any, Any]:
+    def maps(self, pictures: Any, training: bool, precision: Any) -> tuple[Any, Any, Any]:
         """Look at pictures.
 
         Args:
@@ -155,7 +155,7 @@ class Backbone(Module):
         x = tf.cast(tf.cast(pictures, tf.float32) / 127.5 - 1.0, precision)
         x = self.stage2(self.down2(self.stem(x, training), training), training)
         c3 = self.stage3(self.down3(x, training), training)
-        return c3, self.stage4(self.down4(c3, training), training)
+        return x, c3, self.stage4(self.down4(c3, training), training)
 
 
 _Network = TypeVar("_Network", bound=Backbone)
@@ -181,6 +181,7 @@ class DetectorNetwork(Backbone):
         self.pool_out = Convolution(g, 16 * w, 4 * w, 1)
         self.up4 = Stage(g, 12 * w, 4 * w, 1, residual=False)
         self.up3 = Stage(g, 8 * w, neck, 1, residual=False)
+        self.up2 = Stage(g, neck + 2 * w, w, 1, residual=False)
         self.down_again4 = Convolution(g, neck, neck, stride=2)
         self.out4 = Stage(g, neck + 4 * w, 4 * w, 1, residual=False)
         self.down_again5 = Convolution(g, 4 * w, 4 * w, stride=2)
@@ -188,12 +189,12 @@ class DetectorNetwork(Backbone):
         bias = float(np.log(_PRIOR / (1 - _PRIOR)))
         self.heads = [
             (
-                Convolution(g, entering, 2 * w),
-                Prediction(g, 2 * w, 1, bias),
-                Convolution(g, entering, 2 * w),
-                Prediction(g, 2 * w, 4, 0.0),
+                Convolution(g, entering, tower),
+                Prediction(g, tower, 1, bias),
+                Convolution(g, entering, tower),
+                Prediction(g, tower, 4, 0.0),
             )
-            for entering in (neck, 4 * w, 4 * w)
+            for entering, tower in ((w, w), (neck, 2 * w), (4 * w, 2 * w), (4 * w, 2 * w))
         ]
 
     def folded(self) -> DetectorNetwork:
@@ -212,15 +213,15 @@ class DetectorNetwork(Backbone):
 
         Returns:
             Logits ``(n, cells)`` and boxes ``(n, cells, 4)``, ``[x0, y0, x1, y1]`` in pixels;
-            the cells of stride 8 first, row by row.
+            the cells of stride 4 first, row by row.
         """
         return self.answers(self.towers(pictures, training, precision))
 
     def towers(
         self, pictures: Any, training: bool = False, precision: Any = tf.float32
     ) -> list[Any]:
-        """All but the last layers: six maps, of each stride one for logits and one for boxes."""
-        c3, c4 = self.maps(pictures, training, precision)
+        """All but the last layers: eight maps, of each stride one for logits and one for boxes."""
+        c2, c3, c4 = self.maps(pictures, training, precision)
         c5 = self.stage5(self.down5(c4, training), training)
         pools = [self.pool_in(c5, training)]
         for _ in range(3):
@@ -228,11 +229,12 @@ class DetectorNetwork(Backbone):
         p5 = self.pool_out(tf.concat(pools, -1), training)
         p4 = self.up4(tf.concat([_doubled(p5), c4], -1), training)
         p3 = self.up3(tf.concat([_doubled(p4), c3], -1), training)
+        p2 = self.up2(tf.concat([_doubled(p3), c2], -1), training)
         n4 = self.out4(tf.concat([self.down_again4(p3, training), p4], -1), training)
         n5 = self.out5(tf.concat([self.down_again5(n4, training), p5], -1), training)
         return [
             tower(level, training)
-            for level, (tower_l, _, tower_b, _) in zip((p3, n4, n5), self.heads, strict=True)
+            for level, (tower_l, _, tower_b, _) in zip((p2, p3, n4, n5), self.heads, strict=True)
             for tower in (tower_l, tower_b)
         ]
 

@@ -82,6 +82,7 @@ class RefinerTraining:
             and on processors with AVX512-BF16, where it is about 1.6 times as fast.
         threads: Of the processor, 0 for all.
         seed: Decides the starting weights, the order and every change of a picture.
+        strong: Probability of each strong change of a view (`core.train.detector_changes`).
     """
 
     epochs: int = 4
@@ -99,6 +100,7 @@ class RefinerTraining:
     precision: str = "auto"
     threads: int = 0
     seed: int = 0
+    strong: float = 0.0
 
 
 def train(
@@ -172,13 +174,13 @@ def train(
         )
         shown.append(Shown(taught, math.ceil(options.taught_views * len(taught)), 1.0))
         facts.append(key)
-    views = Views(shown, loaded.longest, options.seed)
+    views = Views(shown, loaded.longest, options.seed, options.strong)
     if len(views) < options.batch:
         raise TrainingError(
             f"{len(views)} views of {len(samples)} pictures are fewer than a batch of"
             f" {options.batch}."
         )
-    plan = f"{options.seed} {options.mosaic} {[each.views for each in shown]}"
+    plan = f"{options.seed} {options.mosaic} {options.strong} {[each.views for each in shown]}"
     data = hashlib.sha256("\n".join([plan, *facts]).encode()).hexdigest()
     proposed = propose(views, first, data, out / "proposed.safetensors")
     session = _Session(options, views, proposed, begun, data)

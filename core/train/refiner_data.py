@@ -79,12 +79,14 @@ class Views:
         shown: The pictures.
         side: Of the views, in pixels.
         seed: Decides what the views show.
+        strong: Probability of each strong change (`core.train.detector_changes`).
     """
 
-    def __init__(self, shown: Sequence[Shown], side: int, seed: int) -> None:
+    def __init__(self, shown: Sequence[Shown], side: int, seed: int, strong: float = 0.0) -> None:
         self._shown = shown
         self._side = side
         self._seed = seed
+        self._strong = strong
         self._ends = np.cumsum([each.views for each in shown])
 
     def __len__(self) -> int:
@@ -99,7 +101,9 @@ class Views:
         if shown.views >= len(shown.samples):
             sample = within % len(shown.samples)
         generator = np.random.default_rng([self._seed, source, within])
-        drawn = draw_batch(shown.samples, [sample], self._side, generator, shown.mosaic)
+        drawn = draw_batch(
+            shown.samples, [sample], self._side, generator, shown.mosaic, strong=self._strong
+        )
         there = drawn.kinds[0] != 0
         return View(drawn.pictures[0], drawn.boxes[0][there], drawn.kinds[0][there])
 

@@ -93,7 +93,7 @@ class RefinerNetwork(Backbone):
 
     def features(self, squares: Any, training: bool = False, precision: Any = tf.float32) -> Any:
         """All but the last layers, on which nearly all of the time goes: ``(m, 4, 4, c)``."""
-        _, c4 = self.maps(squares, training, precision)
+        *_, c4 = self.maps(squares, training, precision)
         return self.narrow(c4, training)
 
     def judged(self, features: Any, boxes: Any, training: bool = False) -> tuple[Any, Any]:

@@ -84,7 +84,7 @@ def test_a_mirror_image_is_counted() -> None:
 
 def measured(device: str, precision: str = "float32") -> MeasuredModel:
     return MeasuredModel(
-        "detector, 320 x 320",
+        "detector, 352 x 352",
         device,  # type: ignore[arg-type]
         precision,
         {1: 0.02, 2: 0.03, 4: 0.1},

@@ -16,6 +16,7 @@ from cli.main import main
 from core.models import ModelError
 from core.train.augment import STRONG
 from core.train.detector import DetectorTraining
+from core.train.detector_changes import OFTEN
 from core.train.extractor import ExtractorTraining, TrainingProgress
 from core.train.face_data import TrainingDataError
 from core.train.refiner import RefinerTraining
@@ -80,12 +81,14 @@ def test_detector(
     out = tmp_path / "out"
     options = ("--out", out, "--also", tmp_path / "more", "--epochs", 5, "--seed", 3, "--resume")
     further = ("--start", out / "w", "--unboxed", tmp_path, "--crops", more, "--rate", 0.5)
-    assert ended("train", "detector", tmp_path, *options, *further) == 0
+    taught = ("--teacher", more, "--strong")
+    assert ended("train", "detector", tmp_path, *options, *further, *taught) == 0
     folders, place, how = training.given
     assert list(folders) == [tmp_path, more]
     assert place == out
-    assert how == DetectorTraining(epochs=5, seed=3, rate=0.5)
+    assert how == DetectorTraining(epochs=5, seed=3, rate=0.5, strong=OFTEN)
     assert training.named["start"] == out / "w"
+    assert training.named["teacher"] == more
     assert training.named["unboxed"] == [Unboxed(tmp_path), Unboxed(more, each_a_face=True)]
     assert training.named["resume"] is True
     told = capsys.readouterr()
@@ -105,11 +108,11 @@ def test_refiner(
     out = tmp_path / "out"
     options = ("--out", out, "--detector", more, "--also", more, "--epochs", 5, "--seed", 3)
     further = ("--start", out / "w", "--unboxed", tmp_path, "--crops", more, "--rate", 0.5)
-    assert ended("train", "refiner", tmp_path, *options, *further, "--resume") == 0
+    assert ended("train", "refiner", tmp_path, *options, *further, "--strong", "--resume") == 0
     folders, first, place, how = training.given
     assert list(folders) == [tmp_path, more]
     assert (first, place) == (more, out)
-    assert how == RefinerTraining(epochs=5, seed=3, rate=0.5)
+    assert how == RefinerTraining(epochs=5, seed=3, rate=0.5, strong=OFTEN)
     assert training.named["start"] == out / "w"
     assert training.named["unboxed"] == [Unboxed(tmp_path), Unboxed(more, each_a_face=True)]
     assert training.named["resume"] is True

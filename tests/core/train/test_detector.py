@@ -196,6 +196,18 @@ def test_a_training_begins_with_an_earlier_one_and_learns_from_what_that_one_see
             np.testing.assert_allclose(after[name], weights, atol=1e-5, err_msg=name)
 
 
+def test_a_finished_detector_boxes_what_has_no_boxes(
+    folder: Path, finished: Path, tmp_path: Path
+) -> None:
+    options = replace(TINY, epochs=1, strong=1.0)
+    unboxed = [Unboxed(folder)]
+
+    train(folder, tmp_path, options, teacher=finished / "familiar-face", unboxed=unboxed)
+
+    # By their numbers 10 and 20 are kept away from it.
+    assert len(load_file(tmp_path / "taught.safetensors")["counts"]) == 18
+
+
 def test_pictures_without_boxes_need_a_detector(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="need a trained detector"):
         train(folder, tmp_path, TINY, unboxed=[Unboxed(folder)])
@@ -230,7 +242,7 @@ def test_looking_changes_nothing_and_learning_does() -> None:
 def test_every_cell_of_every_map_answers(size: tuple[int, int]) -> None:
     logits, boxes = DetectorNetwork(16)(tf.zeros([2, *size, 3]))
 
-    cells = sum((size[0] // s) * (size[1] // s) for s in (8, 16, 32))
+    cells = sum((size[0] // s) * (size[1] // s) for s in (4, 8, 16, 32))
     assert logits.shape == (2, cells)
     assert boxes.shape == (2, cells, 4)
     assert (boxes.numpy()[..., 2:] > boxes.numpy()[..., :2]).all()
@@ -239,9 +251,9 @@ def test_every_cell_of_every_map_answers(size: tuple[int, int]) -> None:
 def test_cells_stand_row_by_row_with_x_before_y() -> None:
     cells = cells_of(64)
 
-    assert cells.centres.numpy()[:3].tolist() == [[4, 4], [12, 4], [20, 4]]
-    assert cells.centres.numpy()[8].tolist() == [4, 12]
-    assert cells.strides.numpy().tolist() == [8] * 64 + [16] * 16 + [32] * 4
+    assert cells.centres.numpy()[:3].tolist() == [[2, 2], [6, 2], [10, 2]]
+    assert cells.centres.numpy()[16].tolist() == [2, 6]
+    assert cells.strides.numpy().tolist() == [4] * 256 + [8] * 64 + [16] * 16 + [32] * 4
 
 
 def test_weights_survive_writing_and_reading(tmp_path: Path) -> None:
