@@ -77,7 +77,7 @@ def bent(
     return np.asarray(out, np.uint8), np.where(gone[:, None], boxes, moved).astype(np.float32)
 
 
-def _at(field: NDArray[np.float32], points: NDArray[Any]) -> NDArray[np.float32]:
+def _at(field: NDArray[Any], points: NDArray[Any]) -> NDArray[Any]:
     """A field at points ``(..., 2)`` ``[x, y]``."""
     x, y = (
         np.clip(points[..., axis].round().astype(np.intp), 0, field.shape[1 - axis] - 1)
