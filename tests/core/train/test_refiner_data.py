@@ -97,7 +97,7 @@ def test_fewer_views_than_pictures_show_pictures_from_all_over(
 ) -> None:
     shown = []
 
-    def draw(samples, chosen, *_):
+    def draw(samples, chosen, *_, **further):
         shown.extend(chosen)
         raise StopIteration
 
