@@ -24,7 +24,7 @@ HALVES = Agreement(0.5, 0.5)
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that knows nothing and proposes a lot."""
-    network = DetectorNetwork(16, seed=3)
+    network = DetectorNetwork(16, seed=1)
     for _, logit, _, _ in network.heads:
         logit.kernel.assign(logit.kernel * 30.0)
         logit.bias.assign([-1.0])
