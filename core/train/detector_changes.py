@@ -9,13 +9,16 @@ the same way, so that an edge says nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Pixels
+
+if TYPE_CHECKING:
+    from core.train.detector_data import Sample
 
 OFTEN: Final = 0.35
 """Probability of each change, where they are asked for."""
@@ -86,13 +89,6 @@ def _at(field: NDArray[Any], points: NDArray[Any]) -> NDArray[Any]:
     return field[y, x]
 
 
-class Source(NamedTuple):
-    """A picture that pieces are cut from: ``(height, width, 3)``, and its boxes ``(n, 4)``."""
-
-    pixels: Pixels
-    boxes: NDArray[np.float32]
-
-
 class Piece(NamedTuple):
     """A part of a picture, changed.
 
@@ -108,7 +104,7 @@ class Piece(NamedTuple):
 def pasted(
     pixels: Pixels,
     boxes: NDArray[np.float32],
-    sources: Sequence[Source],
+    sources: Sequence[Sample],
     generator: np.random.Generator,
 ) -> tuple[Pixels, NDArray[np.float32]]:
     """A picture with pieces of others in it, none of them over a box.
@@ -133,7 +129,7 @@ def pasted(
         left, top = int(generator.integers(width - columns)), int(generator.integers(height - rows))
         place = np.array([left, top, left + columns, top + rows], np.float32)
         mask = _mask(rows, columns, generator)
-        if _touched(place, np.reshape(taken, (-1, 4))):
+        if touched(place, np.reshape(taken, (-1, 4))):
             continue
         under = pixels[top : top + rows, left : left + columns]
         under[:] = (under * (1 - mask) + piece.pixels * mask).astype(np.uint8)
@@ -143,7 +139,7 @@ def pasted(
     return pixels, np.reshape(taken[len(boxes) :], (-1, 4)).astype(np.float32)
 
 
-def cut_piece(source: Source, largest: float, generator: np.random.Generator) -> Piece | None:
+def cut_piece(source: Sample, largest: float, generator: np.random.Generator) -> Piece | None:
     """A face of a picture with a little around it and no other face, or as large a part without.
 
     Args:
@@ -166,7 +162,7 @@ def cut_piece(source: Source, largest: float, generator: np.random.Generator) ->
     margin = generator.uniform(*_MARGINS)
     around = np.concatenate([box[:2] - margin / 2 * size, box[2:] + margin / 2 * size])
     inside = box.min() >= 1 and box[2] <= columns - 1 and box[3] <= rows - 1
-    if _touched(around, source.boxes) != is_face:
+    if touched(around, source.boxes) != is_face:
         return None
     longer = float(np.exp(generator.uniform(np.log(_LEAST_PIECE), np.log(largest))))
     zoom = longer / float(size.max())
@@ -204,7 +200,7 @@ def _mask(rows: int, columns: int, generator: np.random.Generator) -> NDArray[np
     return np.clip(within, 0.0, 1.0)[..., None]
 
 
-def _touched(box: NDArray[np.floating], boxes: NDArray[np.floating]) -> int:
-    """How many boxes a box touches."""
+def touched(box: NDArray[Any], boxes: NDArray[Any]) -> int:
+    """How many boxes ``(n, 4)`` a box ``(4,)`` reaches into."""
     x0, y0, x1, y1 = boxes.T
     return int(((x0 < box[2]) & (x1 > box[0]) & (y0 < box[3]) & (y1 > box[1])).sum())

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Pixels
-from core.train.detector_changes import MOST_PIECES, Source, bent, pasted
+from core.train.detector_changes import MOST_PIECES, bent, pasted, touched
 from core.train.voc import Annotation, AnnotationError
 
 _Drawn = TypeVar("_Drawn")
@@ -118,9 +118,8 @@ def windows_without_faces(annotations: Sequence[Annotation], longest: int) -> li
             side = int(shorter * generator.uniform(0.4, 0.9))
             rows, columns = (int(each) - side for each in sample.pixels.shape[:2])
             top, left = int(generator.integers(rows + 1)), int(generator.integers(columns + 1))
-            x0, y0, x1, y1 = sample.boxes.T
-            touched = (x0 < left + side) & (x1 > left) & (y0 < top + side) & (y1 > top)
-            if side and kept < _WINDOWS and not touched.any():
+            place = np.array([left, top, left + side, top + side])
+            if side and kept < _WINDOWS and not touched(place, sample.boxes):
                 window = sample.pixels[top : top + side, left : left + side]
                 how = cv2.INTER_AREA if side > longest else cv2.INTER_LINEAR
                 pixels = cv2.resize(window, (longest, longest), interpolation=how)
@@ -341,8 +340,7 @@ def _with_pieces(
     generator: np.random.Generator,
 ) -> tuple[Pixels, NDArray[np.float32], NDArray[np.float32]]:
     chosen = generator.integers(len(samples), size=generator.integers(1, MOST_PIECES + 1))
-    sources = [Source(one.pixels, one.boxes) for one in (samples[int(i)] for i in chosen)]
-    pixels, came = pasted(pixels, boxes, sources, generator)
+    pixels, came = pasted(pixels, boxes, [samples[int(each)] for each in chosen], generator)
     sure = np.where((came[:, 2:] - came[:, :2]).max(1, initial=0.0) >= _SMALLEST, 1.0, -1.0)
     return pixels, np.concatenate([boxes, came]), np.concatenate([kinds, sure]).astype(np.float32)
 

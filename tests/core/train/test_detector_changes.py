@@ -6,17 +6,18 @@ import cv2
 import numpy as np
 import pytest
 
-from core.train.detector_changes import Source, bent, cut_piece, pasted
+from core.train.detector_changes import bent, cut_piece, pasted
+from core.train.detector_data import Sample
 
 BOX = (60, 40, 100, 100)
 
 
-def ellipse(colour: tuple[int, int, int] = (255, 0, 0)) -> Source:
+def ellipse(colour: tuple[int, int, int] = (255, 0, 0)) -> Sample:
     pixels = np.full((160, 200, 3), 90, np.uint8)
     x0, y0, x1, y1 = BOX
     middle = ((x0 + x1 - 1) / 2, (y0 + y1 - 1) / 2)
     cv2.ellipse(pixels, (middle, (x1 - x0 - 1, y1 - y0 - 1), 0), colour, -1)
-    return Source(pixels, np.array([BOX], np.float32))
+    return Sample(pixels, np.array([BOX], np.float32))
 
 
 def box_of(pixels: np.ndarray) -> np.ndarray:
@@ -28,7 +29,7 @@ def box_of(pixels: np.ndarray) -> np.ndarray:
 def test_a_bent_face_has_its_box_around_it() -> None:
     moved = []
     for seed in range(40):
-        pixels, boxes = bent(*ellipse(), np.random.default_rng(seed))
+        pixels, boxes = bent(ellipse().pixels, ellipse().boxes, np.random.default_rng(seed))
         np.testing.assert_allclose(boxes[0], box_of(pixels), atol=3)
         moved.append(np.abs(boxes[0] - BOX).max())
     assert np.median(moved) > 3
@@ -91,6 +92,6 @@ def test_nothing_is_pasted_over_a_box() -> None:
 )
 def test_faces_that_say_little_are_not_cut_out(box: tuple[int, ...] | None) -> None:
     boxes = np.array([box] if box else np.empty((0, 4)), np.float32)
-    source = Source(ellipse().pixels, boxes)
+    source = Sample(ellipse().pixels, boxes)
     pieces = [cut_piece(source, 60.0, np.random.default_rng(seed)) for seed in range(40)]
     assert not [piece for piece in pieces if piece is not None and piece.half is not None]

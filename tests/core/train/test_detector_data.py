@@ -72,6 +72,16 @@ def test_every_box_lies_around_its_face(mosaic: float, strong: float) -> None:
     assert mosaic == 1.0 or checked > 10
 
 
+def test_strong_changes_bring_faces_of_other_pictures() -> None:
+    alone = samples(1)  # with one face
+    most = []
+    for strong in (0.0, 1.0):
+        generator = np.random.default_rng(2)
+        batch = draw_batch(alone, np.zeros(40, int), SIDE, generator, 0.0, strong=strong)
+        most.append((batch.kinds != 0).sum(1).max())
+    assert most[0] == 1 < most[1]
+
+
 def test_the_same_seed_draws_the_same_batch() -> None:
     first, again, other = (
         draw_batch(samples(), np.arange(8), SIDE, np.random.default_rng(seed), 0.5)

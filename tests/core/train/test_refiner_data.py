@@ -110,6 +110,13 @@ def test_fewer_views_than_pictures_show_pictures_from_all_over(
     assert shown == [0, 2, 4]
 
 
+def test_strong_changes_reach_the_views() -> None:
+    shown = [Shown(samples(1), 40, 0.0)]
+    plain, strong = (Views(shown, 64, seed=0, strong=each) for each in (0.0, 1.0))
+    faces = [max(len(views[number].boxes) for number in range(40)) for views in (plain, strong)]
+    assert faces[0] < faces[1]
+
+
 def test_boxes_stay_on_their_faces_in_the_mirror_and_colours_change(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
