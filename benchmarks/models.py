@@ -146,12 +146,14 @@ def measure_extractor(device: Device) -> list[MeasuredModel]:
         return []
     where = "cpu" if device == "CPU" else "cuda"
     matrix = torch.randn(_MATRIX[device], _MATRIX[device], device=where)
+    threads = torch.get_num_threads()
     picture = picture_with_a_face()
     measured = []
     precisions: tuple[Precision, ...] = _precisions(bfloat16_is_fast(where))
     if device == "CPU":
         precisions = (*precisions, "int8")
     for precision in precisions:
+        torch.set_num_threads(threads)
         extractor = FamiliarExtractor.load(SHIPPED / DEFAULT_EXTRACTOR, where, precision=precision)
         operand = matrix.to(getattr(torch, "float32" if precision == "int8" else precision))
 
@@ -159,7 +161,7 @@ def measure_extractor(device: Device) -> list[MeasuredModel]:
             (operand @ operand)[0, 0].item()
 
         rate = _product_rate(product, device)
-        if precision == "int8":  # the last
+        if precision == "int8":
             torch.set_num_threads(1)  # as `worker.resident.load_models` does
         for name, shape, embed, prepared in (
             (

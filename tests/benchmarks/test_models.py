@@ -16,9 +16,11 @@ from benchmarks.models import (
     quickest,
     table,
 )
-from core.models import load_detector, load_extractor
+from core.face import Pixels
+from core.models import DEFAULT_DETECTOR, SHIPPED, load_detector, load_extractor
 from core.models.detector import SavedModelDetector, letterboxed
 from core.models.extractor import FamiliarExtractor
+from core.models.quantised import QuantisedNetwork, after, network_path
 from core.models.tensorflow_runtime import tf
 from core.train.detector_network import DetectorNetwork
 
@@ -57,10 +59,20 @@ def test_the_picture_that_is_timed_shows_one_face_and_costs_a_second_look() -> N
     (faces,) = detector.detect([picture])
     assert [face.score > detector.threshold for face in faces[:2]] in ([True], [True, False])
     seen, _ = letterboxed(picture, detector.longest)
+    assert [looks_again(seen), looks_again(np.zeros_like(seen))] == [1, 0]
     with_four = np.tile(seen[::2, ::2], (2, 2, 1))
+    assert looks_again(with_four) > 1
     one, four = (graph_operations(detector.signature, each) for each in (seen, with_four))
-    assert with_four.shape == seen.shape
     assert four > one
+
+
+def looks_again(picture: Pixels) -> int:
+    """How many squares of a picture the second stage of the shipped detector looks at."""
+    folder = SHIPPED / DEFAULT_DETECTOR
+    first = QuantisedNetwork(network_path(folder, 1).read_bytes(), threads=1)
+    after_first = SavedModelDetector.load(folder).model.signatures[after(1)]
+    known = {name: tf.constant(each) for name, each in first(picture[None]).items()}
+    return len(after_first(input_tensor=tf.constant(picture[None]), **known)["there"])
 
 
 def test_an_exported_network_needs_what_its_layers_say() -> None:
