@@ -40,7 +40,7 @@ Also = Annotated[
 Crops = Annotated[
     list[Path] | None, typer.Option(help="The same of face crops, each of which shows a face.")
 ]
-Bent = Annotated[
+Strong = Annotated[
     bool, typer.Option("--strong", help="Bend the pictures, and paste parts of others into them.")
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")]
@@ -153,7 +153,7 @@ def detector(
     teacher: Annotated[
         Path | None, typer.Option(help="Folder of the detector that boxes what has no boxes.")
     ] = None,
-    strong: Bent = False,
+    strong: Strong = False,
     epochs: Epochs = None,
     rate: Rate = None,
     seed: Seed = 0,
@@ -222,7 +222,7 @@ def refiner(
         ),
     ] = None,
     crops: Crops = None,
-    strong: Bent = False,
+    strong: Strong = False,
     epochs: Epochs = None,
     rate: Rate = None,
     seed: Seed = 0,

@@ -46,7 +46,7 @@ from core.train.detector_network import (
     suppressed,
 )
 from core.train.quantise import examples_of
-from core.train.refiner_network import FirstStage
+from core.train.refiner_network import FirstStage, load_first_stage
 from core.train.session import (
     Progress,
     Session,
@@ -58,6 +58,9 @@ from core.train.session import (
 )
 from core.train.teacher import Unboxed, teach
 from core.train.voc import Annotation, read_parts
+
+_STRONG_AT_LAST = 0.25
+"""Of the strong changes, how many are left in the last epochs."""
 
 _MISSED = 4
 """How many boxes too many a missed face counts, in the choice of the threshold."""
@@ -142,11 +145,14 @@ def train(
         AnnotationError: The pictures cannot be used.
         ModelError: `teacher` holds no detector.
         TrainingError: The checkpoint was made with other options or other data, there is no
-            detector to box the `unboxed` pictures, or `start` is no detector's weights.
+            detector to box the `unboxed` pictures or none of these for the `teacher`, that takes
+            pictures of one size alone, or `start` is no detector's weights.
     """
     options = options or DetectorTraining()
     if unboxed and start is None and teacher is None:
         raise TrainingError("Pictures without boxes need a trained detector that boxes them.")
+    if teacher is not None and not unboxed:
+        raise TrainingError("A detector is to box pictures without boxes, and none are given.")
     set_threads(options.threads)
     parts, learning = read_parts(folders)
     out.mkdir(parents=True, exist_ok=True)
@@ -155,7 +161,7 @@ def train(
     boxing: DetectorNetwork | FirstStage | None = begun
     of_boxing = facts
     if teacher is not None:
-        loaded = SavedModelDetector.load(teacher, described=False)
+        loaded = load_first_stage(teacher)
         boxing, of_boxing = FirstStage(loaded), loaded.sha256
     taught: Taught | None = None
     if boxing is not None and unboxed:
@@ -252,7 +258,7 @@ class _Session(Session):
             seed=options.seed,
             epoch=self.epoch,
             mosaic=0.0 if plain else options.mosaic,
-            strong=options.strong / 4 if plain else options.strong,
+            strong=options.strong * (_STRONG_AT_LAST if plain else 1.0),
             taught=self.taught,
         )
 

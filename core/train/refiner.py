@@ -23,7 +23,6 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import set_threads, tf
 from core.train.detector import exported_score, read_weights
 from core.train.detector_data import load_samples, windows_without_faces
@@ -44,6 +43,7 @@ from core.train.refiner_network import (
     Proposed,
     RefinerNetwork,
     cut_out,
+    load_first_stage,
     moved,
     squares_around,
 )
@@ -143,12 +143,7 @@ def train(
     """
     options = options or RefinerTraining()
     set_threads(options.threads)
-    loaded = SavedModelDetector.load(detector, described=False)
-    if loaded.frame is not None:
-        raise TrainingError(
-            f"The detector {loaded.name} takes pictures of one size alone; a second stage needs one"
-            " that takes any."
-        )
+    loaded = load_first_stage(detector)
     first = FirstStage(loaded)
     begun = _read_start(start, options.width) if start is not None else None
     parts, learning = read_parts(folders)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from core.models.detector import LEAST_SCORE, SavedModelDetector
 from core.models.quantised import after
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import Backbone, Convolution, Prediction, constant
+from core.train.session import TrainingError
 
 SIDE = 64
 """Of what the network looks at, in pixels."""
@@ -165,6 +167,22 @@ def moved(changes: Any, boxes: Any) -> Any:
     steps = tf.clip_by_value(changes[:, 2:], -_LARGEST_STEP, _LARGEST_STEP)
     reach = tf.exp(steps) * sides / 2
     return tf.concat([centres - reach, centres + reach], -1)
+
+
+def load_first_stage(folder: Path) -> SavedModelDetector:
+    """A detector that takes pictures of any size, for `FirstStage`.
+
+    Raises:
+        ModelError: The folder holds no detector.
+        TrainingError: The detector takes pictures of one size alone.
+    """
+    loaded = SavedModelDetector.load(folder, described=False)
+    if loaded.frame is not None:
+        raise TrainingError(
+            f"The detector {loaded.name} takes pictures of one size alone; training needs one that"
+            " takes any."
+        )
+    return loaded
 
 
 class FirstStage(Module):

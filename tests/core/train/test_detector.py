@@ -29,7 +29,7 @@ from core.train.detector import (
     train,
     write_weights,
 )
-from core.train.detector_data import Sample
+from core.train.detector_data import Sample, batches
 from core.train.detector_network import DetectorNetwork, cells_of, named_variables
 from core.train.detector_optimiser import orthogonal
 from core.train.teacher import Unboxed
@@ -206,6 +206,25 @@ def test_a_finished_detector_boxes_what_has_no_boxes(
 
     # By their numbers 10 and 20 are kept away from it.
     assert len(load_file(tmp_path / "taught.safetensors")["counts"]) == 18
+
+
+def test_a_detector_that_has_nothing_to_box_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="none are given"):
+        train(folder, tmp_path, TINY, teacher=tmp_path)
+
+
+def test_the_last_epochs_have_fewer_strong_changes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def note(*given, strong, **further):
+        asked.append(strong)
+        return batches(*given, strong=strong, **further)
+
+    monkeypatch.setattr(detector, "batches", note)
+    train(folder, tmp_path, replace(TINY, epochs=2, plain_epochs=1, strong=0.8))
+    assert asked == [0.8, pytest.approx(0.2)]
 
 
 def test_pictures_without_boxes_need_a_detector(folder: Path, tmp_path: Path) -> None:
