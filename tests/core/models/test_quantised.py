@@ -27,12 +27,14 @@ from core.train.onnx_of_tensorflow import of_tensorflow
 from core.train.quantise import quantised
 
 GENERATOR = np.random.default_rng(0)
-KERNEL = tf.constant(GENERATOR.normal(0, 0.02, (3, 3, 3, 4)).astype(np.float32))
+KERNEL = GENERATOR.normal(0, 0.02, (3, 3, 3, 4)).astype(np.float32)
+SECOND = GENERATOR.normal(0, 0.2, (3, 3, 4, 4)).astype(np.float32)
 PICTURES = GENERATOR.integers(0, 256, (6, 32, 32, 3), np.uint8)
 
 
 def edges(pictures):
-    return {"edges": tf.nn.relu(tf.nn.conv2d(pictures, KERNEL, 2, "SAME"))}
+    first = tf.nn.relu(tf.nn.conv2d(pictures, KERNEL, 2, "SAME"))
+    return {"edges": tf.nn.relu(tf.nn.conv2d(first, SECOND, 1, "SAME"))}
 
 
 @pytest.fixture(scope="module")

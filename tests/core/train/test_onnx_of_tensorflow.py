@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnxruntime import InferenceSession
 
@@ -134,7 +136,20 @@ def test_rounded_weights_add_nothing_on_average(monkeypatch: pytest.MonkeyPatch)
 
 def test_quantising_is_silent(caplog: pytest.LogCaptureFixture) -> None:
     def look(it: Any) -> dict[str, Any]:
-        return {"maps": tf.nn.conv2d(it, KERNEL, 2, "SAME")}
+        return {"maps": tf.nn.conv2d(tf.nn.conv2d(it, KERNEL, 2, "SAME"), DEEPER, 1, "SAME")}
 
     quantised(of_tensorflow(look, "pictures"), list(pictures(32, 32)))
     assert not caplog.records
+
+
+def test_convolutions_of_pixels_stay_in_single_precision() -> None:
+    kernel, deeper = KERNEL[:, :, :1], np.tile(DEEPER, (1, 1, 3, 1))
+
+    def look(it: Any) -> dict[str, Any]:
+        colours = tf.split(it / 2.0, 3, axis=-1)
+        first = [tf.nn.relu(tf.nn.conv2d(each, kernel, 1, "SAME")) for each in colours]
+        return {"maps": tf.nn.conv2d(tf.concat(first, -1), deeper, 1, "SAME")}
+
+    content = quantised(of_tensorflow(look, "pictures"), list(pictures(32, 32)))
+    operations = Counter(node.op_type for node in onnx.load_from_string(content).graph.node)
+    assert (operations["Conv"], operations["QLinearConv"]) == (3, 1)
