@@ -70,6 +70,23 @@ class Convolution(Module):
         self.variance.assign_add((1 - _MOMENTUM) * (variance - self.variance))
         return tf.nn.relu(x)
 
+    def of_both(self, coarse: Any, fine: Any, training: bool) -> Any:
+        """What a 1x1 convolution makes of a coarse map enlarged by two and joined with a fine one.
+
+        Outside of training the coarse map is enlarged when its share of the sums has been taken,
+        with a quarter of the multiplications.
+        """
+        if training:
+            return self(tf.concat([_doubled(coarse), fine], -1), training)
+        kernel, bias = self.folded or self._normalised()
+        channels = coarse.shape[-1]
+        of_coarse, of_fine = (
+            tf.nn.conv2d(x, tf.cast(part, x.dtype), 1, "SAME")
+            for x, part in ((coarse, kernel[:, :, :channels]), (fine, kernel[:, :, channels:]))
+        )
+        of_fine = tf.nn.bias_add(of_fine, tf.cast(bias, of_fine.dtype))
+        return tf.nn.relu(_doubled(of_coarse) + of_fine)
+
 
 class Stage(Module):
     """Residual blocks on half of the channels, joined with the other half (Wang et al., 2019)."""
@@ -93,7 +110,14 @@ class Stage(Module):
         self.residual = residual
 
     def __call__(self, x: Any, training: bool) -> Any:
-        parts = list(tf.split(self.split(x, training), 2, axis=-1))
+        return self._blocks(self.split(x, training), training)
+
+    def of_both(self, coarse: Any, fine: Any, training: bool) -> Any:
+        """The same of a coarse map enlarged by two and joined with a fine one."""
+        return self._blocks(self.split.of_both(coarse, fine, training), training)
+
+    def _blocks(self, x: Any, training: bool) -> Any:
+        parts = list(tf.split(x, 2, axis=-1))
         for first, second in self.blocks:
             y = second(first(parts[-1], training), training)
             parts.append(parts[-1] + y if self.residual else y)
@@ -227,9 +251,9 @@ class DetectorNetwork(Backbone):
         for _ in range(3):
             pools.append(tf.nn.max_pool2d(pools[-1], 5, 1, "SAME"))
         p5 = self.pool_out(tf.concat(pools, -1), training)
-        p4 = self.up4(tf.concat([_doubled(p5), c4], -1), training)
-        p3 = self.up3(tf.concat([_doubled(p4), c3], -1), training)
-        p2 = self.up2(tf.concat([_doubled(p3), c2], -1), training)
+        p4 = self.up4.of_both(p5, c4, training)
+        p3 = self.up3.of_both(p4, c3, training)
+        p2 = self.up2.of_both(p3, c2, training)
         n4 = self.out4(tf.concat([self.down_again4(p3, training), p4], -1), training)
         n5 = self.out5(tf.concat([self.down_again5(n4, training), p5], -1), training)
         return [

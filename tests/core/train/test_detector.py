@@ -30,7 +30,7 @@ from core.train.detector import (
     write_weights,
 )
 from core.train.detector_data import Sample, batches
-from core.train.detector_network import DetectorNetwork, cells_of, named_variables
+from core.train.detector_network import DetectorNetwork, Stage, cells_of, named_variables
 from core.train.detector_optimiser import orthogonal
 from core.train.teacher import Unboxed
 from core.train.voc import read_folder, split
@@ -265,6 +265,25 @@ def test_every_cell_of_every_map_answers(size: tuple[int, int]) -> None:
     assert logits.shape == (2, cells)
     assert boxes.shape == (2, cells, 4)
     assert (boxes.numpy()[..., 2:] > boxes.numpy()[..., :2]).all()
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_coarse_map_may_be_enlarged_after_its_share_was_taken(folded: bool) -> None:
+    generator = np.random.default_rng(3)
+    stage = Stage(generator, 6 + 4, 8, 1)
+    for variable in stage.variables:
+        if len(variable.shape) == 1:  # as a training leaves them
+            variable.assign(generator.uniform(0.3, 0.9, variable.shape))
+    if folded:
+        stage.split.fold()
+    coarse, fine = (
+        tf.constant(generator.normal(0, 1, (2, *size)).astype(np.float32))
+        for size in ((3, 5, 6), (6, 10, 4))
+    )
+    enlarged = tf.repeat(tf.repeat(coarse, 2, axis=1), 2, axis=2)
+    expected = stage(tf.concat([enlarged, fine], -1), training=False)
+    assert float(tf.math.reduce_std(expected)) > 0.1
+    np.testing.assert_allclose(stage.of_both(coarse, fine, training=False), expected, atol=1e-4)
 
 
 def test_cells_stand_row_by_row_with_x_before_y() -> None:
