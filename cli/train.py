@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -455,6 +456,7 @@ def assembled(
         examples_in,
         load_characters,
         projection_of,
+        put_in_place,
     )
     from core.train.face_data import TrainingDataError
     from core.train.trained import TrainedNetwork
@@ -473,9 +475,11 @@ def assembled(
         named = load_characters(characters, choices, unread.append)
         crops = examples_in(unlabelled) if unlabelled else named.pixels
         pictures = examples_in([colours or characters], "squeeze")
-        assemble(face, picture, out, choices, beside=faces[1:])
-        add_int8(out, crops, pictures)
-        threshold = choose_threshold(out, named, false_accepts)
+        with TemporaryDirectory() as work:
+            made = assemble(face, picture, Path(work) / "extractor", choices, beside=faces[1:])
+            add_int8(made, crops, pictures)
+            threshold = choose_threshold(made, named, false_accepts)
+            put_in_place(made, out)
     except (TrainingDataError, AnnotationError, ModelError) as error:
         raise Failure(str(error)) from error
     _tell_unread(unread)

@@ -350,6 +350,17 @@ def assemble(
     return to
 
 
+def put_in_place(extractor: Path, to: Path) -> None:
+    """Copy a finished extractor into `to`, where no half of one is ever found.
+
+    Args:
+        extractor: The folder that `assemble` wrote.
+        to: Made if it is missing. An extractor in it is replaced; other files are left alone.
+    """
+    files = (path for path in sorted(extractor.rglob("*")) if path.is_file())
+    _replace(to, {path.relative_to(extractor).as_posix(): path.read_bytes() for path in files})
+
+
 def _of_faces(
     face: Path, beside: Sequence[Path], choices: Choices
 ) -> tuple[NetworkConfiguration, bytes]:

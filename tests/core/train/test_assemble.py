@@ -22,6 +22,7 @@ from core.models import ModelError
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.extractor import FamiliarExtractor, resized
 from core.models.irse50 import IrSe50Network
+from core.train import assemble as assembling
 from core.train.assemble import (
     COLOUR_COMPONENTS,
     WHITENING,
@@ -319,6 +320,23 @@ def test_one_command_joins_networks(
         main(["train", "assemble", *(str(each) for each in (trained, trained, *options))])
     assert not end.value.code
     assert FamiliarExtractor.load(out).configuration.face.divided == divided
+
+
+def test_an_extractor_is_not_replaced_by_one_whose_threshold_nobody_chose(
+    trained: Path, characters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = assemble(trained, trained, tmp_path / "extractor", Choices(margin=0.1))
+    before = contents(out)
+
+    def interrupted(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(assembling, "choose_threshold", interrupted)
+    given = (trained, trained, "--out", out, "--characters", characters)
+    with pytest.raises(SystemExit) as end:
+        main(["train", "assemble", *map(str, given)])
+    assert end.value.code == 130
+    assert contents(out) == before
 
 
 def test_a_threshold_can_be_chosen_on_named_boxes(tmp_path: Path) -> None:
