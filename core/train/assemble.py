@@ -229,19 +229,23 @@ def projection_of(
             holds; see `assemble`.
     """
     choices = choices or Choices()
-    divides = choices.divides(len(faces))
-    networks = [_trained(face, mirrored=choices.mirrored and not divides) for face in faces]
+    networks = [_trained(face) for face in faces]
     side = max(network.side for network in networks)
     pictures = np.concatenate(
         [load_unlabelled(folder, _STORED_SIDE, left_out=left_out) for folder in folders]
     )
     pictures = pictures[rows_all_over(len(pictures), REFERENCES)]
-    seen = [pictures] * len(networks)
-    if divides:
-        squares = np.stack([resized(picture, side) for picture in pictures])
-        seen[1:] = [_closer_mirrored(squares, choices.mirror_share)] * (len(networks) - 1)
-    parts = [network.embed(each, side=side) for network, each in zip(networks, seen, strict=True)]
-    vectors = np.concatenate(parts, 1) / np.float32(len(networks) ** 0.5)
+    squares = np.stack([resized(picture, side) for picture in pictures])
+    looks = [squares]
+    if choices.mirrored:
+        looks.append(_closer_mirrored(squares, choices.mirror_share))
+    divided = choices.divides(len(faces))
+    parts = []
+    for number, network in enumerate(networks):
+        seen = [looks[min(number, 1)]] if divided else looks
+        mean = np.mean([network.embed(each, side=side) for each in seen], axis=0)
+        parts.append(mean / np.linalg.norm(mean, axis=1, keepdims=True))
+    vectors = np.asarray(np.concatenate(parts, 1) / len(networks) ** 0.5, np.float32)
     return whitening_matrix(vectors, min(PROJECTED, vectors.shape[1]), WHITENING)
 
 
@@ -268,9 +272,9 @@ def colours_of(
     return fit_histogram(pictures, COLOUR_COMPONENTS), COLOUR_SHARE
 
 
-def _trained(folder: Path, *, mirrored: bool = False) -> TrainedNetwork:
+def _trained(folder: Path) -> TrainedNetwork:
     """A training's result that an extractor can hold."""
-    network = TrainedNetwork(folder, mirrored=mirrored)
+    network = TrainedNetwork(folder)
     if network.backbone != "familiar":
         raise ModelError(
             f"{folder} holds a network {network.backbone}, which an extractor's folder cannot"

@@ -150,6 +150,25 @@ def test_a_projection_evens_out_what_the_networks_see(trained: Path, tmp_path: P
     assert extractor.embed_faces(faces) == pytest.approx(expected, abs=2e-3)
 
 
+def test_a_projection_is_fitted_to_the_looks_that_networks_take(
+    trained: Path, tmp_path: Path
+) -> None:
+    """A network that sees both looks itself, the mirror image closer."""
+    crops = tmp_path / "crops"
+    crops.mkdir()
+    faces = np.random.default_rng(6).integers(0, 256, (50, 4, 4, 3), np.uint8)
+    faces = np.stack([cv2.resize(each, (32, 32)) for each in faces])
+    for number, pixels in enumerate(faces):
+        cv2.imwrite(str(crops / f"{number:02}.png"), pixels[:, :, ::-1])
+    closer = Choices(mirror_share=0.5)
+    seen = FamiliarExtractor.load(assemble(trained, trained, tmp_path / "plain", closer))
+    expected = whitening_matrix(seen.embed_faces(faces), 6, WHITENING)
+    matrix = projection_of([trained], [crops], closer)
+    whole = projection_of([trained], [crops], Choices(mirror_share=1.0))
+    apart = np.abs(whole @ whole.T - expected @ expected.T).max()
+    assert np.abs(matrix @ matrix.T - expected @ expected.T).max() < 0.1 * apart
+
+
 def test_a_projection_is_measured_on_so_many_pictures_at_most(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
