@@ -180,7 +180,7 @@ def train(
     if resume and checkpoint.is_file():
         session.restore(checkpoint)
     samples = load_samples(learning, 2 * options.longest)
-    tuning = load_samples(parts.tuning, options.longest)
+    tuning = load_samples(parts.tuning, options.longest, enlarged=True)
     if len(samples) < options.batch:
         raise TrainingError(
             f"{len(samples)} training pictures are fewer than a batch of {options.batch}."
@@ -188,7 +188,7 @@ def train(
     while session.epoch < options.epochs:
         session.learn(samples, progress)
         last = session.epoch == options.epochs
-        if tuning and (session.epoch % options.tune_every == 0 or last):
+        if session.epoch % options.tune_every == 0 or last:
             session.tuning = score(session.average, tuning)
         append_curve(out / "curve.csv", session.line())
         session.save(checkpoint)
@@ -204,7 +204,7 @@ def train(
         examples_of(samples),
     )
     metrics: dict[str, float | int | None] = {
-        "tuning_ap50": score(network, tuning) if tuning else None,
+        "tuning_ap50": score(network, tuning),
         "threshold": chosen.threshold,
         "tuning_precision_at_threshold": chosen.precision,
         "tuning_recall_at_threshold": chosen.recall,
@@ -278,8 +278,10 @@ class _Session(Session):
         return losses.total
 
 
-def score(network: DetectorNetwork, samples: Sequence[Sample], iou: float = 0.5) -> float:
-    """Average precision of a network on pictures, 0..1."""
+def score(network: DetectorNetwork, samples: Sequence[Sample], iou: float = 0.5) -> float | None:
+    """Average precision of a network on pictures, 0..1; None where they have no box."""
+    if not any(len(sample.boxes) for sample in samples):
+        return None
     found = [faces_in(network, sample.pixels) for sample in samples]
     return average_precision(found, [sample.boxes for sample in samples], iou)
 

@@ -78,24 +78,39 @@ class Batch:
     kinds: NDArray[np.float32]
 
 
-def load_samples(annotations: Sequence[Annotation], longest: int) -> list[Sample]:
+def load_samples(
+    annotations: Sequence[Annotation], longest: int, *, enlarged: bool = False
+) -> list[Sample]:
     """Decode pictures once, shrunk so that no side is longer than `longest`.
+
+    Args:
+        annotations: The pictures and their boxes.
+        longest: In pixels.
+        enlarged: Whether smaller pictures are enlarged to it, as a finished detector does.
 
     Raises:
         AnnotationError: A picture cannot be decoded.
     """
     samples = []
     for annotation in annotations:
-        pixels = cv2.imread(str(annotation.picture), cv2.IMREAD_COLOR)
-        if pixels is None:
+        read = cv2.imread(str(annotation.picture), cv2.IMREAD_COLOR)
+        if read is None:
             raise AnnotationError(f"{annotation.picture} cannot be decoded.")
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-        scale = min(1.0, longest / max(pixels.shape[:2]))
-        if scale < 1.0:
-            size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
-            pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        samples.append(Sample(np.ascontiguousarray(pixels, np.uint8), annotation.boxes * scale))
+        pixels = np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), np.uint8)
+        scale = longest / max(pixels.shape[:2])
+        if not enlarged:
+            scale = min(1.0, scale)
+        samples.append(Sample(scaled(pixels, scale), annotation.boxes * scale))
     return samples
+
+
+def scaled(pixels: Pixels, scale: float) -> Pixels:
+    """A picture `scale` times as large; its sides are rounded to whole pixels, at least one."""
+    if scale == 1.0:
+        return pixels
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, size, interpolation=how), np.uint8)
 
 
 def windows_without_faces(annotations: Sequence[Annotation], longest: int) -> list[Sample]:

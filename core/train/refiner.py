@@ -204,7 +204,9 @@ def train(
         examples=examples_of(samples),
     )
     metrics = {
-        "first_stage_tuning_ap50": precision_of_both(tuning, FIRST_ALONE) if tuning else None,
+        "first_stage_tuning_ap50": (
+            None if chosen.average_precision is None else precision_of_both(tuning, FIRST_ALONE)
+        ),
         "tuning_ap50": chosen.average_precision,
         "first_stage_share": chosen.agreement.first,
         "way_of_boxes": chosen.agreement.way,

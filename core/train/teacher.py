@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from core.face import Pixels
 from core.models.tensorflow_runtime import tf
-from core.train.detector_data import Sample
+from core.train.detector_data import Sample, scaled
 from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
 from core.train.face_data import SUFFIXES, decoded
@@ -72,29 +71,32 @@ def teach(
         unboxed: The folders.
         cache: File of the boxes; written, and read where the same detector looked at the same
             pictures before.
-        side: Of the training pictures; smaller pictures are shown three quarters as large.
+        side: Of the training pictures; smaller pictures are shown three quarters as large, and
+            larger ones are kept twice as large at most.
         precision: Of a `DetectorNetwork`'s convolutions; None: single.
 
     Returns:
         The pictures with their boxes, and a hash of what was found.
 
     Raises:
-        AnnotationError: The folders hold no readable picture.
+        AnnotationError: The folders hold no readable picture, or only such as are known to show a
+            face and in which none is found for sure.
     """
     pictures = []
     known_faces = []
-    digest = hashlib.sha256(f"{teacher} {SURE} {DOUBTFUL} {_SIDE}".encode())
+    digest = hashlib.sha256(f"{teacher} {SURE} {DOUBTFUL} {_SIDE} {side}".encode())
     for source in unboxed:
         for path in sorted(source.folder.rglob("*")):
             if path.suffix.lower() not in SUFFIXES or for_validation(number_of(path)):
                 continue
             data = path.read_bytes()
             if (pixels := decoded(data)) is not None:
-                pictures.append(np.ascontiguousarray(pixels))
+                smaller = scaled(pixels, min(1.0, 2 * side / max(pixels.shape[:2])))
+                pictures.append(np.ascontiguousarray(smaller))
                 known_faces.append(source.each_a_face)
                 digest.update(hashlib.sha256(data).digest() + bytes([source.each_a_face]))
+    names = ", ".join(str(source.folder) for source in unboxed)
     if not pictures:
-        names = ", ".join(str(source.folder) for source in unboxed)
         raise AnnotationError(f"There is no readable picture in {names}.")
     key = digest.hexdigest()
     found = read_boxes(cache, key)
@@ -113,6 +115,10 @@ def teach(
         kinds = np.where(scores >= SURE, 1.0, -1.0).astype(np.float32)
         zoom = max(1.0, 0.75 * side / max(pixels.shape[:2]))
         samples.append(Sample(pixels, boxes, kinds, zoom))
+    if not samples:
+        raise AnnotationError(
+            f"The detector is sure of no face in {names}; give it other face crops, or none."
+        )
     return samples, key
 
 
@@ -124,11 +130,9 @@ def _answers(
     scales = []
     for row, pixels in enumerate(pictures):
         height, width = pixels.shape[:2]
-        scale = _SIDE / max(height, width)
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        squares[row, : size[1], : size[0]] = cv2.resize(pixels, size, interpolation=how)
-        scales.append((size[0] / width, size[1] / height))
+        shown = scaled(pixels, _SIDE / max(height, width))
+        squares[row, : shown.shape[0], : shown.shape[1]] = shown
+        scales.append((shown.shape[1] / width, shown.shape[0] / height))
     straight = _look(network, squares, precision)
     mirrored = _look(network, squares[:, :, ::-1], precision)
     return [

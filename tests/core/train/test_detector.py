@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,6 +237,29 @@ def test_what_is_no_detector_is_refused_as_a_start(folder: Path, tmp_path: Path)
     (tmp_path / "weights").write_bytes(b"nothing")
     with pytest.raises(TrainingError, match="does not hold a detector's weights"):
         train(folder, tmp_path / "out", TINY, start=tmp_path / "weights")
+
+
+def test_without_a_box_to_tune_by_it_is_trained_all_the_same(folder: Path, tmp_path: Path) -> None:
+    pictures = shutil.copytree(folder, tmp_path / "pictures")
+    (pictures / "005.xml").write_text("<annotation></annotation>")
+    metrics = train(pictures, tmp_path / "out", replace(TINY, epochs=1, tune_every=1))
+    assert (metrics["tuning_ap50"], metrics["threshold"]) == (None, 0.3)
+    assert metrics["validation_ap50"] is not None
+    assert SavedModelDetector.load(tmp_path / "out" / "familiar-face").threshold == 0.3
+
+
+def test_small_pictures_to_tune_by_are_seen_as_large_as_the_detector_sees_them(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides: list[int] = []
+
+    def note(_network, samples, iou=0.5):
+        sides.extend(max(sample.pixels.shape) for sample in samples)
+        return 0.5
+
+    monkeypatch.setattr(detector, "score", note)
+    train(folder, tmp_path, replace(TINY, epochs=1, longest=128, tune_every=1))
+    assert set(sides) == {128}
 
 
 def test_fewer_pictures_than_a_batch_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -226,6 +227,19 @@ def test_the_first_stage_boxes_what_nobody_boxed(
         train(folder, first, tmp_path, TINY, unboxed=[Unboxed(folder)])
 
     assert isinstance(asked[0], FirstStage)
+
+
+def test_without_a_box_to_tune_by_it_is_trained_all_the_same(
+    folder: Path, first: Path, tmp_path: Path
+) -> None:
+    pictures = shutil.copytree(folder, tmp_path / "pictures")
+    tuning = [each.picture for each in split(read_folder(folder)).tuning]
+    assert tuning
+    for picture in tuning:
+        (pictures / picture.with_suffix(".xml").name).write_text("<annotation></annotation>")
+    metrics = train(pictures, first, tmp_path / "out", replace(TINY, epochs=1))
+    assert metrics["first_stage_tuning_ap50"] is metrics["tuning_ap50"] is None
+    assert (tmp_path / "out" / "metrics.json").is_file()
 
 
 def test_bad_input_is_refused_in_one_sentence(folder: Path, first: Path, tmp_path: Path) -> None:

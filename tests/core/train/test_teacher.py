@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,32 @@ def test_what_hardly_looks_like_a_face_is_none(
 def test_face_crops_without_a_sure_face_are_left_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    others = shutil.copytree(folder, folder.parent / "others")
+    (others / "3.png").unlink()
     answering(monkeypatch, [(BOX, 0.4)], [(MIRRORED, 0.4)])
 
-    assert not taught(folder, each_a_face=True)
+    unboxed = [Unboxed(folder, each_a_face=True), Unboxed(others)]
+    found, _ = teach(DetectorNetwork(16), "one", unboxed, folder.parent / "cache", side=256)
+
+    assert len(found) == 2
+
+
+def test_a_detector_that_is_sure_of_no_crop_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, [(BOX, 0.4)], [])
+    with pytest.raises(AnnotationError, match=r"sure of no face in .*pictures; give it other"):
+        taught(folder, each_a_face=True)
+
+
+def test_large_pictures_are_kept_no_larger_than_training_windows_need(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cv2.imwrite(str(folder / "1.png"), np.full((600, 1200, 3), 80, np.uint8))
+    answering(monkeypatch, [(BOX, 0.9)], [(MIRRORED, 0.5)])
+    large, *_ = taught(folder)
+    assert large.pixels.shape == (256, 512, 3)
+    np.testing.assert_allclose(large.boxes, [[64, 128, 192, 256]])  # and 512 were shown as 256
 
 
 def test_pictures_for_validation_are_not_looked_at(
