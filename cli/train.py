@@ -198,7 +198,7 @@ def detector(
     from core.train.report import Origin, report_detector
 
     origin = Origin(_command(), terms)
-    _tell(report_detector(out, [folder, *(also or [])], metrics, seed, origin))
+    _tell(report_detector(out, [folder, *(also or [])], metrics, seed, origin, unboxed=without))
     results.print(f"The detector is in {out / 'familiar-face'}")
 
 
@@ -219,7 +219,8 @@ def refiner(
     unboxed: Annotated[
         list[Path] | None,
         typer.Option(
-            help="A folder of pictures without boxes, which the detector boxes; may be given again."
+            help="A folder of pictures without boxes, which the detector boxes, or that of --start"
+            " where it is one; may be given again."
         ),
     ] = None,
     crops: Crops = None,
@@ -244,6 +245,7 @@ def refiner(
         options = replace(options, epochs=epochs)
     if rate is not None:
         options = replace(options, rate=rate)
+    without = _without_boxes(unboxed, crops)
     messages.print("First the detector looks at every training picture.")
     with training_line() as line:
         try:
@@ -253,7 +255,7 @@ def refiner(
                 out,
                 options,
                 start=start,
-                unboxed=_without_boxes(unboxed, crops),
+                unboxed=without,
                 resume=resume,
                 progress=line.show,
             )
@@ -268,7 +270,7 @@ def refiner(
     from core.train.report import Origin, report_detector
 
     origin = Origin(_command(), terms)
-    _tell(report_detector(out, [folder, *(also or [])], metrics, seed, origin))
+    _tell(report_detector(out, [folder, *(also or [])], metrics, seed, origin, unboxed=without))
     results.print(f"The detector is in {out / 'familiar-face'}")
 
 
@@ -284,7 +286,8 @@ def extractor(
         typer.Option(help="A further folder of <label>/<picture>; may be given again."),
     ] = None,
     unlabelled: Annotated[
-        Path | None, typer.Option(help="Folder or zip files of further pictures without labels.")
+        Path | None,
+        typer.Option(help="Folder of further pictures without labels, in zip files there too."),
     ] = None,
     epochs: Epochs = None,
     identities: Annotated[

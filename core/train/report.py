@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from core.train.extractor import LEARNS_UNLABELLED, LIKENESS, METRICS, Extractor
 from core.train.face_data import LabelledPictures, load_labelled, split_by_label
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
 from core.train.trained import TrainedNetwork
+
+if TYPE_CHECKING:  # it brings TensorFlow with it
+    from core.train.teacher import Unboxed
 
 FIGURES: Final = "figures"
 SHOWN: Final = 1_500
@@ -168,6 +171,8 @@ def report_detector(
     metrics: Mapping[str, float | int | None],
     seed: int,
     origin: Origin,
+    *,
+    unboxed: Sequence[Unboxed] = (),
 ) -> str | None:
     """Draw the curves of a finished detector and write its card.
 
@@ -177,6 +182,7 @@ def report_detector(
         metrics: What the training returned.
         seed: That it was trained with.
         origin: For the card.
+        unboxed: Pictures without boxes that it was trained on, too.
 
     Returns:
         None, or a sentence on why there are no figures.
@@ -197,7 +203,12 @@ def report_detector(
             "A picture becomes boxes around the faces of drawn people, each with a score; a"
             " TensorFlow SavedModel with the signature of the Object Detection API."
         ),
-        data=[f"`{folder.name}`: pictures with boxes in Pascal VOC files" for folder in folders],
+        data=[f"`{folder.name}`: pictures with boxes in Pascal VOC files" for folder in folders]
+        + [
+            f"`{each.folder.name}`: {'face crops' if each.each_a_face else 'pictures'} without"
+            " boxes, in which a detector that was trained before said where faces are"
+            for each in unboxed
+        ],
         terms=origin.terms or TERMS_UNKNOWN,
         command=origin.command,
         seed=seed,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.train.report import Origin, report_detector
+from core.train.teacher import Unboxed
 
 CURVE = """epoch,loss,tuning_ap50,seconds
 1,2.5,,10
@@ -35,6 +36,15 @@ def test_a_detector_has_a_card_and_curves(tmp_path: Path) -> None:
     assert "| tuning pictures | 0.500 | 0.375 | 0.750 | 0.625 |" in card
     assert "| validation pictures | 0.812 | - | - | - |" in card
     assert (tmp_path / "figures" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_card_names_the_pictures_that_nobody_boxed(tmp_path: Path) -> None:
+    (tmp_path / "curve.csv").write_text(CURVE)
+    unboxed = [Unboxed(Path("somewhere/series")), Unboxed(Path("somewhere/heads"), True)]
+    report_detector(tmp_path, [Path("faces")], METRICS, 4, ORIGIN, unboxed=unboxed)
+    card = (tmp_path / "README.md").read_text()
+    assert "`series`: pictures without boxes, in which a detector" in card
+    assert "`heads`: face crops without boxes" in card
 
 
 def test_without_matplotlib_there_is_a_card_and_a_sentence(
