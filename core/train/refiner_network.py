@@ -170,13 +170,13 @@ def moved(changes: Any, boxes: Any) -> Any:
 
 
 def load_first_stage(folder: Path) -> SavedModelDetector:
-    """A detector that takes pictures of any size, for `FirstStage`.
+    """A detector that takes pictures of any size, for `FirstStage`; GPUs are left to the training.
 
     Raises:
         ModelError: The folder holds no detector.
         TrainingError: The detector takes pictures of one size alone.
     """
-    loaded = SavedModelDetector.load(folder, described=False)
+    loaded = SavedModelDetector.load(folder, device="gpu", described=False)
     if loaded.frame is not None:
         raise TrainingError(
             f"The detector {loaded.name} takes pictures of one size alone; training needs one that"

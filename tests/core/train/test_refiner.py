@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from core.evaluate_detector import evaluate_boxed
-from core.models import ModelError
+from core.models import ModelError, tensorflow_runtime
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
 from core.train import refiner
@@ -32,6 +32,7 @@ from core.train.refiner_network import (
     RefinerNetwork,
     agreed,
     cut_out,
+    load_first_stage,
     moved,
     proposals,
     second_look,
@@ -240,6 +241,17 @@ def test_without_a_box_to_tune_by_it_is_trained_all_the_same(
     metrics = train(pictures, first, tmp_path / "out", replace(TINY, epochs=1))
     assert metrics["first_stage_tuning_ap50"] is metrics["tuning_ap50"] is None
     assert (tmp_path / "out" / "metrics.json").is_file()
+
+
+def test_a_first_stage_takes_no_gpu_from_the_training(
+    first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden: list[bool] = []
+    monkeypatch.setattr(tensorflow_runtime, "keep_off_gpu", lambda: hidden.append(True))
+    SavedModelDetector.load(first)
+    assert hidden
+    load_first_stage(first)
+    assert hidden == [True]
 
 
 def test_bad_input_is_refused_in_one_sentence(folder: Path, first: Path, tmp_path: Path) -> None:
