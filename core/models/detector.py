@@ -61,8 +61,31 @@ _IN_MEMORY_KINDS = (
 )
 """Of the operations that TensorFlow calls stateful, those whose state is in memory, and how the
 names of further ones begin. All others touch files, the network or Python."""
-_OF_FILES = frozenset({"GenerateVocabRemapping", "MatchingFiles", "PyFuncStateless", "ReadFile"})
-"""Operations that reach out without being called stateful; data sets do so, too."""
+_REACHING_OUT = frozenset(
+    {
+        "Abort",
+        "Copy",
+        "CopyHost",
+        "DebugIdentity",
+        "DebugNanCount",
+        "DebugNumericSummary",
+        "DecodeProtoV2",
+        "EncodeProto",
+        "GenerateVocabRemapping",
+        "ImmutableConst",
+        "InitializeTableFromTextFile",
+        "MatchingFiles",
+        "MlirPassthroughOp",
+        "PyFuncStateless",
+        "ReadFile",
+        "ReaderRead",
+        "ReaderReadUpTo",
+        "XlaCustomCall",
+        "XlaCustomCallV2",
+    }
+)
+"""Operations that reach out without being called stateful: they name a file, an address or code
+that is not in the graph, or end the process. Data sets do so, too."""
 _LOADING = frozenset(
     {
         "DisableCopyOnRead",
@@ -388,7 +411,7 @@ def _refuse(path: Path, graphs: Iterable[Any], loading: frozenset[str] = frozens
     found = sorted(
         name
         for name in used - loading
-        if name in _OF_FILES
+        if name in _REACHING_OUT
         or "Dataset" in name
         or (is_stateful(name) and name not in _IN_MEMORY and not name.startswith(_IN_MEMORY_KINDS))
     )

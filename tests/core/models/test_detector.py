@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from core.faceless import cut
 from core.faceless.drawing import drawn
 from core.models import SHIPPED, ModelError, load_detector
 from core.models.detector import SavedModelDetector, faces_of, letterboxed
-from core.models.tensorflow_runtime import Module, tf
+from core.models.tensorflow_runtime import Module, saved_model_pb2, tf
 from core.train.voc import read_folder, split
 from tests import shared_data
 
@@ -325,6 +326,24 @@ class TestExported:
             ("WriteFile", lambda path: tf.io.write_file(path, "")),
             ("PrintV2", lambda path: tf.print("here", output_stream=f"file://{path}")),
             ("ReadFile", tf.io.read_file),
+            ("ImmutableConst", lambda path: tf.raw_ops.ImmutableConst(
+                dtype=tf.float32, shape=[1], memory_region_name=path
+            )),
+            ("InitializeTableFromTextFile", lambda path: tf.raw_ops.InitializeTableFromTextFile(
+                table_handle=tf.raw_ops.HashTable(key_dtype=tf.string, value_dtype=tf.int64),
+                filename=path, key_index=-2, value_index=-1,
+            )),
+            ("DecodeProtoV2", lambda path: tf.raw_ops.DecodeProtoV2(
+                bytes=[""], message_type="a", field_names=["b"], output_types=[tf.string],
+                descriptor_source=path,
+            ).sizes),
+            ("EncodeProto", lambda path: tf.raw_ops.EncodeProto(
+                sizes=[[1]], values=[[["b"]]], message_type="a", field_names=["b"],
+                descriptor_source=path,
+            )),
+            *((name, lambda path, name=name: getattr(tf.raw_ops, name)(
+                input=tf.ones(1), tensor_name="a:0", debug_urls=[f"file://{path}"]
+            )) for name in ("DebugIdentity", "DebugNanCount", "DebugNumericSummary")),
             ("SaveV2", lambda path: tf.raw_ops.SaveV2(
                 prefix=path, tensor_names=["a"], shape_and_slices=[""], tensors=[tf.ones(1)]
             )),
@@ -347,6 +366,36 @@ class TestExported:
         with pytest.raises(ModelError, match=rf"would run code or touch files \({operation}"):
             load_detector(str(tmp_path))
         assert list(tmp_path.iterdir()) == [tmp_path / "saved_model"]
+
+    def test_no_operation_that_names_what_is_outside_is_loaded(self, tmp_path: Path) -> None:
+        """Of all that TensorFlow knows, by what their inputs and attributes are called."""
+        from tensorflow.core.framework import op_def_pb2
+        from tensorflow.python.client.pywrap_tf_session import TF_GetAllOpList, TF_GetBuffer
+
+        listed = op_def_pb2.OpList.FromString(TF_GetBuffer(TF_GetAllOpList()))
+        outside = re.compile("file|url|uri|path|dir$|address|target|region|descriptor|debug_ops"
+                             "|module|endpoint|server")  # fmt: skip
+        naming = {
+            operation.name
+            for operation in listed.op
+            if any(outside.search(each.name) for each in (*operation.attr, *operation.input_arg))
+        }
+        further = {"Abort", "MatchingFiles", "PyFuncStateless", "ReaderRead", "ReaderReadUpTo"}
+        assert further <= {operation.name for operation in listed.op}
+        (tmp_path / "saved_model").mkdir()
+        let_in = set()
+        for name in sorted(naming | further):
+            saved = saved_model_pb2.SavedModel()
+            saved.meta_graphs.add().graph_def.node.add(name="sprung", op=name)
+            (tmp_path / "saved_model" / "saved_model.pb").write_bytes(saved.SerializeToString())
+            try:
+                load_detector(str(tmp_path))
+            except ModelError as error:
+                if f"would run code or touch files ({name})" not in str(error):
+                    let_in.add(name)
+        # Classes and numbers of results; and what every SavedModel has for its own files.
+        numbers = {"ApproxTopK", "CTCBeamSearchDecoder", "InTopK", "InTopKV2"}
+        assert let_in == numbers | {"InitializeTableFromTextFileV2", "MergeV2Checkpoints"}
 
     def test_a_graph_with_variables_loops_and_tables_is_loaded(self, tmp_path: Path) -> None:
         """What exporters write, and keeps all of its state in memory."""
