@@ -9,6 +9,7 @@ feel.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -197,6 +198,19 @@ def measure_pairs(
         same.append(alike[other & one_character])
         different.append(alike[other & ~one_character])
     return equal_error_of(np.sort(np.concatenate(same)), np.sort(np.concatenate(different)))
+
+
+def equal_error_of_pairs(
+    vectors: LabelledVectors,
+    look: Look,
+    weights: tuple[float, float],
+    likeness: Likeness = COSINE,
+) -> float | None:
+    """The rate of `measure_pairs`; None where there is no pair of one character, or none of two."""
+    pictures = Counter(vectors.characters)
+    if len(pictures) < 2 or max(pictures.values()) < 2:
+        return None
+    return measure_pairs(vectors, look, weights, likeness)[0]
 
 
 def similarities(

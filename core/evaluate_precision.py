@@ -16,7 +16,13 @@ from core.embed import (
     embed_crops,
     embed_detected,
 )
-from core.evaluate_folder import LabelledVectors, LookFigures, labelled, measure, measure_pairs
+from core.evaluate_folder import (
+    LabelledVectors,
+    LookFigures,
+    equal_error_of_pairs,
+    labelled,
+    measure,
+)
 from core.face import Pixels, Vectors
 from core.job import Look
 from core.models import Detector, Extractor
@@ -44,11 +50,12 @@ class PrecisionFigures:
 
     Attributes:
         name: What computes in which precision.
-        looks: The figures of each look, and its equal error rate over all pairs.
+        looks: The figures of each look, and its equal error rate over all pairs, which is None
+            where these are all of one character.
     """
 
     name: str
-    looks: dict[Look, tuple[LookFigures, float]]
+    looks: dict[Look, tuple[LookFigures, float | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +164,10 @@ def _embedded(pixels: list[Pixels], variants: Sequence[Variant]) -> Iterator[lis
 
 def _figures(
     vectors: LabelledVectors, weights: tuple[float, float]
-) -> dict[Look, tuple[LookFigures, float]]:
+) -> dict[Look, tuple[LookFigures, float | None]]:
     vectors = vectors.as_searched()
     return {
-        look: (measure(vectors, look, weights), measure_pairs(vectors, look, weights)[0])
+        look: (measure(vectors, look, weights), equal_error_of_pairs(vectors, look, weights))
         for look in Look
     }
 

@@ -11,6 +11,7 @@ from core.evaluate import equal_error_rate
 from core.evaluate_folder import (
     LabelledVectors,
     LookFigures,
+    equal_error_of_pairs,
     evaluate_folder,
     measure,
     measure_pairs,
@@ -138,6 +139,14 @@ def test_pairs_of_one_face_each_have_the_equal_error_rate_of_their_vectors() -> 
     assert 0.0 < rate < 0.5
     assert rate == pytest.approx(expected, abs=1e-3)
     assert threshold == pytest.approx(at, abs=1e-3)
+    assert equal_error_of_pairs(folder, Look.CHARACTER, WEIGHTS) == rate
+
+
+@pytest.mark.parametrize("names", [("a", "a", "a"), ("a", "b", "c")])
+def test_pairs_of_one_kind_alone_have_no_equal_error_rate(names: tuple[str, ...]) -> None:
+    vectors = unit(np.random.default_rng(3), 3, 6)
+    folder = LabelledVectors(names, vectors, vectors, np.ones(3, np.int64))
+    assert equal_error_of_pairs(folder, Look.CHARACTER, WEIGHTS) is None
 
 
 def test_distances_rank_the_nearest_first_and_pictures_without_a_face_in_between() -> None:

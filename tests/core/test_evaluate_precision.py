@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from core.evaluate_folder import evaluate_folder
 from core.evaluate_precision import Variant, compare_precisions
 from core.face import Face, Pixels, Vectors
 from core.job import Look
-from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
+from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery
 
 
 class Shifted(FakeExtractor):
@@ -91,3 +92,12 @@ def test_a_detector_that_variants_share_looks_once(gallery: Path) -> None:
     assert detector.looked == found.count == 20
     (turning,) = found.turnings
     assert turning.faces is not None
+
+
+def test_one_character_is_found_again_and_mistaken_for_nobody(gallery: Path) -> None:
+    for name in list(HAIR)[1:]:
+        shutil.rmtree(gallery / name)
+    (figures,) = compare_precisions(gallery, [Variant("a", None, FakeExtractor())]).precisions
+    for reached, error in figures.looks.values():
+        assert reached.precision_at_1 == 1.0
+        assert error is None

@@ -98,6 +98,19 @@ def test_a_folder_without_characters_is_refused(tmp_path: Path) -> None:
         compare(tmp_path, None, {"shipped": FakeExtractor()}, missing)
 
 
+def test_one_character_is_found_again_and_mistaken_for_nobody(
+    gallery: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(gallery / "blue", tmp_path / "one" / "blue")
+    missing = {method.source: "left out" for method in METHODS}
+    found = compare(tmp_path / "one", None, {"shipped": FakeExtractor()}, missing)
+    reached = [row for row in found.methods if row.method.source == "shipped"]
+    assert [row.figures and row.figures.precision_at_1 for row in reached] == [1.0] * 4
+    assert [row.equal_error_rate for row in reached] == [None] * 4
+    draw_chart(found, "one", tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_chart_is_a_picture(comparison: Comparison, tmp_path: Path) -> None:
     draw_chart(comparison, "drawn", tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
