@@ -53,6 +53,7 @@ def compare_methods(
         if each is not None and not each.is_dir():
             raise Failure(f"The folder {each} does not exist.")
     with terminal.waiting("Loading the models"):
+        from core.embed import check_characters
         from core.methods.table import (
             TrainingFolders,
             compare,
@@ -65,6 +66,8 @@ def compare_methods(
         from core.models.extractor import FamiliarExtractor
         from core.train.face_data import TrainingDataError
         from worker.resident import extractor_precision, load_detector_of, torch_device
+    # What cannot be measured is said now, and not when everything has been trained.
+    check_characters(folder, settings.limit.picture)
     for each in (faces, series):
         shared = shared_pictures(folder, each) if each is not None else ()
         if shared:

@@ -241,6 +241,24 @@ class FolderReader:
             return DecodedFile(file.path, None, problem)
 
 
+def check_characters(folder: Path, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Read of ``<character>/<picture>`` until one character has two pictures.
+
+    Args:
+        folder: One folder for each character.
+        limits: What a picture may be at most.
+
+    Raises:
+        Problem: The folder is missing, nothing in it can be read, or no character has two
+            pictures.
+    """
+    counts: Counter[str] = Counter()
+    for characters, _, _ in FolderReader(folder, None, limits).batches_of_characters():
+        counts.update(characters)
+        if max(counts.values()) > 1:
+            return
+
+
 def embed_folder(
     folder: Path,
     detector: Detector | None,

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import core.methods.table
 from cli.main import main
 from core.methods.table import METHODS
-from tests.core.fakes import drawn_gallery
+from core.problem import Problem
+from tests.core.fakes import drawn_gallery, drawn_scene, save
 
 
 @pytest.fixture
@@ -79,6 +81,29 @@ def test_nothing_is_measured_on_what_was_trained_on(
     assert "1 pictures of" in (message := capsys.readouterr().err)
     assert "blue/0.png" in message
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("pictures", [0, 1])
+def test_a_folder_that_cannot_be_measured_is_a_sentence_before_anything_is_trained(
+    pictures: int,
+    gallery: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("something was trained")
+
+    monkeypatch.setattr(core.methods.table, "train_all", refuse)
+    (tmp_path / "few" / "somebody").mkdir(parents=True)
+    for number in range(pictures):
+        save(drawn_scene([]), tmp_path / "few" / "somebody" / f"{number}.png")
+    assert ended(tmp_path / "few", "--crops", "--faces", gallery, "--device", "cpu") == 1
+    sentence = Problem(
+        "folder_without_characters" if pictures else "folder_without_pictures",
+        path=tmp_path / "few",
+    ).sentence()
+    assert capsys.readouterr().err.splitlines()[-1] == sentence
 
 
 def test_a_missing_folder_is_a_sentence(

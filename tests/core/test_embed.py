@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import core.embed
 from core.embed import (
     BATCH,
+    check_characters,
     detect_folder,
     embed_batch,
     embed_folder,
@@ -19,7 +21,7 @@ from core.embed import (
     save_vectors,
 )
 from core.face import largest
-from core.picture import read
+from core.picture import Limits, Picture, read
 from core.problem import Problem
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_scene, save
 
@@ -135,6 +137,36 @@ def test_a_folder_without_a_picture_or_not_there_says_so(tmp_path: Path) -> None
         detect_folder(tmp_path, DETECTOR)
     with pytest.raises(Problem, match="does not exist"):
         detect_folder(tmp_path / "nothing", DETECTOR)
+
+
+def test_a_folder_with_two_pictures_of_a_character_can_be_measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+
+    def note(path: Path, limits: Limits) -> Picture:
+        opened.append(path)
+        return read(path, limits)
+
+    monkeypatch.setattr(core.embed, "read", note)
+    for number in range(200):
+        save(drawn_scene([], size=(32, 24)), folder / "c" / f"{number}.png")
+    check_characters(folder)
+    assert 0 < len(opened) < 100  # it is not read to its end
+
+
+def test_a_folder_in_which_no_character_has_two_pictures_cannot_be_measured(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for place, key in (("empty", "folder_without_pictures"), ("nowhere", "folder_missing")):
+        with pytest.raises(Problem) as raised:
+            check_characters(tmp_path / place)
+        assert raised.value.key == key
+    (folder / "b" / "one.png").write_bytes(b"no picture")
+    with pytest.raises(Problem) as raised:
+        check_characters(folder)
+    assert raised.value.key == "folder_without_characters"
 
 
 def test_a_file_that_cannot_be_written_says_so_and_leaves_nothing(
