@@ -550,7 +550,6 @@ def train(
     start: Path | None = None,
     resume: bool = False,
     progress: Report | None = None,
-    also_check: dict[str, LabelledPictures] | None = None,
     left_out: LeftOut | None = None,
 ) -> Path:
     """Train a network and keep the running average of its weights.
@@ -566,7 +565,6 @@ def train(
             with instead of random weights.
         resume: Go on from the checkpoint in `out`, where there is one.
         progress: Called after each step and at the end of each epoch.
-        also_check: Further sets to measure at the end of each epoch, by name.
         left_out: Told of each picture file that cannot be read.
 
     Returns:
@@ -579,7 +577,6 @@ def train(
     """
     options = options or ExtractorTraining()
     known, checks = _pictures(folder, also, options, left_out)
-    checks |= also_check or {}
     others = None
     if unlabelled is not None:
         others = load_unlabelled(unlabelled, options.stored_side, options.fit, left_out)
