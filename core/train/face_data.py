@@ -7,7 +7,9 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Final, Literal
 
@@ -180,20 +182,48 @@ def _readable(files: Iterable[tuple[str, bytes]], left_out: LeftOut | None) -> I
             left_out(name)
 
 
-def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A picture's file.
+
+    Attributes:
+        path: Of the file, or of the zip file that holds it.
+        member: Its name in the zip file; None: it lies in none.
+    """
+
+    path: Path
+    member: str | None = None
+
+
+def _listed(folder: Path) -> Iterator[_File]:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if path.suffix.lower() == ".zip":
-            yield from _unpacked(path)
+            with _unpacking(path) as archive:
+                members = sorted(archive.namelist())
+            for member in members:
+                if Path(member).suffix.lower() in SUFFIXES and not member.endswith("/"):
+                    yield _File(path, member)
         elif path.suffix.lower() in SUFFIXES:
+            yield _File(path)
+
+
+def _contents(files: Iterable[_File]) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of each; a zip file is opened once for members that follow each other."""
+    for path, its_files in groupby(files, key=lambda file: file.path):
+        members = [file.member for file in its_files if file.member is not None]
+        if not members:
             yield str(path), path.read_bytes()
+            continue
+        with _unpacking(path) as archive:
+            for member in members:
+                yield f"{path}/{member}", archive.read(member)
 
 
-def _unpacked(path: Path) -> Iterator[tuple[str, bytes]]:
+@contextmanager
+def _unpacking(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in sorted(archive.namelist()):
-                if Path(name).suffix.lower() in SUFFIXES and not name.endswith("/"):
-                    yield f"{path}/{name}", archive.read(name)
+            yield archive
     except _UNPACKING_ERRORS as error:
         raise TrainingDataError(
             f"{path} cannot be unpacked, it is damaged or has a password; put its pictures into a"
@@ -220,10 +250,10 @@ def load_unlabelled(
     Raises:
         TrainingDataError: There is none, or a zip file cannot be unpacked.
     """
-    files: Iterable[tuple[str, bytes]] = _files(folder)
+    files: Iterable[_File] = _listed(folder)
     if most is not None:
         files = all_over(list(files), most)
-    squares = [squared(picture, side, fit) for picture in _readable(files, left_out)]
+    squares = [squared(picture, side, fit) for picture in _readable(_contents(files), left_out)]
     if not squares:
         raise TrainingDataError(f"{folder} holds no readable picture.")
     return np.stack(squares)

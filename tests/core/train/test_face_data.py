@@ -19,6 +19,7 @@ from core.train.face_data import (
     squared,
     together,
 )
+from core.train.spread import all_over
 
 
 def write(path: Path, pixels: np.ndarray) -> None:
@@ -210,6 +211,39 @@ def test_unlabelled_pictures_come_from_folders_and_zip_files(tmp_path: Path) -> 
     found = load_unlabelled(tmp_path, 12)
     assert found.shape == (2, 12, 12, 3)
     assert (found == (10, 20, 30)).all()
+
+
+def test_of_many_files_some_from_all_over_are_read_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        write(tmp_path / "a" / f"{number}.png", plain_picture((number, 0, 0)))
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        for number in reversed(range(6)):
+            archive.write(tmp_path / "a" / f"{number}.png", f"{number}.png")
+        archive.writestr("readme.txt", "no picture")
+    write(tmp_path / "c.png", plain_picture((20, 0, 0)))
+    read: list[str] = []
+
+    def note(kind: type, method: str) -> None:
+        original = getattr(kind, method)
+
+        def noting(self: object, *given: str) -> bytes:
+            read.append("/".join([Path(str(getattr(self, "filename", self))).name, *given]))
+            return original(self, *given)
+
+        monkeypatch.setattr(kind, method, noting)
+
+    note(Path, "read_bytes")
+    note(zipfile.ZipFile, "read")
+    everything = load_unlabelled(tmp_path, 8)[:, 4, 4, 0].tolist()
+    assert everything == [*range(9), *range(6), 20]
+    for most in (1, 2, 5, 7, 16, 30):
+        read.clear()
+        found = load_unlabelled(tmp_path, 8, most=most)[:, 4, 4, 0].tolist()
+        assert found == all_over(everything, most)
+        assert len(read) == len(found)
+    assert read[-3:] == ["b.zip/4.png", "b.zip/5.png", "c.png"]
 
 
 def test_a_square_repeats_edges_or_squeezes() -> None:
