@@ -51,21 +51,25 @@ def crop(
     settings = load_settings()
     with terminal.waiting("Loading the detector"):
         from core.train.crops import HEAD_MARGIN, write_crops
+        from core.train.dataset import DatasetError
         from worker.resident import load_detector_of
 
         name = detector or settings.model.detector
         named = {"detector": name if cascade is None else f"cascade:{cascade}"}
         loaded = load_detector_of(settings.model.model_copy(update=named))
     with terminal.progress("Cropping", "pictures") as advance:
-        written = write_crops(
-            folder,
-            out,
-            loaded,
-            margin=HEAD_MARGIN if margin is None else margin,
-            lift=lift,
-            smallest=smallest,
-            progress=advance,
-        )
+        try:
+            written = write_crops(
+                folder,
+                out,
+                loaded,
+                margin=HEAD_MARGIN if margin is None else margin,
+                lift=lift,
+                smallest=smallest,
+                progress=advance,
+            )
+        except DatasetError as error:
+            raise Failure(str(error)) from error
     tell_unreadable(written.unreadable)
     results.print(f"Cut {written.crops:,} faces out of {written.pictures:,} pictures: {out}")
 

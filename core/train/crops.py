@@ -15,6 +15,7 @@ from core.embed import FolderReader
 from core.face import Face, Pixels, crop, widened_square
 from core.models import Detector
 from core.picture import DEFAULT_LIMITS
+from core.train.dataset import refuse_inside
 
 TABLE = "crops.csv"
 COLUMNS = ("crop", "picture", "x0", "y0", "x1", "y1", "score")
@@ -62,8 +63,11 @@ def write_crops(
         progress: Called after each batch with how many are done, and of how many.
 
     Raises:
+        core.train.dataset.DatasetError: `out` lies in `folder`, where a crop could get the name of
+            a picture.
         core.problem.Problem: `folder` is missing, or no picture in it can be read.
     """
+    refuse_inside(folder, out)
     reader = FolderReader(folder, progress, DEFAULT_LIMITS)
     numbers: Counter[PurePosixPath] = Counter()
     pictures = 0

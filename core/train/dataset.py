@@ -36,7 +36,7 @@ Progress = Callable[[int, int], None]
 
 
 class DatasetError(Exception):
-    """A folder cannot be split or balanced; the message says why."""
+    """A folder cannot be cut, split or balanced; the message says why."""
 
 
 class Unit(StrEnum):
@@ -327,11 +327,20 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
+def refuse_inside(folder: Path, out: Path) -> None:
+    """Refuse to write into a folder that is only read.
+
+    Raises:
+        DatasetError: `out` is `folder` or lies in it.
+    """
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise DatasetError(f"{out} lies in {folder}, which is only read; name another folder.")
+
+
 @contextmanager
 def _new_folder(folder: Path, out: Path) -> Iterator[Path]:
     """A folder that takes the place of `out` once it is whole, and never where it is not."""
-    if out.resolve().is_relative_to(folder.resolve()):
-        raise DatasetError(f"{out} lies in {folder}, which is only read; name another folder.")
+    refuse_inside(folder, out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DatasetError(f"{out} is there already; name a new folder.")
     partial = out.with_name(f".{out.name}.partial")

@@ -91,6 +91,13 @@ def test_crop_cuts_along_the_right_axes(
         assert np.abs(crop - (255, 0, 0)).mean() < 15
 
 
+def test_crop_into_the_folder_that_is_read(
+    run: Run, folder: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("data", "crop", folder, "--out", folder / "c0") == 1
+    assert "which is only read; name another folder." in capsys.readouterr().err
+
+
 def test_crop_by_a_cascade(
     run: Run, folder: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

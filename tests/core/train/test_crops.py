@@ -13,6 +13,7 @@ from core.embed import BATCH
 from core.face import Face
 from core.problem import Problem
 from core.train.crops import write_crops
+from core.train.dataset import DatasetError
 
 
 class RedFinder:
@@ -152,6 +153,15 @@ def test_where_no_picture_can_be_read_the_old_table_stays(pictures: Path, tmp_pa
         write_crops(tmp_path / "bad", out, RedFinder())
     assert (out / "crops.csv").read_bytes() == before
     assert not list(out.glob("*.partial"))
+
+
+@pytest.mark.parametrize("within", ["", "crops", "../pictures", "rei"])
+def test_no_picture_is_overwritten_by_a_crop(pictures: Path, within: str) -> None:
+    save(pictures / "rei" / "1_1.jpg")
+    before = {path: path.read_bytes() for path in pictures.rglob("*.*")}
+    with pytest.raises(DatasetError, match="which is only read"):
+        write_crops(pictures, pictures / within, RedFinder())
+    assert {path: path.read_bytes() for path in pictures.rglob("*.*")} == before
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
