@@ -55,7 +55,8 @@ def write_crops(
 
     Args:
         folder: Searched at any depth.
-        out: Made if it is missing; a table that is there already is replaced.
+        out: Made if it is missing; a table that is there already is replaced, and crops that it
+            alone lists are removed.
         detector: Its own threshold decides what counts.
         margin: See `core.face.widened_square`.
         lift: The same.
@@ -86,11 +87,28 @@ def write_crops(
                 numbers[name] += 1
                 _save(crop(pixels, square), out / cut)
                 rows.append([cut, path, *_described(face)])
+    earlier = _listed(out / TABLE)
     partial = out / (TABLE + ".partial")
     with partial.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
     os.replace(partial, out / TABLE)
+    for cut in earlier.difference(row[0] for row in rows):
+        old = out / cut
+        # What is not below `out` was never written as a crop, whatever the table says.
+        if old.is_file() and old.resolve().is_relative_to(out.resolve()):
+            old.unlink()
     return CropsWritten(pictures, len(rows), tuple(reader.unreadable))
+
+
+def _listed(table: Path) -> set[str]:
+    """The crops of an earlier run; none where the table is missing or is another one."""
+    if not table.is_file():
+        return set()
+    with table.open(newline="", encoding="utf-8", errors="replace") as file:
+        lines = csv.reader(file)
+        if tuple(next(lines, ())) != COLUMNS:
+            return set()
+        return {line[0] for line in lines if line}
 
 
 def _save(head: Pixels, target: Path) -> None:

@@ -155,6 +155,35 @@ def test_where_no_picture_can_be_read_the_old_table_stays(pictures: Path, tmp_pa
     assert not list(out.glob("*.partial"))
 
 
+def test_what_an_earlier_run_alone_cut_is_removed(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "crops"
+    write_crops(pictures, out, RedFinder())
+    (out / "rei" / "own.jpg").write_bytes(b"a person's own")
+    (tmp_path / "beside.jpg").write_bytes(b"a person's own")
+    with (out / "crops.csv").open("a", newline="") as file:
+        csv.writer(file).writerow(["../beside.jpg", "rei/1.png", 0, 0, 9, 9, 0.9])
+    (pictures / "rei" / "1.bmp").unlink()
+
+    write_crops(pictures, out, RedFinder())
+
+    kept = {row["crop"] for row in rows(out)}
+    assert kept == {"rei/1_0.jpg", "rei/1_1.jpg"}
+    assert {path.relative_to(out).as_posix() for path in out.rglob("*.jpg")} == {
+        *kept,
+        "rei/own.jpg",
+    }
+    assert (tmp_path / "beside.jpg").exists()
+
+
+def test_of_another_table_nothing_is_removed(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "crops"
+    out.mkdir()
+    (out / "own.jpg").write_bytes(b"a person's own")
+    (out / "crops.csv").write_text("file,who\nown.jpg,rei\n")
+    write_crops(pictures, out, RedFinder())
+    assert (out / "own.jpg").exists()
+
+
 @pytest.mark.parametrize("within", ["", "crops", "../pictures", "rei"])
 def test_no_picture_is_overwritten_by_a_crop(pictures: Path, within: str) -> None:
     save(pictures / "rei" / "1_1.jpg")
