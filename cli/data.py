@@ -92,11 +92,12 @@ def group(
     """Copy heads that seem to show one character into a folder of their own."""
     settings = load_settings()
     with terminal.waiting("Loading the extractor"):
-        from core.models import load_extractor
         from core.train.dataset import DatasetError
         from core.train.groups import SMALLEST, write_groups
+        from worker.resident import load_extractor_of
 
-        loaded = load_extractor(extractor or settings.model.extractor)
+        named = {"extractor": extractor or settings.model.extractor}
+        loaded = load_extractor_of(settings.model.model_copy(update=named))
     with terminal.progress("Reading", "pictures") as advance:
         try:
             done = write_groups(

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import core.models
 import worker.resident
 from cli.main import main
 from core.face import Face, Pixels
@@ -118,14 +117,17 @@ def test_group_copies_what_is_alike(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     names: list[str] = []
+    for name, value in (("DEVICE", "cpu"), ("PRECISION", "float32"), ("THREADS", "3")):
+        monkeypatch.setenv(f"FAMILIAR_MODEL_{name}", value)
 
-    def load(name: str) -> FakeExtractor:
+    def load(name: str, device: str, *, precision: str, threads: int) -> FakeExtractor:
+        assert (device, precision, threads) == ("cpu", "float32", 3)
         names.append(name)
         extractor = FakeExtractor()
         extractor.same_threshold = 0.5
         return extractor
 
-    monkeypatch.setattr(core.models, "load_extractor", load)
+    monkeypatch.setattr(worker.resident, "load_extractor", load)
     for row, colour in enumerate([(220, 60, 60), (60, 60, 220)] * 4):
         Image.new("RGB", (16, 16), colour).save(tmp_path / f"{row}.png")
     grouped = ("data", "group", tmp_path, "--smallest", 4, "--out")
