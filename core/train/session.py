@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from core.models.tensorflow_runtime import Module, tf
@@ -209,21 +209,43 @@ class Session:
         """Take up what `save` kept.
 
         Raises:
-            TrainingError: It was made with other options or other data.
+            TrainingError: It was made with other options, other data or another network, or is
+                damaged.
         """
-        with safe_open(path, framework="np") as file:
-            facts = file.metadata()
-            if facts["plan"] != self._plan or facts["data"] != self._data:
-                raise TrainingError(
-                    f"{path} was made with other options or other pictures; "
-                    "train into another folder, or without resuming."
-                )
-            for name, variable in self._state().items():
-                variable.assign(file.get_tensor(name).reshape(variable.shape))
-        self.epoch = int(facts["epoch"])
-        self.seconds = float(facts["seconds"])
-        self.loss = float(facts["loss"])
-        self.tuning = float(facts["tuning"]) if facts["tuning"] else None
+        try:
+            with safe_open(path, framework="np") as file:
+                facts = file.metadata() or {}
+                names = set(file.keys())
+                tensors = {name: file.get_tensor(name) for name in names}
+            plan, data = facts["plan"], facts["data"]
+            epoch = int(facts["epoch"])
+            seconds, loss = float(facts["seconds"]), float(facts["loss"])
+            tuning = float(facts["tuning"]) if facts["tuning"] else None
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise TrainingError(
+                f"{path} is damaged or no checkpoint of a training; remove it and start again, or"
+                " train without resuming."
+            ) from error
+        if plan != self._plan or data != self._data:
+            raise TrainingError(
+                f"{path} was made with other options or other pictures; "
+                "train into another folder, or without resuming."
+            )
+        state = self._state()
+        shapes = {name: _kept_shape(variable) for name, variable in state.items()}
+        if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
+            raise TrainingError(
+                f"{path} is of another network, perhaps of an earlier version; train into another"
+                " folder, or without resuming."
+            )
+        for name, variable in state.items():
+            variable.assign(tensors[name].reshape(variable.shape))
+        self.epoch, self.seconds, self.loss, self.tuning = epoch, seconds, loss, tuning
+
+
+def _kept_shape(variable: tf.Variable) -> tuple[int, ...]:
+    """The shape in a file, where a single number is a row of one."""
+    return tuple(variable.shape) or (1,)
 
 
 def precision_of(wanted: str) -> str:

@@ -1,0 +1,117 @@
+"""A checkpoint is gone on from where it is whole and of the same training, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from core.models.tensorflow_runtime import Module, tf
+from core.train.session import Session, TrainingError
+
+
+@dataclass(frozen=True)
+class Options:
+    epochs: int = 2
+    rate: float = 0.1
+    decay: float = 0.0
+    warm_up: int = 0
+    average: float = 0.9
+    precision: str = "float32"
+
+
+class Network(Module):
+    """One layer, of a kernel and a number."""
+
+    def __init__(self, columns: int = 16) -> None:
+        super().__init__()
+        self.kernel = tf.Variable(tf.ones([4, columns]), name="kernel")
+        self.scale = tf.Variable(1.0, name="scale")
+
+
+def begun(columns: int = 16) -> Session:
+    network, average = Network(columns), Network(columns)
+    return Session(Options(), network, average, steps=1, data="drawn")
+
+
+def kept_in(folder: Path) -> Path:
+    """A checkpoint after one epoch, with weights of its own."""
+    session = begun()
+    session.variables["kernel"].assign(tf.fill([4, 16], 7.0))
+    session.epoch, session.seconds, session.loss, session.tuning = 1, 2.5, 0.25, None
+    session.save(folder / "checkpoint.safetensors")
+    return folder / "checkpoint.safetensors"
+
+
+def test_what_was_kept_is_taken_up(tmp_path: Path) -> None:
+    session = begun()
+    session.restore(kept_in(tmp_path))
+    assert (session.epoch, session.seconds, session.loss, session.tuning) == (1, 2.5, 0.25, None)
+    np.testing.assert_array_equal(session.variables["kernel"].numpy(), np.full((4, 16), 7.0))
+    assert session.variables["scale"].shape == ()
+
+
+def written_anew(
+    change: Callable[[dict[str, np.ndarray], dict[str, str]], object],
+) -> Callable[[Path], None]:
+    """Changes tensors and facts of a checkpoint."""
+
+    def write(path: Path) -> None:
+        with safe_open(path, framework="np") as file:
+            names, facts = set(file.keys()), file.metadata()
+            tensors = {name: file.get_tensor(name) for name in names}
+        change(tensors, facts)
+        save_file(tensors, path, facts)
+
+    return write
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "garbage": lambda path: path.write_bytes(b"no checkpoint" * 99),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-10]),
+    "without facts": written_anew(lambda _, facts: facts.clear()),
+    "without an epoch": written_anew(lambda _, facts: facts.pop("epoch")),
+    "a word for a number": written_anew(lambda _, facts: facts.update(seconds="many")),
+}
+
+OTHERS: dict[str, Callable[[Path], object]] = {
+    "fewer tensors": written_anew(lambda tensors, _: tensors.pop("average.kernel")),
+    "more tensors": written_anew(lambda tensors, _: tensors.update(more=np.ones(3, np.float32))),
+    "another shape": written_anew(
+        lambda tensors, _: tensors.update({"weights.kernel": np.ones((4, 8), np.float32)})
+    ),
+    "as many in another shape": written_anew(
+        lambda tensors, _: tensors.update({"weights.kernel": np.ones((16, 4), np.float32)})
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        *((spoil, "is damaged or no checkpoint") for spoil in DAMAGES.values()),
+        *((spoil, "is of another network") for spoil in OTHERS.values()),
+    ],
+    ids=[*DAMAGES, *OTHERS],
+)
+def test_what_cannot_be_gone_on_from_is_named_and_left_as_it_is(
+    spoil: Callable[[Path], object], sentence: str, tmp_path: Path
+) -> None:
+    path = kept_in(tmp_path)
+    spoil(path)
+    before = path.read_bytes()
+    session = begun()
+    with pytest.raises(TrainingError, match=sentence) as raised:
+        session.restore(path)
+    assert str(raised.value).startswith(str(path))
+    assert "without resuming" in str(raised.value)
+    assert path.read_bytes() == before
+    # Nothing of it is taken up.
+    assert session.epoch == 0
+    np.testing.assert_array_equal(session.variables["kernel"].numpy(), np.ones((4, 16)))
