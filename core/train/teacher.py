@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from core.face import Pixels
@@ -197,17 +197,19 @@ def write_boxes(path: Path, key: str, found: Sequence[Proposed]) -> None:
 
 
 def read_boxes(path: Path, key: str) -> list[Proposed] | None:
-    """What `write_boxes` kept under the same key; None where there is no such file."""
+    """What `write_boxes` kept under the same key; None where no file holds all of it."""
     if not path.is_file():
         return None
-    with safe_open(path, framework="np") as file:
-        if file.metadata()["key"] != key:
-            return None
-        ends = np.cumsum(file.get_tensor("counts"))[:-1]
-        return list(
-            zip(
-                np.split(file.get_tensor("boxes"), ends),
-                np.split(file.get_tensor("scores"), ends),
-                strict=True,
-            )
-        )
+    # What is kept can be found anew, so that damage is no reason to stop.
+    try:
+        with safe_open(path, framework="np") as file:
+            if file.metadata()["key"] != key:
+                return None
+            boxes, scores, counts = (file.get_tensor(n) for n in ("boxes", "scores", "counts"))
+    except (OSError, SafetensorError, KeyError, TypeError):
+        return None
+    there = int(counts.sum())
+    if boxes.shape != (there, 4) or scores.shape != (there,):
+        return None
+    ends = np.cumsum(counts)[:-1]
+    return list(zip(np.split(boxes, ends), np.split(scores, ends), strict=True))

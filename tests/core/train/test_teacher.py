@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
@@ -144,6 +147,43 @@ def test_nothing_is_looked_at_twice_unless_something_changed(
     cv2.imwrite(str(folder / "1.png"), np.full((64, 128, 3), 200, np.uint8))
     taught(folder)
     assert len(looks) == 4
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "garbage": lambda path: path.write_bytes(b"no boxes" * 99),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-3]),
+    "of something else": lambda path: save_file({"boxes": np.zeros((3, 4))}, path),
+    "without scores": lambda path: rewritten(path, scores=None),
+    "with too few boxes": lambda path: rewritten(path, boxes=np.zeros((2, 4), np.float32)),
+    "with too few scores": lambda path: rewritten(path, scores=np.zeros(2, np.float32)),
+}
+
+
+def rewritten(path: Path, **others: np.ndarray | None) -> None:
+    """Put other tensors, or none, into a file under the same key."""
+    with safe_open(path, framework="np") as file:
+        key = file.metadata()
+    tensors = load_file(path) | others
+    save_file({name: value for name, value in tensors.items() if value is not None}, path, key)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_boxes_that_were_kept_and_are_damaged_are_found_anew(
+    damage: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = answering(monkeypatch, [(BOX, 0.9)], [(MIRRORED, 0.9)])
+    first = taught(folder)
+    cache = folder.parent / "taught.safetensors"
+    whole = cache.read_bytes()
+    DAMAGES[damage](cache)
+
+    again = taught(folder)
+
+    assert len(looks) == 4
+    assert cache.read_bytes() == whole
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.boxes, other.boxes)
 
 
 def test_a_real_network_looks_at_pictures_of_all_shapes(folder: Path) -> None:
