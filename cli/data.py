@@ -67,6 +67,7 @@ def crop(
                 lift=lift,
                 smallest=smallest,
                 progress=advance,
+                limits=settings.limit.picture,
             )
         except DatasetError as error:
             raise Failure(str(error)) from error
@@ -107,6 +108,7 @@ def group(
                 like=like,
                 smallest=SMALLEST if smallest is None else smallest,
                 progress=advance,
+                limits=settings.limit.picture,
             )
         except DatasetError as error:
             raise Failure(str(error)) from error
@@ -137,6 +139,7 @@ def split(
 
     if by not in set(Unit):
         raise Failure("--by is picture or character.")
+    settings = load_settings()
     with terminal.progress("Reading", "pictures") as advance:
         try:
             done = split_folder(
@@ -147,6 +150,7 @@ def split(
                 near=NEAR if near is None else near,
                 seed=seed,
                 progress=advance,
+                limits=settings.limit.picture,
             )
         except DatasetError as error:
             raise Failure(str(error)) from error

@@ -14,7 +14,7 @@ import cv2
 from core.embed import FolderReader
 from core.face import Face, Pixels, crop, widened_square
 from core.models import Detector
-from core.picture import DEFAULT_LIMITS
+from core.picture import DEFAULT_LIMITS, Limits
 from core.train.dataset import refuse_inside
 
 TABLE = "crops.csv"
@@ -47,6 +47,7 @@ def write_crops(
     lift: float = 0.0,
     smallest: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> CropsWritten:
     """Cut every face that counts out of every picture below `folder`.
 
@@ -62,6 +63,7 @@ def write_crops(
         lift: The same.
         smallest: Side of the smallest crop that is written, in pixels.
         progress: Called after each batch with how many are done, and of how many.
+        limits: What a picture may be at most.
 
     Raises:
         core.train.dataset.DatasetError: `out` lies in `folder`, where a crop could get the name of
@@ -69,7 +71,7 @@ def write_crops(
         core.problem.Problem: `folder` is missing, or no picture in it can be read.
     """
     refuse_inside(folder, out)
-    reader = FolderReader(folder, progress, DEFAULT_LIMITS)
+    reader = FolderReader(folder, progress, limits)
     numbers: Counter[PurePosixPath] = Counter()
     pictures = 0
     out.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.folder import PictureFile, read_ahead, scan
-from core.picture import UnreadablePicture, read
+from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, read
 from core.problem import Problem
 
 NEAR: Final = 4
@@ -113,6 +113,7 @@ def split_folder(
     near: int = NEAR,
     seed: int = 0,
     progress: Progress = lambda done, total: None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Split:
     """Copy a folder into ``out/train`` and ``out/val``, duplicates always on one side.
 
@@ -126,6 +127,7 @@ def split_folder(
         near: Bits by which the difference hashes of duplicates differ at most.
         seed: The same seed gives the same split.
         progress: Called as the pictures are read.
+        limits: What a picture may be at most.
 
     Raises:
         DatasetError: The folder is split already, has no characters where they are needed, or is
@@ -138,7 +140,7 @@ def split_folder(
         unreadable = list(found.unreadable)
         files: list[PictureFile] = []
         hashes: list[int] = []
-        for hashed in read_ahead(found.pictures, _hashed):
+        for hashed in read_ahead(found.pictures, lambda file: _hashed(file, limits)):
             if hashed.problem is not None:
                 unreadable.append((hashed.file.path, hashed.problem))
             else:
@@ -185,9 +187,9 @@ class _Hashed:
         return 0  # the pixels are let go of where they were read
 
 
-def _hashed(file: PictureFile) -> _Hashed:
+def _hashed(file: PictureFile, limits: Limits) -> _Hashed:
     try:
-        return _Hashed(file, difference_hash(read(file.location).pixels))
+        return _Hashed(file, difference_hash(read(file.location, limits).pixels))
     except UnreadablePicture as problem:
         return _Hashed(file, problem=problem)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from core.embed import Progress, embed_folder
 from core.face import Vectors
 from core.models import Extractor
+from core.picture import DEFAULT_LIMITS, Limits
 from core.train.dataset import DatasetError
 
 LIKE = 0.8
@@ -105,6 +106,7 @@ def write_groups(
     like: float | None = None,
     smallest: int = SMALLEST,
     progress: Progress | None = None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> GroupsWritten:
     """Copy heads into ``<out>/<series>_<n>/``, one folder for each character they seem to show.
 
@@ -115,6 +117,7 @@ def write_groups(
         like: See `groups_of`; None: as the extractor's own threshold has it.
         smallest: See `groups_of`.
         progress: Called with the pictures done and the pictures in all.
+        limits: What a picture may be at most.
 
     Raises:
         DatasetError: `out` is there already, no group was found, there is no threshold, or two
@@ -130,7 +133,7 @@ def write_groups(
                 " one character with --like."
             )
         like = LIKE * extractor.same_threshold
-    seen = embed_folder(folder, None, extractor, progress)
+    seen = embed_folder(folder, None, extractor, progress, limits)
     rows_of: dict[str, list[int]] = {}
     names = []
     for row, path in enumerate(seen.paths):

@@ -146,6 +146,34 @@ def test_group_copies_what_is_alike(
     assert names == ["familiar-character", "familiar-character", "other"]
 
 
+@pytest.mark.parametrize(
+    ("name", "pixels"), [("MEGAPIXELS", (1001, 1000)), ("UPLOAD_MIB", (700, 700))]
+)
+@pytest.mark.parametrize("command", ["crop", "group", "split"])
+def test_limits_of_the_settings_hold(
+    run: Run,
+    folder: Path,
+    asked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    name: str,
+    pixels: tuple[int, int],
+) -> None:
+    def load(name: str, device: str, **_: object) -> FakeExtractor:
+        return FakeExtractor()
+
+    monkeypatch.setattr(worker.resident, "load_extractor", load)
+    noise = np.random.default_rng(0).integers(0, 256, (*pixels, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "c0" / "large.bmp")
+    further = {"crop": [], "group": ["--like", 0.9, "--smallest", 1], "split": []}[command]
+    assert run("data", command, folder, "--out", "in", *further) == 0
+    assert "large.bmp" not in capsys.readouterr().err
+    monkeypatch.setenv(f"FAMILIAR_LIMIT_{name}", "1")
+    assert run("data", command, folder, "--out", "out", *further) == 0
+    assert "large.bmp" in capsys.readouterr().err
+
+
 def test_split_and_balance(run: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("data", "split", folder, "--out", "parts", "--by", "character") == 0
     assert "16 pictures to train on, 4 to measure on; 0 have a duplicate" in capsys.readouterr().out
