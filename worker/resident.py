@@ -63,16 +63,7 @@ def load_models(settings: ModelSettings) -> tuple[Detector, Extractor]:
     Raises:
         core.models.ModelError: One of them cannot be used.
     """
-    import torch
-
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    detector, extractor = load_detector_of(settings), load_extractor_of(settings)
-    if getattr(extractor, "precision", None) == "int8":
-        # What is left to PyTorch are small steps. Its threads, which wait for more by spinning,
-        # would hold the cores that onnxruntime's need.
-        torch.set_num_threads(1)
-    return detector, extractor
+    return load_detector_of(settings), load_extractor_of(settings)
 
 
 def load_detector_of(settings: ModelSettings) -> Detector:
@@ -92,11 +83,26 @@ def load_detector_of(settings: ModelSettings) -> Detector:
 def load_extractor_of(settings: ModelSettings) -> Extractor:
     """The extractor that the settings name, on their device and in their precision.
 
+    PyTorch, which has one number of threads for a process, is given that of the settings, or one
+    where the extractor computes in int8.
+
     Raises:
         core.models.ModelError: It cannot be used.
     """
-    device = torch_device(settings.device)
+    import torch
 
+    device = torch_device(settings.device)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    extractor = _extractor_on(device, settings)
+    if getattr(extractor, "precision", None) == "int8":
+        # What is left to PyTorch are small steps. Its threads, which wait for more by spinning,
+        # would hold the cores that onnxruntime's need.
+        torch.set_num_threads(1)
+    return extractor
+
+
+def _extractor_on(device: str, settings: ModelSettings) -> Extractor:
     def load(precision: Precision) -> Extractor:
         return load_extractor(
             settings.extractor, device, precision=precision, threads=settings.threads

@@ -205,6 +205,17 @@ def test_in_int8_pytorch_keeps_no_core_waiting(setting: Precision, threads: int)
     assert torch.get_num_threads() == kept
 
 
+@pytest.mark.parametrize("count", [0, 3])
+@pytest.mark.parametrize("setting", ["float32", "int8"])
+def test_an_extractor_alone_keeps_to_the_threads_of_the_settings(
+    setting: Precision, count: int, threads: int
+) -> None:
+    """As commands load it that ask no detector; 0 leaves PyTorch as many as it has."""
+    extractor = load_extractor_of(ModelSettings(device="cpu", precision=setting, threads=count))
+    kept = 1 if getattr(extractor, "precision", None) == "int8" else count or threads
+    assert torch.get_num_threads() == kept
+
+
 def test_the_setting_reaches_the_models() -> None:
     coarse = load_extractor_of(ModelSettings(device="cpu", precision="bfloat16"))
     assert np.array_equal(faces_of(coarse), faces_of(load_extractor(precision="bfloat16")))
