@@ -89,6 +89,10 @@ def _measured(
             return None, found
         try:
             annotations = read_folder(folder)
+            if not any(len(annotation.boxes) for annotation in annotations):
+                raise Failure(
+                    f"There is no box in any .xml file of {folder}, and so nothing to measure."
+                )
             chosen = annotations if everything else split(annotations).validation
             if not any(len(annotation.boxes) for annotation in chosen):
                 raise Failure(

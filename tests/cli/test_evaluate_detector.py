@@ -106,6 +106,18 @@ def test_a_folder_of_pictures_without_a_face(
     assert "and 2 more" in told
 
 
+@pytest.mark.parametrize("options", [(), ("--all",)])
+def test_where_nothing_is_boxed_no_other_pictures_are_proposed(
+    run: Run, boxed: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    for path in boxed.glob("*.xml"):
+        path.write_text("<annotation></annotation>")
+    assert run(boxed, *options) == 1
+    told = capsys.readouterr().err
+    assert f"There is no box in any .xml file of {boxed}, and so nothing to measure." in told
+    assert "--all" not in told
+
+
 def test_what_cannot_be_measured_is_said(
     run: Run, boxed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
