@@ -12,11 +12,13 @@ import hashlib
 import json
 import math
 import os
+import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from pickle import UnpicklingError  # what torch raises for a file that is none of its own
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -88,6 +90,20 @@ LEARNS_UNLABELLED: frozenset[Loss] = frozenset({"familiar", "triplet", "triplet-
 """Losses in which pictures without labels take part, each as one of its own."""
 
 SEMIHARD_MARGIN = 0.2
+
+# torch reads any bytes as instructions, and raises whatever the first wrong one leads to.
+_NO_CHECKPOINT: Final = (
+    UnpicklingError,
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+)
 
 FACE_SHAPE = NetworkShape((48, 96, 192, 384), (1, 2, 2, 1))
 FACE_AUGMENTATION = Augmentation()
@@ -518,23 +534,69 @@ def _pictures(
     return together([everything.only(kept), *further]), checks
 
 
+@dataclass(frozen=True, slots=True)
+class _Checkpoint:
+    """What a training kept.
+
+    Attributes:
+        options: As `described`.
+        labels: What was learned.
+        pictures: Digest of those; None: it is from before pictures were compared.
+        run: As `_Run.state`.
+        curve: Of the epochs that are done.
+    """
+
+    options: str
+    labels: tuple[str, ...]
+    pictures: str | None
+    run: dict[str, Any]
+    curve: list[dict[str, Any]]
+
+
+def _read_checkpoint(path: Path, device: str, instead: str) -> _Checkpoint:
+    """What a training kept in a file.
+
+    Args:
+        path: Of the file.
+        device: Torch device that its tensors go to.
+        instead: What to do where it cannot be read, for the sentence.
+
+    Raises:
+        TrainingDataError: It is damaged, or no checkpoint.
+    """
+    try:
+        kept = torch.load(path, map_location=device, weights_only=True)
+        return _Checkpoint(
+            kept["options"],
+            tuple(json.loads(kept["options"])["labels"]),
+            kept.get("pictures"),
+            kept["run"],
+            list(json.loads(kept["curve"])),
+        )
+    except _NO_CHECKPOINT as error:
+        raise TrainingDataError(
+            f"{path} is damaged or no checkpoint of a training; {instead}."
+        ) from error
+
+
 def _begin(run: _Run, start: Path) -> None:
     """Begin with what an earlier training of the same network and labels reached."""
-    try:
-        begun = torch.load(start / CHECKPOINT, map_location=run.options.device, weights_only=True)
-    except OSError as error:
+    if not (start / CHECKPOINT).is_file():
         raise TrainingDataError(
             f"{start} holds no training to begin with; give the folder that `familiar train"
             " extractor` wrote."
-        ) from error
-    if tuple(json.loads(begun["options"])["labels"]) != run.known.names:
+        )
+    begun = _read_checkpoint(
+        start / CHECKPOINT, run.options.device, "begin with another training, or with none"
+    )
+    if begun.labels != run.known.names:
         raise TrainingDataError(
             f"The training in {start} learned other labels, perhaps some that are held out now;"
             " begin with one of the same pictures and the same seed."
         )
     try:
-        run.begin_with(begun["run"])
-    except RuntimeError as error:
+        run.begin_with(begun.run)
+    except _NO_CHECKPOINT as error:
         raise TrainingDataError(
             f"The training in {start} had another network; nothing can begin with it."
         ) from error
@@ -572,8 +634,8 @@ def train(
 
     Raises:
         TrainingDataError: A folder cannot be trained on, one label alone is held out, `also` has
-            labels that are held out, a checkpoint belongs to another network, to other pictures
-            or other options, or the loss is no longer a number.
+            labels that are held out, a checkpoint is damaged or belongs to another network, to
+            other pictures or other options, or the loss is no longer a number.
     """
     options = options or ExtractorTraining()
     known, checks = _pictures(folder, also, options, left_out)
@@ -587,15 +649,24 @@ def train(
     curve: list[dict[str, Any]] = []
     checkpoint = out / CHECKPOINT
     if resume and checkpoint.exists():
-        state = torch.load(checkpoint, map_location=options.device, weights_only=True)
-        # Checkpoints from before pictures were compared do not say which they saw.
-        if state["options"] != description or state.get("pictures", digest) != digest:
+        kept = _read_checkpoint(
+            checkpoint,
+            options.device,
+            "remove it and start again, or choose another folder for the result",
+        )
+        if kept.options != description or kept.pictures not in (None, digest):
             raise TrainingDataError(
                 f"{checkpoint} belongs to a training with other options or other pictures;"
                 " start anew or choose another folder for the result."
             )
-        run.restore(state["run"])
-        curve = json.loads(state["curve"])
+        try:
+            run.restore(kept.run)
+        except _NO_CHECKPOINT as error:
+            raise TrainingDataError(
+                f"{checkpoint} is of another network, perhaps of an earlier version; start anew or"
+                " choose another folder for the result."
+            ) from error
+        curve = kept.curve
     elif start is not None:
         _begin(run, start)
     losses: list[float] = []

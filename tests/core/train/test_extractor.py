@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -268,6 +269,73 @@ def test_a_checkpoint_of_other_pictures_is_refused(
     shutil.copy(label / "0.png", label / "1.png")
     with pytest.raises(TrainingDataError, match="other pictures"):
         train(pictures, tmp_path, TINY, unlabelled=folder, resume=True)
+
+
+def rewritten(path: Path, **others: object) -> None:
+    """Put other parts, or none, into a checkpoint."""
+    parts = torch.load(path, weights_only=True) | others
+    torch.save({name: part for name, part in parts.items() if part is not None}, path)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "garbage": lambda path: path.write_bytes(b"no checkpoint" * 99),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-400]),
+    "no archive": lambda path: path.write_bytes(b"(lp0\n."),
+    "a list": lambda path: torch.save([1, 2], path),
+    "without a curve": lambda path: rewritten(path, curve=None),
+    "options that are no JSON": lambda path: rewritten(path, options="{"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_a_sentence_and_left_as_it_is(
+    damage: str, folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "kept")
+    DAMAGES[damage](tmp_path / "kept" / CHECKPOINT)
+    before = {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
+    with pytest.raises(TrainingDataError, match="is damaged or no checkpoint") as resumed:
+        train(folder, tmp_path / "kept", TINY, unlabelled=folder, resume=True)
+    with pytest.raises(TrainingDataError, match="is damaged or no checkpoint") as begun:
+        train(folder, tmp_path / "out", TINY, unlabelled=folder, start=tmp_path / "kept")
+    assert "remove it and start again" in str(resumed.value)
+    assert "begin with another training" in str(begun.value)
+    for raised in (resumed, begun):
+        assert str(raised.value).startswith(str(tmp_path / "kept" / CHECKPOINT))
+        assert "weights_only" not in str(raised.value)
+    assert {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == before
+
+
+@pytest.mark.parametrize("shape", [None, (3, 3)])
+def test_a_checkpoint_of_another_network_is_a_sentence_and_left_as_it_is(
+    shape: tuple[int, int] | None, folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    """As after a change to the network that no option tells."""
+    checkpoint = tmp_path / CHECKPOINT
+    checkpoint.write_bytes((trained / CHECKPOINT).read_bytes())
+    run = torch.load(checkpoint, weights_only=True)["run"]
+    for state in (run["network"], run["average"]):
+        del state["embed.weight"]
+        if shape is not None:
+            state["embed.weight"] = torch.zeros(shape)
+    rewritten(checkpoint, run=run)
+    before = checkpoint.read_bytes()
+    with pytest.raises(TrainingDataError, match="is of another network"):
+        train(folder, tmp_path, TINY, unlabelled=folder, resume=True)
+    with pytest.raises(TrainingDataError, match="had another network"):
+        train(folder, tmp_path / "out", TINY, unlabelled=folder, start=tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [CHECKPOINT]
+    assert checkpoint.read_bytes() == before
+
+
+def test_a_checkpoint_from_before_pictures_were_compared_is_gone_on_from(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
+    rewritten(tmp_path / CHECKPOINT, pictures=None)
+    weights = train(folder, tmp_path, TINY, unlabelled=folder, resume=True)
+    assert same_weights(weights, trained / "weights.safetensors")
 
 
 def test_pictures_without_labels_are_seen_by_losses_that_learn_from_them_alone() -> None:
