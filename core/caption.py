@@ -10,7 +10,6 @@ from typing import Final
 from core.search import Answer, Match
 from core.texts import FALLBACK, say
 
-TELEGRAM_LIMIT: Final = 1024
 DISCORD_LIMIT: Final = 2000
 _LONGEST_NAME: Final = 60
 _BREAKING: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})

@@ -40,11 +40,3 @@ def whitening_matrix(reference: Vectors, dimensions: int, strength: float) -> Ve
     found = np.zeros((reference.shape[1], dimensions), np.float32)
     found[:, : kept.shape[1]] = kept * (reach + _LEAST_REACH * reach.mean()) ** (-strength / 2)
     return found
-
-
-def whitened(vectors: Vectors, matrix: Vectors) -> Vectors:
-    """``(n, d)`` by a matrix ``(d, k)`` -> ``(n, k)`` of unit length."""
-    found = vectors @ matrix
-    lengths = np.linalg.norm(found, axis=1, keepdims=True)
-    unit: Vectors = found / np.maximum(lengths, np.float32(1e-6))
-    return unit

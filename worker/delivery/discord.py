@@ -27,7 +27,6 @@ API: Final = "https://discord.com/api/v10"
 CONTENT_CHARACTERS: Final = 2000
 
 # Discord's error codes.
-UNKNOWN_CHANNEL: Final = 10003
 UNKNOWN_MESSAGE: Final = 10008
 UNKNOWN_WEBHOOK: Final = 10015
 INVALID_WEBHOOK_TOKEN: Final = 50027

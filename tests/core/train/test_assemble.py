@@ -40,7 +40,7 @@ from core.train.extractor import METRICS, WEIGHTS
 from core.train.face_data import LabelledPictures, TrainingDataError
 from core.train.histogram import fit_histogram
 from core.train.trained import TrainedNetwork
-from core.train.whitening import whitened, whitening_matrix
+from core.train.whitening import whitening_matrix
 from tests.core.train.drawings import coloured
 
 SHAPE = NetworkShape((8, 16), (1, 1), 6, colour_channels=4, colour_cells=2)
@@ -54,6 +54,12 @@ def characters(tmp_path: Path) -> Path:
         place.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(place / f"{number}.png"), picture)
     return folder
+
+
+def whitened(vectors: Vectors, matrix: Vectors) -> Vectors:
+    """``(n, d)`` by a matrix ``(d, k)`` -> ``(n, k)`` of unit length."""
+    found = vectors @ matrix
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
 
 
 def written(out: Path, seed: int, shape: NetworkShape = SHAPE) -> Path:
