@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -96,6 +96,10 @@ _LOADING = frozenset(
     }
 )
 """What is in every SavedModel for its own files, and in no answer."""
+_WRITING = frozenset({"MergeV2Checkpoints", "SaveV2"})
+"""Of these, what nobody asks for who only loads a model."""
+_AT_FIRST = ("__saved_model_init_op", "saved_model_main_op", "legacy_init_op")
+"""What TensorFlow 1 calls that which is run as soon as a model is loaded."""
 
 
 class Description(BaseModel):
@@ -389,6 +393,53 @@ def _refuse_reaching_out(path: Path) -> None:
     except DecodeError as error:
         raise ModelError(f"{path} is no SavedModel.") from error
     _refuse(path, (form.graph_def for form in saved.meta_graphs), _LOADING)
+    for form in saved.meta_graphs:
+        _refuse(path, [_callable(form)], _LOADING - _WRITING)
+
+
+def _callable(form: Any) -> Any:
+    """The part of a ``MetaGraphDef`` that can be run without saving the model again.
+
+    That are the functions of its objects, of which some are run while it is loaded, what
+    TensorFlow 1 runs then, and all functions that these call.
+    """
+    graph = form.graph_def
+    first = {name for key in _AT_FIRST for name in form.collection_def[key].node_list.value}
+    for key in _AT_FIRST:
+        first.update(each.name for each in form.signature_def[key].outputs.values())
+    nodes = _needed(first, {node.name: node for node in graph.node}, lambda node: node.input)
+    called = set(form.object_graph_def.concrete_functions)
+    called.update(name for node in nodes for name in _functions(node))
+    functions = _needed(
+        called,
+        {function.signature.name: function for function in graph.library.function},
+        lambda function: (name for node in function.node_def for name in _functions(node)),
+    )
+    part = type(graph)(node=nodes)
+    part.library.function.extend(functions)
+    return part
+
+
+def _needed(
+    names: Iterable[str], there: Mapping[str, Any], needs: Callable[[Any], Iterable[str]]
+) -> list[Any]:
+    """What is named, and all that it needs. A name may be that of an output: ``name:0``."""
+    left = list(names)
+    found: dict[str, Any] = {}
+    while left:
+        name = left.pop().removeprefix("^").partition(":")[0]
+        if name in there and name not in found:
+            found[name] = there[name]
+            left += needs(there[name])
+    return list(found.values())
+
+
+def _functions(node: Any) -> Iterator[str]:
+    """Names of the functions that a node calls."""
+    yield node.op
+    for attribute in node.attr.values():
+        for function in (attribute.func, *attribute.list.func):
+            yield function.name
 
 
 def _refuse(path: Path, graphs: Iterable[Any], loading: frozenset[str] = frozenset()) -> None:

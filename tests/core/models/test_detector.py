@@ -259,6 +259,13 @@ def save_exported(folder: Path, frame: list[int | None], **further: object) -> N
     )
 
 
+def written(path: Path) -> tf.Operation:
+    """An operation that writes a file, as every SavedModel has one."""
+    return tf.raw_ops.SaveV2(
+        prefix=str(path), tensor_names=["a"], shape_and_slices=[""], tensors=[tf.ones(1)]
+    )
+
+
 class TestExported:
     """Detectors of other people, as the Object Detection API exports them."""
 
@@ -344,9 +351,7 @@ class TestExported:
             *((name, lambda path, name=name: getattr(tf.raw_ops, name)(
                 input=tf.ones(1), tensor_name="a:0", debug_urls=[f"file://{path}"]
             )) for name in ("DebugIdentity", "DebugNanCount", "DebugNumericSummary")),
-            ("SaveV2", lambda path: tf.raw_ops.SaveV2(
-                prefix=path, tensor_names=["a"], shape_and_slices=[""], tensors=[tf.ones(1)]
-            )),
+            ("SaveV2", written),
         ],
     )  # fmt: skip
     def test_a_graph_that_would_touch_a_file_is_not_loaded(
@@ -364,6 +369,56 @@ class TestExported:
             Module(), str(tmp_path / "saved_model"), signatures={"serving_default": signature}
         )
         with pytest.raises(ModelError, match=rf"would run code or touch files \({operation}"):
+            load_detector(str(tmp_path))
+        assert list(tmp_path.iterdir()) == [tmp_path / "saved_model"]
+
+    def test_a_resource_that_would_write_when_it_is_made_is_not_loaded(
+        self, tmp_path: Path
+    ) -> None:
+        sprung = tmp_path / "sprung"
+
+        class Sprung(tf.saved_model.experimental.TrackableResource):
+            def _create_resource(self):
+                with tf.control_dependencies([written(sprung)]):
+                    return tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[])
+
+            def _initialize(self):
+                tf.raw_ops.AssignVariableOp(resource=self.resource_handle, value=1.0)
+
+        module = Module()
+        module.resource = Sprung()
+        shape = tf.TensorSpec([1, None, None, 3], tf.uint8)
+        look = tf.function(lambda seen: {"detection_boxes": tf.cast(seen, tf.float32)})
+        signatures = {"serving_default": look.get_concrete_function(shape)}
+        tf.saved_model.save(module, str(tmp_path / "saved_model"), signatures=signatures)
+        for left in tmp_path.glob("sprung*"):
+            left.unlink()
+        with pytest.raises(ModelError, match=r"would run code or touch files \(SaveV2"):
+            load_detector(str(tmp_path))
+        assert list(tmp_path.iterdir()) == [tmp_path / "saved_model"]
+
+    @pytest.mark.parametrize("called", [False, True])
+    def test_an_older_model_that_would_write_at_first_is_not_loaded(
+        self, tmp_path: Path, called: bool
+    ) -> None:
+        sprung = tmp_path / "sprung"
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            seen = tf.compat.v1.placeholder(tf.uint8, [1, None, None, 3])
+            signature = tf.compat.v1.saved_model.predict_signature_def(
+                {"input_tensor": seen}, {"detection_boxes": tf.cast(seen, tf.float32)}
+            )
+
+            def writing():
+                with tf.control_dependencies([written(sprung)]):
+                    return tf.constant(1.0)
+
+            first = (tf.function(writing) if called else writing)().op
+            builder = tf.compat.v1.saved_model.Builder(str(tmp_path / "saved_model"))
+            builder.add_meta_graph_and_variables(
+                session, ["serve"], {"serving_default": signature}, main_op=first
+            )
+            builder.save()
+        with pytest.raises(ModelError, match=r"would run code or touch files \(SaveV2"):
             load_detector(str(tmp_path))
         assert list(tmp_path.iterdir()) == [tmp_path / "saved_model"]
 
