@@ -52,8 +52,12 @@ def compare_precisions(
 
 
 def _variants(model: ModelSettings, crops: bool) -> list[Variant]:
+    import torch
+
     from core.evaluate_precision import Variant
     from worker.resident import load_detector_of, load_extractor_of
+
+    threads = model.threads or torch.get_num_threads()
 
     def named(precision: str) -> ModelSettings:
         return model.model_copy(update={"precision": precision})
@@ -73,6 +77,8 @@ def _variants(model: ModelSettings, crops: bool) -> list[Variant]:
             found.append(Variant(f"extractor in {precision}", detector, coarse))
             if detector_differs:
                 found.append(Variant(together, detector_in_int8, coarse))
+    # The extractor in int8 leaves PyTorch with one, which the others have use for.
+    torch.set_num_threads(threads)
     return found
 
 

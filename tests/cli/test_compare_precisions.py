@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 import worker.resident
 from cli.demo.characters import CHARACTERS
@@ -45,6 +46,16 @@ def test_json_has_every_look_in_every_precision(
         assert 0.995 < turned["least"] <= turned["mean"] < 1  # not the same vectors twice
     for turned in found["cosine"]["extractor in int8"].values():
         assert 0.98 < turned["least"] <= turned["mean"] < 1
+
+
+def test_pytorch_keeps_its_threads_for_what_is_not_in_int8(gallery: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert ended(gallery, "--crops", "--json") == 0
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def rows_of(lines: list[str]) -> list[str]:
