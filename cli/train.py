@@ -155,6 +155,19 @@ def detector(
         Path | None, typer.Option(help="Folder of the detector that boxes what has no boxes.")
     ] = None,
     strong: Strong = False,
+    kept: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of the weights of --start in the finished detector's; the mean of both"
+            " often does better than either.",
+        ),
+    ] = 0.0,
+    plain_epochs: Annotated[
+        int | None,
+        typer.Option(min=0, help="Last epochs, without mosaics and with few strong changes."),
+    ] = None,
     epochs: Epochs = None,
     rate: Rate = None,
     seed: Seed = 0,
@@ -170,7 +183,9 @@ def detector(
     from core.train.session import TrainingError
     from core.train.voc import AnnotationError
 
-    options = DetectorTraining(seed=seed, strong=OFTEN if strong else 0.0)
+    options = DetectorTraining(seed=seed, strong=OFTEN if strong else 0.0, kept=kept)
+    if plain_epochs is not None:
+        options = replace(options, plain_epochs=plain_epochs)
     if epochs is not None:
         options = replace(options, epochs=epochs)
     if rate is not None:

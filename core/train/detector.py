@@ -91,6 +91,9 @@ class DetectorTraining:
             are such.
         strong: Probability of each strong change (`core.train.detector_changes`); a quarter of it
             in the last epochs.
+        kept: Share of the weights that a training begins with in those that it ends with, 0..1:
+            the mean of both sees more of what neither was trained on (Wortsman et al., 2022,
+            "Robust fine-tuning of zero-shot models", arXiv:2109.01903).
     """
 
     epochs: int = 32
@@ -110,6 +113,7 @@ class DetectorTraining:
     seed: int = 0
     taught: float = 0.4
     strong: float = 0.0
+    kept: float = 0.0
 
 
 def train(
@@ -144,11 +148,14 @@ def train(
     Raises:
         AnnotationError: The pictures cannot be used.
         ModelError: `teacher` holds no detector.
-        TrainingError: The checkpoint was made with other options or other data, there is no
-            detector to box the `unboxed` pictures or none of these for the `teacher`, that takes
-            pictures of one size alone, or `start` is no detector's weights.
+        TrainingError: The checkpoint is damaged or was made with other options or other data,
+            there is no detector to box the `unboxed` pictures or none of these for the `teacher`,
+            that takes pictures of one size alone, or `start` is no detector's weights, or is not
+            there although some of it is to be kept.
     """
     options = options or DetectorTraining()
+    if options.kept and start is None:
+        raise TrainingError("Only of weights that a training begins with can some be kept.")
     if unboxed and start is None and teacher is None:
         raise TrainingError("Pictures without boxes need a trained detector that boxes them.")
     if teacher is not None and not unboxed:
@@ -194,6 +201,9 @@ def train(
         session.save(checkpoint)
         write_weights(out / "detector.safetensors", session.average, options.width)
     network = session.average
+    if begun is not None and options.kept:
+        keep(network, begun, options.kept)
+        write_weights(out / "detector.safetensors", network, options.width)
     empty = windows_without_faces(parts.tuning, options.longest)
     chosen = choose_threshold(network, tuning, empty)
     export(
@@ -217,6 +227,19 @@ def train(
     }
     write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return metrics
+
+
+def keep(network: DetectorNetwork, begun: DetectorNetwork, share: float) -> None:
+    """Give a network back a share of the weights that it began with.
+
+    Args:
+        network: Is changed.
+        begun: What it began with, of the same width.
+        share: 0..1.
+    """
+    before = named_variables(begun)
+    for name, variable in named_variables(network).items():
+        variable.assign((1 - share) * variable + share * before[name])
 
 
 class _Session(Session):

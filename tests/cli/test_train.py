@@ -81,12 +81,14 @@ def test_detector(
     out = tmp_path / "out"
     options = ("--out", out, "--also", tmp_path / "more", "--epochs", 5, "--seed", 3, "--resume")
     further = ("--start", out / "w", "--unboxed", tmp_path, "--crops", more, "--rate", 0.5)
-    taught = ("--teacher", more, "--strong")
+    taught = ("--teacher", more, "--strong", "--kept", 0.5, "--plain-epochs", 0)
     assert ended("train", "detector", tmp_path, *options, *further, *taught) == 0
     folders, place, how = training.given
     assert list(folders) == [tmp_path, more]
     assert place == out
-    assert how == DetectorTraining(epochs=5, seed=3, rate=0.5, strong=OFTEN)
+    assert how == DetectorTraining(
+        epochs=5, seed=3, rate=0.5, strong=OFTEN, kept=0.5, plain_epochs=0
+    )
     assert training.named["start"] == out / "w"
     assert training.named["teacher"] == more
     assert training.named["unboxed"] == [Unboxed(tmp_path), Unboxed(more, each_a_face=True)]

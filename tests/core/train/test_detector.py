@@ -197,6 +197,33 @@ def test_a_training_begins_with_an_earlier_one_and_learns_from_what_that_one_see
             np.testing.assert_allclose(after[name], weights, atol=1e-5, err_msg=name)
 
 
+def test_a_share_of_the_starting_weights_is_kept(
+    folder: Path, finished: Path, tmp_path: Path
+) -> None:
+    start = finished / "detector.safetensors"
+    options = replace(TINY, epochs=1, average=0.0, rate=0.02, warm_up=1)
+    ends = {}
+    for kept in (0.0, 0.25, 1.0):
+        out = tmp_path / str(kept)
+        train(folder, out, replace(options, kept=kept), start=start)
+        ends[kept] = load_file(out / "detector.safetensors")
+    before, after = load_file(start), ends[0.0]
+    assert any(np.abs(after[name] - before[name]).max() > 0.01 for name in before)
+    for name, weights in before.items():
+        mixed = 0.75 * after[name] + 0.25 * weights
+        np.testing.assert_allclose(ends[0.25][name], mixed, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(ends[1.0][name], weights, atol=1e-6, err_msg=name)
+    network = read_weights(tmp_path / "0.25" / "detector.safetensors")
+    pixels = cv2.cvtColor(cv2.imread(str(folder / "005.png")), cv2.COLOR_BGR2RGB)
+    (found,) = SavedModelDetector.load(tmp_path / "0.25" / "familiar-face").detect([pixels])
+    assert found[0].score == pytest.approx(detector.faces_in(network, pixels)[0].score, abs=2e-3)
+
+
+def test_without_a_start_nothing_can_be_kept(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="can some be kept"):
+        train(folder, tmp_path, replace(TINY, kept=0.5))
+
+
 def test_a_finished_detector_boxes_what_has_no_boxes(
     folder: Path, finished: Path, tmp_path: Path
 ) -> None:
