@@ -33,6 +33,7 @@ bench: $(INSTALLED)
 
 DATA := ../shared/data
 RUNS := runs/shipped
+UNBOXED = --unboxed $(DATA)/series --crops $(DATA)/characters/train
 FACES = $(DATA)/characters/train --unlabelled $(DATA)/unlabelled
 JOINED = --colours $(DATA)/series --unlabelled $(DATA)/unlabelled --unlabelled $(RUNS)/heads/faces \
 	--unlabelled $(RUNS)/heads/series --characters $(DATA)/frames
@@ -42,19 +43,24 @@ weights: $(INSTALLED)
 		--out $(RUNS)/detector-first --resume
 	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 40 --rate 0.0012 \
 		--start $(RUNS)/detector-first/detector.safetensors \
-		--unboxed $(DATA)/series --crops $(DATA)/characters/train --out $(RUNS)/detector-second --resume
+		$(UNBOXED) --out $(RUNS)/detector-second --resume
 	$(BIN)/familiar train refiner $(DATA)/faces --also $(DATA)/frames \
 		--detector $(RUNS)/detector-second/familiar-face \
 		--start $(RUNS)/detector-second/detector.safetensors \
 		--unboxed $(DATA)/series --out $(RUNS)/refiner-first --resume
 	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 40 --rate 0.001 \
-		--strong --start $(RUNS)/detector-second/detector.safetensors \
-		--teacher $(RUNS)/refiner-first/familiar-face \
-		--unboxed $(DATA)/series --crops $(DATA)/characters/train --out $(RUNS)/detector --resume
+		--strong --start $(RUNS)/detector-second/detector.safetensors $(UNBOXED) \
+		--teacher $(RUNS)/refiner-first/familiar-face --out $(RUNS)/detector-third --resume
 	$(BIN)/familiar train refiner $(DATA)/faces --also $(DATA)/frames --epochs 3 --rate 0.0006 \
-		--strong --detector $(RUNS)/detector/familiar-face \
-		--start $(RUNS)/refiner-first/refiner.safetensors \
-		--unboxed $(DATA)/series --crops $(DATA)/characters/train --out $(RUNS)/refiner --resume
+		--strong --detector $(RUNS)/detector-third/familiar-face $(UNBOXED) \
+		--start $(RUNS)/refiner-first/refiner.safetensors --out $(RUNS)/refiner-third --resume
+	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 28 --rate 0.0007 \
+		--strong --plain-epochs 0 --kept 0.5 $(UNBOXED) \
+		--start $(RUNS)/detector-third/detector.safetensors \
+		--teacher $(RUNS)/refiner-third/familiar-face --out $(RUNS)/detector --resume
+	$(BIN)/familiar train refiner $(DATA)/faces --also $(DATA)/frames --epochs 3 --rate 0.0006 \
+		--strong --detector $(RUNS)/detector/familiar-face $(UNBOXED) \
+		--start $(RUNS)/refiner-third/refiner.safetensors --out $(RUNS)/refiner --resume
 	$(BIN)/familiar train extractor $(FACES) --seed 7 --out $(RUNS)/face-7 --resume
 	$(BIN)/familiar train extractor $(FACES) --strong --seed 8 --out $(RUNS)/face-8 --resume
 	$(BIN)/familiar train extractor $(FACES) --strong --seed 9 --out $(RUNS)/face-9 --resume
