@@ -19,9 +19,7 @@ from core.models import ModelError
 _NAMED: Final = 3
 """So many tensors are named of those that do not fit."""
 
-# torch reads any bytes as instructions, and raises whatever the first wrong one leads to.
-_NO_WEIGHTS: Final = (
-    SafetensorError,
+NOT_OF_TORCH: Final = (
     UnpicklingError,
     RuntimeError,
     EOFError,
@@ -32,6 +30,8 @@ _NO_WEIGHTS: Final = (
     AssertionError,
     struct.error,
 )
+"""What reading a file that torch did not write ends in: torch takes any bytes for instructions, and
+raises whatever the first wrong one leads to."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -46,7 +46,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror or error}).") from error
-    except _NO_WEIGHTS as error:
+    except (SafetensorError, *NOT_OF_TORCH) as error:
         raise ModelError(
             f"{path} is not a file of weights: it is damaged, or holds more than tensors."
         ) from error

@@ -12,12 +12,10 @@ import hashlib
 import json
 import math
 import os
-import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError  # what torch raises for a file that is none of its own
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -33,6 +31,7 @@ from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.extractor import resized
 from core.models.irse50 import IrSe50Network
 from core.models.precision import bfloat16_is_fast
+from core.models.weights import NOT_OF_TORCH
 from core.train.attributes import COLOURS, TASKS, estimated
 from core.train.augment import Augmentation, augmented, plain
 from core.train.face_data import (
@@ -91,19 +90,7 @@ LEARNS_UNLABELLED: frozenset[Loss] = frozenset({"familiar", "triplet", "triplet-
 
 SEMIHARD_MARGIN = 0.2
 
-# torch reads any bytes as instructions, and raises whatever the first wrong one leads to.
-_NO_CHECKPOINT: Final = (
-    UnpicklingError,
-    OSError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    struct.error,
-)
+_NO_CHECKPOINT: Final = (OSError, *NOT_OF_TORCH)
 
 FACE_SHAPE = NetworkShape((48, 96, 192, 384), (1, 2, 2, 1))
 FACE_AUGMENTATION = Augmentation()

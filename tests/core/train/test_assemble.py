@@ -156,10 +156,10 @@ def test_a_projection_evens_out_what_the_networks_see(trained: Path, tmp_path: P
     assert extractor.embed_faces(faces) == pytest.approx(expected, abs=2e-3)
 
 
-def test_a_projection_is_fitted_to_the_looks_that_networks_take(
+def test_a_projection_of_one_network_is_fitted_to_both_of_its_looks(
     trained: Path, tmp_path: Path
 ) -> None:
-    """A network that sees both looks itself, the mirror image closer."""
+    """The mirror image is seen closer."""
     crops = tmp_path / "crops"
     crops.mkdir()
     faces = np.random.default_rng(6).integers(0, 256, (50, 4, 4, 3), np.uint8)
