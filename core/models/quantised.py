@@ -137,6 +137,8 @@ def quantised_graph(
         given = graph(np.full((1, _SOME_SIDE, _SOME_SIDE, 3), 128, np.uint8))
         if missing := [name for name in needed if name not in given]:
             raise KeyError(*missing)
+    except ModelError:
+        raise
     except Exception as error:  # those of onnxruntime and TensorFlow share no other class
         raise ModelError(
             f"{folder / FOLDER} does not belong to the detector beside it; train and export the"
@@ -157,7 +159,7 @@ def quantised_networks(
         threads: Of the processor, 0 for all that this process may use.
 
     Raises:
-        ModelError: One is not listed or missing, or is not the one that is.
+        ModelError: One is not listed or missing, is not the one that is, or is no network.
     """
     networks = []
     for name in names:
@@ -167,7 +169,13 @@ def quantised_networks(
                 f"The model's file {folder / name} is missing, damaged or was replaced; put it back"
                 " as it was shipped, or set FAMILIAR_MODEL_PRECISION=float32 to use it without."
             )
-        networks.append(QuantisedNetwork(content, threads or processors()))
+        try:
+            networks.append(QuantisedNetwork(content, threads or processors()))
+        except ModelError as error:
+            raise ModelError(
+                f"The model's file {folder / name} cannot be used ({error}) Train and export the"
+                " model anew, or set FAMILIAR_MODEL_PRECISION=float32 to use it without."
+            ) from error
     return networks
 
 

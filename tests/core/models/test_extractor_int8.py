@@ -154,5 +154,5 @@ def test_a_network_of_another_shape_is_refused(copied: Path, name: str, content:
 def test_what_is_no_network_is_refused(copied: Path) -> None:
     (copied / FACE).write_bytes(b"no network")
     describe(copied, files=listed(copied))
-    with pytest.raises(ModelError, match="not an ONNX file that can be run"):
+    with pytest.raises(ModelError, match=f"{FACE} cannot be used .*not an ONNX file that can be"):
         FamiliarExtractor.load(copied, precision="int8")

@@ -135,7 +135,6 @@ OURS = [network_path(SHIPPED / DEFAULT_DETECTOR, number).read_bytes() for number
 @pytest.mark.parametrize(
     "wrong",
     [
-        pytest.param(lambda other: [b"no network", OURS[1]], id="no network"),
         pytest.param(lambda other: OURS[:1], id="one too few"),
         pytest.param(lambda other: [*OURS, other], id="one too many"),
         pytest.param(lambda other: OURS[::-1], id="in the wrong order"),
@@ -147,6 +146,13 @@ def test_networks_that_do_not_belong_to_the_detector_are_refused(
 ) -> None:
     folder = copied(tmp_path / "detector", wrong(content))
     with pytest.raises(ModelError, match="int8 does not belong to the detector beside it"):
+        SavedModelDetector.load(folder, precision="int8")
+    SavedModelDetector.load(folder, precision="float32")
+
+
+def test_a_listed_file_that_is_no_network_is_named(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "detector", [OURS[0], b"no network"])
+    with pytest.raises(ModelError, match=r"int8/2\.onnx cannot be used .*not an ONNX file"):
         SavedModelDetector.load(folder, precision="int8")
     SavedModelDetector.load(folder, precision="float32")
 
