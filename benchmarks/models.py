@@ -162,7 +162,7 @@ def measure_extractor(device: Device) -> list[MeasuredModel]:
 
         rate = _product_rate(product, device)
         if precision == "int8":
-            torch.set_num_threads(1)  # as `worker.resident.load_models` does
+            torch.set_num_threads(1)  # as `worker.resident.load_extractor_of` does
         for name, shape, embed, prepared in (
             (
                 "face network",

@@ -129,16 +129,15 @@ def quantised_graph(
     """
     names = networks_listed(listed)
     last = len(names)
+    networks = quantised_networks(folder, listed, names, threads)
     try:
         signatures = [model.signatures[after(number)] for number in range(1, last + 1)]
         if after(last + 1) in model.signatures:
             raise KeyError(after(last + 1))
-        graph = QuantisedGraph(quantised_networks(folder, listed, names, threads), signatures)
+        graph = QuantisedGraph(networks, signatures)
         given = graph(np.full((1, _SOME_SIDE, _SOME_SIDE, 3), 128, np.uint8))
         if missing := [name for name in needed if name not in given]:
             raise KeyError(*missing)
-    except ModelError:
-        raise
     except Exception as error:  # those of onnxruntime and TensorFlow share no other class
         raise ModelError(
             f"{folder / FOLDER} does not belong to the detector beside it; train and export the"

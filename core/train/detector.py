@@ -92,7 +92,7 @@ class DetectorTraining:
         strong: Probability of each strong change (`core.train.detector_changes`); a quarter of it
             in the last epochs.
         kept: Share of the weights that a training begins with in those that it ends with, 0..1:
-            the mean of both sees more of what neither was trained on (Wortsman et al., 2022,
+            the mean of both often does better than either on other pictures (Wortsman et al., 2022,
             "Robust fine-tuning of zero-shot models", arXiv:2109.01903).
     """
 

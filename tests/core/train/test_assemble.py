@@ -132,6 +132,16 @@ def test_a_stated_share_of_different_characters_reaches_the_threshold(
         assert (different >= threshold).mean() == pytest.approx(share, abs=0.002)
 
 
+def written_crops(folder: Path, *, cells: int, side: int) -> np.ndarray:
+    """Fifty face crops ``(50, side, side, 3)`` of coloured cells that run into each other."""
+    folder.mkdir()
+    coarse = np.random.default_rng(7).integers(0, 256, (50, cells, cells, 3), np.uint8)
+    faces = np.stack([cv2.resize(each, (side, side)) for each in coarse])
+    for number, pixels in enumerate(faces):
+        cv2.imwrite(str(folder / f"{number:02}.png"), pixels[:, :, ::-1])
+    return faces
+
+
 def test_a_projection_evens_out_what_the_networks_see(trained: Path, tmp_path: Path) -> None:
     """As `TrainedNetwork` sees them, multiplied by the matrix; the mirror image comes after it."""
     crops = tmp_path / "crops"
@@ -161,11 +171,7 @@ def test_a_projection_of_one_network_is_fitted_to_both_of_its_looks(
 ) -> None:
     """The mirror image is seen closer."""
     crops = tmp_path / "crops"
-    crops.mkdir()
-    faces = np.random.default_rng(6).integers(0, 256, (50, 4, 4, 3), np.uint8)
-    faces = np.stack([cv2.resize(each, (32, 32)) for each in faces])
-    for number, pixels in enumerate(faces):
-        cv2.imwrite(str(crops / f"{number:02}.png"), pixels[:, :, ::-1])
+    faces = written_crops(crops, cells=4, side=32)
     closer = Choices(mirror_share=0.5)
     seen = FamiliarExtractor.load(assemble(trained, trained, tmp_path / "plain", closer))
     expected = whitening_matrix(seen.embed_faces(faces), 6, WHITENING)
@@ -253,11 +259,7 @@ def test_a_projection_is_fitted_to_the_looks_that_will_be_taken(
     trained: Path, tmp_path: Path
 ) -> None:
     crops = tmp_path / "crops"
-    crops.mkdir()
-    coarse = np.random.default_rng(7).integers(0, 256, (50, 6, 6, 3), np.uint8)
-    faces = [cv2.resize(each, (128, 128)) for each in coarse]
-    for number, pixels in enumerate(faces):
-        cv2.imwrite(str(crops / f"{number}.png"), pixels[:, :, ::-1])
+    faces = written_crops(crops, cells=6, side=128)
     networks = [trained, written(tmp_path / "other", 5)]
     first, second = (TrainedNetwork(network) for network in networks)
     squares = np.stack([resized(pixels, 32) for pixels in faces])
