@@ -33,11 +33,12 @@ class NetworkShape:
     """What has to be known to build a network before its weights are loaded.
 
     Attributes:
-        widths: Channels of each stage; every stage halves the resolution.
+        widths: Channels of each stage.
         depths: Residual blocks of each stage.
         dimensions: Length of the vector.
         colour_channels: Width of the colour branch; 0 leaves it out.
         colour_cells: The colour branch pools over a grid of this many cells a side.
+        halvings: How many stages halve the resolution, the first ones; None: all of them.
     """
 
     widths: tuple[int, ...] = (64, 128, 256)
@@ -45,10 +46,13 @@ class NetworkShape:
     dimensions: int = 128
     colour_channels: int = 48
     colour_cells: int = 3
+    halvings: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.depths) or not self.widths:
             raise ValueError("A network needs one width and one depth for each stage.")
+        if self.halvings is not None and not 0 <= self.halvings <= len(self.widths):
+            raise ValueError("A network cannot halve the resolution in more stages than it has.")
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -126,9 +130,11 @@ class EmbeddingNetwork(nn.Module):
         )
         stages: list[nn.Module] = []
         inputs = widths[0] // 2
-        for width, depth in zip(widths, shape.depths, strict=True):
+        halvings = len(widths) if shape.halvings is None else shape.halvings
+        for number, (width, depth) in enumerate(zip(widths, shape.depths, strict=True)):
             for block in range(depth):
-                stages.append(ResidualBlock(inputs, width, 2 if block == 0 else 1))
+                halved = block == 0 and number < halvings
+                stages.append(ResidualBlock(inputs, width, 2 if halved else 1))
                 inputs = width
         self.stages = nn.Sequential(*stages)
         features = 2 * inputs

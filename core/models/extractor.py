@@ -62,6 +62,7 @@ class ShapeConfiguration(BaseModel):
     dimensions: int = Field(gt=0)
     colour_channels: int = Field(ge=0)
     colour_cells: int = Field(gt=0)
+    halvings: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _makes_a_network(self) -> Self:
@@ -71,7 +72,12 @@ class ShapeConfiguration(BaseModel):
     def shape(self) -> NetworkShape:
         """The same, as the network takes it."""
         return NetworkShape(
-            self.widths, self.depths, self.dimensions, self.colour_channels, self.colour_cells
+            self.widths,
+            self.depths,
+            self.dimensions,
+            self.colour_channels,
+            self.colour_cells,
+            self.halvings,
         )
 
 

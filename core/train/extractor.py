@@ -92,7 +92,7 @@ SEMIHARD_MARGIN = 0.2
 
 _NO_CHECKPOINT: Final = (OSError, *NOT_OF_TORCH)
 
-FACE_SHAPE = NetworkShape((48, 96, 192, 384), (1, 2, 2, 1))
+FACE_SHAPE = NetworkShape((48, 96, 192, 256), (1, 2, 1, 1), halvings=3)
 FACE_AUGMENTATION = Augmentation()
 
 
@@ -140,8 +140,8 @@ class ExtractorTraining:
     stored_side: int = 128
     fit: Fit = "pad"
     epochs: int = 14
-    identities: int = 24
-    pictures: int = 4
+    identities: int = 48
+    pictures: int = 2
     unlabelled_in_batch: int = 8
     held_out: int = 0
     margin: float = 0.3
@@ -181,6 +181,8 @@ def described(options: ExtractorTraining, names: tuple[str, ...]) -> str:
     for name, default in later.items():
         if fields[name] == default:
             del fields[name]
+    if fields["shape"]["halvings"] is None:
+        del fields["shape"]["halvings"]
     return json.dumps(fields | {"labels": names}, sort_keys=True)
 
 
@@ -206,6 +208,7 @@ def of_pictures() -> ExtractorTraining:
         fit="squeeze",
         epochs=7,
         identities=18,
+        pictures=4,
         margin=0.1,
         scale=24.0,
         augmentation=Augmentation(zoom=(0.65, 1.05), backdrop=0.2),

@@ -9,6 +9,7 @@ SHAPES = [
     NetworkShape((8, 16), (1, 2), 12),
     NetworkShape((8, 16, 24), (2, 1, 1), 16, colour_channels=0),
     NetworkShape((16,), (1,), 4, colour_channels=6, colour_cells=1),
+    NetworkShape((8, 16, 24), (1, 1, 2), 16, halvings=2),
 ]
 
 
@@ -26,6 +27,18 @@ def test_every_shape_runs_forward_and_backward(shape: NetworkShape, side: int) -
 def test_a_shape_needs_as_many_depths_as_widths() -> None:
     with pytest.raises(ValueError, match="one depth for each stage"):
         NetworkShape((8, 16), (1,))
+
+
+def test_only_the_first_stages_halve_the_resolution() -> None:
+    picture = torch.zeros(1, 3, 64, 64)
+    sides = [
+        EmbeddingNetwork(NetworkShape((8, 16, 24), (1, 2, 1), halvings=halvings)).eval()
+        for halvings in (None, 2, 0)
+    ]
+    found = [network.stages(network.stem(picture)).shape[2:] for network in sides]
+    assert found == [(4, 4), (8, 8), (32, 32)]
+    with pytest.raises(ValueError, match="more stages than it has"):
+        NetworkShape((8, 16), (1, 1), halvings=3)
 
 
 def test_the_colour_branch_keeps_colours_of_cells_but_no_order_within_them() -> None:

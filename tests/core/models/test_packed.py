@@ -57,8 +57,12 @@ def packed_beside(own: nn.Module, pictures: int, side: int = 32) -> tuple[nn.Mod
 @pytest.mark.parametrize("pictures", [1, 2, 5])
 @pytest.mark.parametrize(
     "shape",
-    [SHAPE, NetworkShape((8, 16), (2, 1), 6, colour_channels=0)],
-    ids=["colours", "no colours"],
+    [
+        SHAPE,
+        NetworkShape((8, 16), (2, 1), 6, colour_channels=0),
+        NetworkShape((8, 16), (1, 2), 6, colour_channels=0, halvings=1),
+    ],
+    ids=["colours", "no colours", "one stage in full"],
 )
 def test_a_packed_network_gives_the_same_vectors(pictures: int, shape: NetworkShape) -> None:
     after, difference = packed_beside(network(shape=shape), pictures)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,16 +19,17 @@ from tests.core.models.networks import network_in_use
 SHAPE = NetworkShape((8, 16, 24), (1, 2, 1), 6, colour_channels=0)
 
 
-def network(seed: int) -> EmbeddingNetwork:
-    drawn = network_in_use(SHAPE, seed)
+def network(seed: int, shape: NetworkShape = SHAPE) -> EmbeddingNetwork:
+    drawn = network_in_use(shape, seed)
     fold_norms(drawn)
     return drawn
 
 
 @pytest.mark.parametrize("side", [32, 40, 27])
 @pytest.mark.parametrize(("count", "divided"), [(1, False), (3, False), (3, True)])
-def test_maps_are_the_same(side: int, count: int, divided: bool) -> None:
-    networks = [network(seed) for seed in range(count)]
+@pytest.mark.parametrize("halvings", [None, 2])
+def test_maps_are_the_same(side: int, count: int, divided: bool, halvings: int | None) -> None:
+    networks = [network(seed, replace(SHAPE, halvings=halvings)) for seed in range(count)]
     model = of_trunks(networks, side, divided=divided)
     torch.manual_seed(1)
     squares = torch.rand(2, 3 * count if divided else 3, side, side) * 2 - 1
