@@ -74,8 +74,8 @@ weights: $(INSTALLED)
 		--beside $(RUNS)/face-8 --beside $(RUNS)/face-9 --out $(RUNS)/first
 	rm -rf $(RUNS)/grouped
 	$(BIN)/familiar data group $(RUNS)/heads/series --extractor trained:$(RUNS)/first \
-		--out $(RUNS)/grouped
-	$(BIN)/familiar train extractor $(FACES) --also $(RUNS)/grouped --identities 32 --seed 12 \
+		--like 0.5 --out $(RUNS)/grouped
+	$(BIN)/familiar train extractor $(FACES) --also $(RUNS)/grouped --identities 64 --seed 12 \
 		--out $(RUNS)/face-12 --resume
 	$(BIN)/familiar train assemble $(RUNS)/face-7 $(RUNS)/picture $(JOINED) \
 		--beside $(RUNS)/face-8 --beside $(RUNS)/face-12 --out $(RUNS)/familiar-character
