@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 from core.collage import draw, layout
+from core.embed import embed_folder
+from core.evaluate import retrieval
 from core.evaluate_folder import evaluate_folder
+from core.face_space import FaceSpace
 from core.gallery import build_index
 from core.index import Index
 from core.job import Look
@@ -65,3 +68,31 @@ if shared_data.present("gallery"):
         expected = Image.fromarray(asked.pixels).resize((x1 - x0, y1 - y0))
         difference = np.abs(image[y0:y1, x0:x1] - np.asarray(expected, np.int16))
         assert np.median(difference) < 8
+
+    def test_characters_of_full_pictures_are_found_again() -> None:
+        detector, extractor = load_detector(precision="int8"), load_extractor(precision="int8")
+        figures = evaluate_folder(shared_data.ROOT / "gallery", detector, extractor)
+        both, face, whole = (figures.looks[look] for look in (Look.BOTH, Look.CHARACTER, Look.FEEL))
+        print(f"both {both}, character {face}, feel {whole}, no face {figures.without_face:.3f}")
+        assert figures.without_face <= 0.05
+        assert both.precision_at_1 >= 0.88
+        assert both.mean_average_precision >= 0.60
+        for alone in (face, whole):
+            assert both.precision_at_1 > alone.precision_at_1
+            assert both.mean_average_precision > alone.mean_average_precision
+
+
+if shared_data.present("characters/val"):
+
+    def test_characters_that_no_training_saw_are_told_apart() -> None:
+        extractor = load_extractor(precision="int8")
+        seen = embed_folder(shared_data.ROOT / "characters" / "val", None, extractor)
+        characters = [path.split("/")[0] for path in seen.paths]
+        labels = np.unique(characters, return_inverse=True)[1]
+        plain = retrieval(seen.character, labels)
+        in_space = retrieval(FaceSpace(seen.character).of(seen.character), labels)
+        print(f"as they are {plain}; in their space {in_space}")
+        for found in (plain, in_space):
+            assert found.precision_at_1 >= 0.87
+            assert found.mean_average_precision >= 0.58
+            assert found.equal_error_rate <= 0.15
