@@ -181,7 +181,7 @@ def described(options: ExtractorTraining, names: tuple[str, ...]) -> str:
     for name, default in later.items():
         if fields[name] == default:
             del fields[name]
-    if fields["shape"]["halvings"] is None:
+    if options.shape.halvings is None:
         del fields["shape"]["halvings"]
     return json.dumps(fields | {"labels": names}, sort_keys=True)
 

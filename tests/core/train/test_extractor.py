@@ -473,7 +473,10 @@ def test_steps_are_spread_over_the_epochs() -> None:
 def test_checkpoints_from_before_an_option_stay_good() -> None:
     before = json.loads(described(TINY, ("a",)))
     assert not {"loss", "triplet_margin", "backbone", "steps"} & before.keys()
+    assert "halvings" not in before["shape"]
     assert json.loads(described(replace(TINY, loss="arcface"), ("a",)))["loss"] == "arcface"
+    other = replace(TINY, shape=replace(TINY.shape, halvings=1))
+    assert json.loads(described(other, ("a",)))["shape"]["halvings"] == 1
 
 
 def test_a_finished_training_is_reported_on(folder: Path, trained: Path, tmp_path: Path) -> None:
