@@ -306,7 +306,7 @@ def extractor(
     ] = None,
     epochs: Epochs = None,
     identities: Annotated[
-        int | None, typer.Option(min=2, help="Labels in a batch; folders with few need fewer.")
+        int | None, typer.Option(min=2, help="Labels in a batch; all where there are fewer.")
     ] = None,
     loss: Annotated[
         Loss,

@@ -110,7 +110,7 @@ class ExtractorTraining:
         stored_side: Of the squares kept in memory, from which the seen ones are cut.
         fit: How a picture becomes a square: ``pad`` for faces, ``squeeze`` for whole pictures.
         epochs: Passes over the labelled pictures.
-        identities: Labels in a batch (P).
+        identities: Labels in a batch (P); all of them where there are fewer.
         pictures: Pictures of each (K).
         unlabelled_in_batch: Unlabelled pictures in a batch; each gives two views.
         held_out: Labels kept away from training, to check on.
@@ -327,9 +327,8 @@ class _Run:
             options.decay,
             torch.bfloat16 if self.bfloat16 else torch.float32,
         )
-        self.batches = BalancedBatches(
-            known.labels, options.identities, options.pictures, options.seed
-        )
+        identities = min(options.identities, len(known.names))
+        self.batches = BalancedBatches(known.labels, identities, options.pictures, options.seed)
         self.passes = (
             Passes(len(unlabelled), options.unlabelled_in_batch, options.seed)
             if unlabelled is not None
@@ -337,7 +336,7 @@ class _Run:
             and options.loss in LEARNS_UNLABELLED
             else None
         )
-        per_batch = options.identities * options.pictures
+        per_batch = identities * options.pictures
         self.steps_in_epoch = max(1, len(known.labels) // per_batch)
         if options.steps is not None:
             self.steps_in_epoch = max(1, math.ceil(options.steps / options.epochs))

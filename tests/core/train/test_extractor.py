@@ -470,6 +470,13 @@ def test_steps_are_spread_over_the_epochs() -> None:
     assert (run.steps_in_epoch, run.steps) == (3, 9)
 
 
+def test_a_batch_has_all_labels_where_there_are_fewer_than_it_takes() -> None:
+    known = labelled()
+    run = _Run(replace(TINY, identities=len(known.names) + 5, pictures=2), known, None)
+    assert set(known.labels[run.batches.draw(0)]) == set(range(len(known.names)))
+    assert run.steps_in_epoch == len(known.labels) // (2 * len(known.names))
+
+
 def test_checkpoints_from_before_an_option_stay_good() -> None:
     before = json.loads(described(TINY, ("a",)))
     assert not {"loss", "triplet_margin", "backbone", "steps"} & before.keys()
