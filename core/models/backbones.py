@@ -39,6 +39,8 @@ class NetworkShape:
         colour_channels: Width of the colour branch; 0 leaves it out.
         colour_cells: The colour branch pools over a grid of this many cells a side.
         halvings: How many stages halve the resolution, the first ones; None: all of them.
+        attention: How many means of the last maps are taken where the network looks for them; see
+            `AttentionPooling`.
     """
 
     widths: tuple[int, ...] = (64, 128, 256)
@@ -47,6 +49,7 @@ class NetworkShape:
     colour_channels: int = 48
     colour_cells: int = 3
     halvings: int | None = None
+    attention: int = 0
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(self.depths) or not self.widths:
@@ -81,6 +84,30 @@ class ResidualBlock(nn.Module):
         y = functional.relu(self.first_norm(self.first(x)), inplace=True)
         y = self.second_norm(self.second(y))
         return functional.relu(y + self.shortcut(x), inplace=True)
+
+
+class AttentionPooling(nn.Module):
+    """Means of maps, each with weights of its own over the places.
+
+    A place's weight comes from what is there: a linear layer and a softmax over the places, as
+    each seed of pooling by attention does (Lee et al., 2019, "Set Transformer",
+    arXiv:1810.00825). So a mean can be that of the eyes or of the hair, wherever they are, where
+    the mean of everything holds what they share with each other.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = nn.Conv2d(channels, heads, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """``(n, channels, h, w)`` -> ``(n, heads * channels)``."""
+        return attended(maps, self.heads(maps).float())
+
+
+def attended(maps: Tensor, logits: Tensor) -> Tensor:
+    """Means of maps ``(n, c, h, w)`` by logits ``(n, heads, h, w)`` -> ``(n, heads * c)``."""
+    weights = logits.flatten(2).softmax(2)
+    return (weights @ maps.flatten(2).transpose(1, 2)).flatten(1)
 
 
 class ColourBranch(nn.Module):
@@ -137,20 +164,27 @@ class EmbeddingNetwork(nn.Module):
                 stages.append(ResidualBlock(inputs, width, 2 if halved else 1))
                 inputs = width
         self.stages = nn.Sequential(*stages)
-        features = 2 * inputs
+        self.attention: AttentionPooling | None = None
+        pooled = 2 * inputs
+        if shape.attention:
+            self.attention = AttentionPooling(inputs, shape.attention)
+            pooled += shape.attention * inputs
+        features = pooled
         self.colour: ColourBranch | None = None
         if shape.colour_channels:
             self.colour = ColourBranch(shape.colour_channels, shape.colour_cells)
             features += shape.colour_channels * shape.colour_cells**2
-        self.feature_norm = nn.BatchNorm1d(2 * inputs)
+        self.feature_norm = nn.BatchNorm1d(pooled)
         self.embed = nn.Linear(features, shape.dimensions, bias=False)
         self.embed_norm = nn.BatchNorm1d(shape.dimensions)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, 3, side, side)`` in -1..1 -> ``(n, dimensions)`` float32 of unit length."""
         maps = self.stages(self.stem(x)).float()
-        pooled = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
-        parts = [self.feature_norm(pooled)]
+        pooled = [maps.mean((2, 3)), maps.amax((2, 3))]
+        if self.attention is not None:
+            pooled.append(self.attention(maps))
+        parts = [self.feature_norm(torch.cat(pooled, 1))]
         if self.colour is not None:
             parts.append(self.colour(x))
         vector: Tensor = self.embed_norm(self.embed(torch.cat(parts, 1)).float())

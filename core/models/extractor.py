@@ -63,6 +63,7 @@ class ShapeConfiguration(BaseModel):
     colour_channels: int = Field(ge=0)
     colour_cells: int = Field(gt=0)
     halvings: int | None = Field(default=None, ge=0)
+    attention: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _makes_a_network(self) -> Self:
@@ -78,6 +79,7 @@ class ShapeConfiguration(BaseModel):
             self.colour_channels,
             self.colour_cells,
             self.halvings,
+            self.attention,
         )
 
 

@@ -25,6 +25,7 @@ from core.models.backbones import (
     EmbeddingNetwork,
     JoinedNetwork,
     ResidualBlock,
+    attended,
     square_roots,
 )
 
@@ -183,6 +184,8 @@ class PackedNetwork(nn.Module):
         self.networks = len(networks)
         groups = 1 if example.shape[1] == CHANNELS else None
         self.trunk = PackedTrunk(networks, example) if trunk is None else TrunkInInt8(trunk)
+        heads = [it.attention.heads for it in networks if it.attention is not None]
+        self.heads: nn.Module | None = in_groups(heads) if heads else None
         colours = [network.colour for network in networks if network.colour is not None]
         self.cells = colours[0].cells if colours else 0
         if colours:
@@ -201,6 +204,9 @@ class PackedNetwork(nn.Module):
         """As `JoinedNetwork.forward`, for as many channels as the example has."""
         maps = self.trunk(x)
         parts = [maps.mean((2, 3)), maps.amax((2, 3))]
+        if self.heads is not None:
+            apart, logits = (self._apart(each) for each in (maps, self.heads(maps)))
+            parts.append(attended(apart, logits).reshape(len(x), -1))
         if self.cells:
             small = functional.adaptive_avg_pool2d(x, CELL_SIDE * self.cells)
             parts.append(square_roots(self.mixed(self.bins(small))))
@@ -208,6 +214,10 @@ class PackedNetwork(nn.Module):
         vectors = torch.baddbmm(self._offset, seen.transpose(0, 1), self._matrix)
         vectors = functional.normalize(vectors, dim=2).transpose(0, 1).flatten(1)
         return vectors / math.sqrt(self.networks)
+
+    def _apart(self, maps: Tensor) -> Tensor:
+        """``(n, networks * channels, h, w)`` -> ``(n * networks, channels, h, w)``."""
+        return maps.reshape(len(maps) * self.networks, -1, *maps.shape[2:])
 
 
 class PackedJoined(nn.Module):

@@ -181,8 +181,10 @@ def described(options: ExtractorTraining, names: tuple[str, ...]) -> str:
     for name, default in later.items():
         if fields[name] == default:
             del fields[name]
-    if options.shape.halvings is None:
-        del fields["shape"]["halvings"]
+    later_of_shape = {"halvings": None, "attention": 0}
+    for name, at_first in later_of_shape.items():
+        if fields["shape"][name] == at_first:
+            del fields["shape"][name]
     return json.dumps(fields | {"labels": names}, sort_keys=True)
 
 

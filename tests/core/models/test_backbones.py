@@ -3,13 +3,21 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.models.backbones import ColourBranch, EmbeddingNetwork, NetworkShape, multiply_adds
+from core.models.backbones import (
+    AttentionPooling,
+    ColourBranch,
+    EmbeddingNetwork,
+    NetworkShape,
+    multiply_adds,
+)
 
 SHAPES = [
     NetworkShape((8, 16), (1, 2), 12),
     NetworkShape((8, 16, 24), (2, 1, 1), 16, colour_channels=0),
     NetworkShape((16,), (1,), 4, colour_channels=6, colour_cells=1),
     NetworkShape((8, 16, 24), (1, 1, 2), 16, halvings=2),
+    NetworkShape((8, 16), (1, 1), 16, colour_channels=0, attention=3),
+    NetworkShape((8, 16), (1, 1), 16, halvings=1, attention=2),
 ]
 
 
@@ -39,6 +47,18 @@ def test_only_the_first_stages_halve_the_resolution() -> None:
     assert found == [(4, 4), (8, 8), (32, 32)]
     with pytest.raises(ValueError, match="more stages than it has"):
         NetworkShape((8, 16), (1, 1), halvings=3)
+
+
+def test_attention_finds_what_it_looks_for_wherever_it_is() -> None:
+    pooling = AttentionPooling(2, 2)
+    with torch.no_grad():  # the first head looks for what is high in channel 0, the second for all
+        pooling.heads.weight.copy_(torch.tensor([[100.0, 0.0], [0.0, 0.0]])[..., None, None])
+    maps = torch.zeros(1, 2, 3, 4)
+    maps[0, :, 1, 2] = torch.tensor([1.0, 6.0])
+    found, mean = pooling(maps).unflatten(1, (2, 2))[0]
+    assert torch.allclose(found, torch.tensor([1.0, 6.0]), atol=1e-4)
+    assert torch.allclose(mean, torch.tensor([1.0, 6.0]) / 12, atol=1e-4)
+    assert torch.allclose(pooling(maps.roll((1, 1), (2, 3))), pooling(maps), atol=1e-5)
 
 
 def test_the_colour_branch_keeps_colours_of_cells_but_no_order_within_them() -> None:

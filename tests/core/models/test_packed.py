@@ -30,7 +30,7 @@ from core.models.packed import (
 from core.models.precision import fold_norms
 from tests.core.models.networks import network_in_use
 
-SHAPE = NetworkShape((8, 16), (1, 2), 6, colour_channels=4, colour_cells=2)
+SHAPE = NetworkShape((8, 16), (1, 2), 6, colour_channels=4, colour_cells=2, attention=3)
 
 
 def network(seed: int = 4, shape: NetworkShape = SHAPE) -> EmbeddingNetwork:
@@ -62,7 +62,7 @@ def packed_beside(own: nn.Module, pictures: int, side: int = 32) -> tuple[nn.Mod
         NetworkShape((8, 16), (2, 1), 6, colour_channels=0),
         NetworkShape((8, 16), (1, 2), 6, colour_channels=0, halvings=1),
     ],
-    ids=["colours", "no colours", "one stage in full"],
+    ids=["colours and attention", "no colours", "one stage in full"],
 )
 def test_a_packed_network_gives_the_same_vectors(pictures: int, shape: NetworkShape) -> None:
     after, difference = packed_beside(network(shape=shape), pictures)

@@ -480,10 +480,11 @@ def test_a_batch_has_all_labels_where_there_are_fewer_than_it_takes() -> None:
 def test_checkpoints_from_before_an_option_stay_good() -> None:
     before = json.loads(described(TINY, ("a",)))
     assert not {"loss", "triplet_margin", "backbone", "steps"} & before.keys()
-    assert "halvings" not in before["shape"]
+    assert not {"halvings", "attention"} & before["shape"].keys()
     assert json.loads(described(replace(TINY, loss="arcface"), ("a",)))["loss"] == "arcface"
-    other = replace(TINY, shape=replace(TINY.shape, halvings=1))
-    assert json.loads(described(other, ("a",)))["shape"]["halvings"] == 1
+    other = replace(TINY, shape=replace(TINY.shape, halvings=1, attention=2))
+    shape = json.loads(described(other, ("a",)))["shape"]
+    assert (shape["halvings"], shape["attention"]) == (1, 2)
 
 
 def test_a_finished_training_is_reported_on(folder: Path, trained: Path, tmp_path: Path) -> None:
