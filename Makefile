@@ -63,7 +63,7 @@ weights: $(INSTALLED)
 		--start $(RUNS)/refiner-third/refiner.safetensors --out $(RUNS)/refiner --resume
 	$(BIN)/familiar train extractor $(FACES) --seed 7 --out $(RUNS)/face-7 --resume
 	$(BIN)/familiar train extractor $(FACES) --strong --seed 8 --out $(RUNS)/face-8 --resume
-	$(BIN)/familiar train extractor $(FACES) --strong --seed 9 --out $(RUNS)/face-9 --resume
+	$(BIN)/familiar train extractor $(FACES) --epochs 10 --seed 9 --out $(RUNS)/face-9 --resume
 	$(BIN)/familiar train extractor $(DATA)/series --of pictures --unlabelled $(DATA)/faces \
 		--held-out 6 --out $(RUNS)/picture --resume
 	for each in faces series; do \
@@ -77,7 +77,7 @@ weights: $(INSTALLED)
 		--like 0.5 --out $(RUNS)/grouped
 	$(BIN)/familiar train extractor $(FACES) --also $(RUNS)/grouped --identities 64 --seed 12 \
 		--out $(RUNS)/face-12 --resume
-	$(BIN)/familiar train assemble $(RUNS)/face-7 $(RUNS)/picture $(JOINED) \
+	$(BIN)/familiar train assemble $(RUNS)/face-9 $(RUNS)/picture $(JOINED) \
 		--beside $(RUNS)/face-8 --beside $(RUNS)/face-12 --out $(RUNS)/familiar-character
 	@echo "$(RUNS)/refiner/familiar-face and $(RUNS)/familiar-character go into core/models"
 

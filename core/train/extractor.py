@@ -92,7 +92,7 @@ SEMIHARD_MARGIN = 0.2
 
 _NO_CHECKPOINT: Final = (OSError, *NOT_OF_TORCH)
 
-FACE_SHAPE = NetworkShape((48, 96, 192, 256), (1, 2, 1, 1), halvings=3)
+FACE_SHAPE = NetworkShape((48, 96, 128, 160), (1, 2, 1, 1), halvings=2, attention=16)
 FACE_AUGMENTATION = Augmentation()
 
 
