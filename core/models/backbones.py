@@ -39,8 +39,8 @@ class NetworkShape:
         colour_channels: Width of the colour branch; 0 leaves it out.
         colour_cells: The colour branch pools over a grid of this many cells a side.
         halvings: How many stages halve the resolution, the first ones; None: all of them.
-        attention: How many means of the last maps are taken where the network looks for them; see
-            `AttentionPooling`.
+        attention: How many means of the last maps are weighed by what is at each place, beside the
+            plain one; 0 leaves them out. See `AttentionPooling`.
     """
 
     widths: tuple[int, ...] = (64, 128, 256)

@@ -178,13 +178,11 @@ def described(options: ExtractorTraining, names: tuple[str, ...]) -> str:
     """
     fields = asdict(options)
     later = {"loss": "familiar", "triplet_margin": None, "backbone": "familiar", "steps": None}
-    for name, default in later.items():
-        if fields[name] == default:
-            del fields[name]
     later_of_shape = {"halvings": None, "attention": 0}
-    for name, at_first in later_of_shape.items():
-        if fields["shape"][name] == at_first:
-            del fields["shape"][name]
+    for group, defaults in ((fields, later), (fields["shape"], later_of_shape)):
+        for name, default in defaults.items():
+            if group[name] == default:
+                del group[name]
     return json.dumps(fields | {"labels": names}, sort_keys=True)
 
 

@@ -51,7 +51,7 @@ def test_only_the_first_stages_halve_the_resolution() -> None:
 
 def test_attention_finds_what_it_looks_for_wherever_it_is() -> None:
     pooling = AttentionPooling(2, 2)
-    with torch.no_grad():  # the first head looks for what is high in channel 0, the second for all
+    with torch.no_grad():  # the first head looks for a high channel 0, the second for nothing
         pooling.heads.weight.copy_(torch.tensor([[100.0, 0.0], [0.0, 0.0]])[..., None, None])
     maps = torch.zeros(1, 2, 3, 4)
     maps[0, :, 1, 2] = torch.tensor([1.0, 6.0])
