@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -22,6 +23,10 @@ from core.problem import Problem
 
 BATCH = 16
 """Pictures that go through the models together while a folder is worked through."""
+
+FACES_AT_ONCE = 32
+"""Faces that go through an extractor together, however many the pictures show: networks need up to
+ten megabytes for each."""
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the pictures done and the pictures in all."""
@@ -60,16 +65,17 @@ def most_confident(detector: Detector) -> Choose:
 def embed_faces(
     extractor: Extractor, pixels: Sequence[Pixels], faces: Sequence[tuple[Face, ...]]
 ) -> list[Vectors]:
-    """Vectors of the faces of each picture, ``(len(faces[i]), face_dimensions)``, in one batch."""
-    crops = [
+    """Vectors of the faces of each picture, ``(len(faces[i]), face_dimensions)``, in batches."""
+    crops = (
         extractor.prepare_face(picture, face.box, face.points)
         for picture, its_faces in zip(pixels, faces, strict=True)
         for face in its_faces
-    ]
-    if not crops:
-        return [np.zeros((0, extractor.face_dimensions), np.float32) for _ in pixels]
-    vectors = extractor.embed_faces(np.stack(crops))
-    return np.split(vectors, np.cumsum([len(its_faces) for its_faces in faces])[:-1])
+    )
+    vectors = [np.zeros((0, extractor.face_dimensions), np.float32)]
+    while batch := list(islice(crops, FACES_AT_ONCE)):
+        vectors.append(extractor.embed_faces(np.stack(batch)))
+    ends = np.cumsum([len(its_faces) for its_faces in faces])
+    return np.split(np.concatenate(vectors), ends[:-1])
 
 
 def embed_batch(

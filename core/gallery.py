@@ -31,6 +31,9 @@ from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture
 from core.texts import FALLBACK
 
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_PRIMARY: Final = 0xFF
+"""The bits of SQLite's extended result codes that hold the code itself."""
 _SCHEMA_VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE files (
@@ -535,14 +538,17 @@ class Catalogue:
 def _connect_or_replace(path: Path) -> sqlite3.Connection:
     try:
         return _connect(path)
-    except sqlite3.DatabaseError:
+    except sqlite3.DatabaseError as error:
+        # What hinders for a while, a full disk or another program's lock, is no reason to lose it.
+        if error.sqlite_errorcode & _PRIMARY not in _DAMAGED:
+            raise
         for name in (path.name, path.name + "-wal", path.name + "-shm"):
             path.with_name(name).unlink(missing_ok=True)
         return _connect(path)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file; raises `sqlite3.DatabaseError` where it is none of ours."""
+    """Open the file; `sqlite3.DatabaseError` has a code of `_DAMAGED` where it is none of ours."""
     database = sqlite3.connect(path, isolation_level=None)
     try:
         database.execute("PRAGMA journal_mode = WAL")
@@ -554,13 +560,19 @@ def _connect(path: Path) -> sqlite3.Connection:
                 f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT"
             )
         elif version != _SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"The catalogue has the form {version}.")
+            raise _unusable(f"The catalogue has the form {version}.")
         if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("The catalogue is damaged.")
+            raise _unusable("The catalogue is damaged.")
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _unusable(why: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(why)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def _blob(vector: NDArray[np.float32]) -> bytes:

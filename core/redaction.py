@@ -59,8 +59,8 @@ def hide_secrets(settings: Settings) -> None:
         record = make(*args, **kwargs)
         try:
             message = record.getMessage()
-        except (TypeError, ValueError):
-            # A library's message and its arguments do not fit; logging would complain likewise.
+        except Exception:  # noqa: BLE001 - whoever logs goes on, as with Python's own records
+            # A library's message and its arguments do not fit.
             message = str(record.msg)
         record.msg, record.args = redact(message, secrets), None
         if record.exc_info and record.exc_info[0] is not None:

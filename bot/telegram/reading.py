@@ -64,8 +64,10 @@ class Request:
             if word in _LOOKS:
                 look = Look(word)
             elif word.isascii() and word.isdigit():
-                if 1 <= int(word[:9]) <= MAX_COUNT:
-                    count = int(word)
+                # Python does not read numbers of any length.
+                number = int(word.lstrip("0")[:9] or "0")
+                if 1 <= number <= MAX_COUNT:
+                    count = number
                 elif self.command == SIMILAR:
                     raise CountOutOfRange("count_out_of_range", most=MAX_COUNT)
         return Wish(look, count)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
+from pydantic import ValidationError
+
 from core.face import Face, Landmarks, Pixels, Vectors
 
 SHIPPED = Path(__file__).parent
@@ -23,6 +25,13 @@ Precision = Literal["float32", "bfloat16", "int8"]
 
 class ModelError(Exception):
     """A model cannot be used; the message says why and what to do."""
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where a model's description is wrong, and how, as part of a sentence."""
+    fault = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in fault["loc"]) or "it"
+    return f"{where}: {fault['msg']}"
 
 
 class Detector(Protocol):

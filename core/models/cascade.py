@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,21 +16,40 @@ from core.models import ModelError
 _SMALLEST = 24
 _STEP = 1.1
 _NEIGHBOURS = 3
+_THRESHOLD = "stageThreshold"
+_SLACK = 1e-5
+"""OpenCV takes so much off each stage's threshold."""
+_CLIPPED = 30.0
+"""Beyond that, a logistic is 0 or 1 in single precision."""
 
 
 class CascadeDetector:
     """Finds faces with an OpenCV cascade. See `core.models.Detector`.
 
-    The score of a box is the logistic of the last stage's sum, so that 0.5 is where the cascade
-    itself draws the line.
+    The score of a box is the logistic of how far the sum of the last stage that looked at it lies
+    above that stage's threshold, so that 0.5 is where the cascade itself draws the line.
     """
 
     threshold = 0.5
 
-    def __init__(self, name: str, sha256: str, classifier: cv2.CascadeClassifier) -> None:
+    def __init__(
+        self,
+        name: str,
+        sha256: str,
+        classifier: cv2.CascadeClassifier,
+        stage_thresholds: Sequence[float],
+    ) -> None:
+        """
+        Args:
+            name: What was asked for.
+            sha256: Identity of whatever its answers depend on.
+            classifier: OpenCV's.
+            stage_thresholds: Sum from which each of its stages lets a place pass.
+        """
         self.name = name
         self.sha256 = sha256
         self._classifier = classifier
+        self._stage_thresholds = stage_thresholds
         # A classifier keeps the picture that it is looking at.
         self._lock = threading.Lock()
 
@@ -48,12 +66,14 @@ class CascadeDetector:
             raise ModelError(f"The cascade {path} cannot be read.") from error
         classifier = cv2.CascadeClassifier()
         try:
-            loaded = classifier.load(str(path))
+            thresholds = _stage_thresholds(path) if classifier.load(str(path)) else []
         except cv2.error:
-            loaded = False
-        if not loaded:
+            thresholds = []
+        if not thresholds:
             raise ModelError(f"{path} is no cascade that OpenCV can use.")
-        return cls(name, hashlib.sha256(data).hexdigest(), classifier)
+        # Faces are kept with their scores, which depend on what is read as a threshold, too.
+        identity = hashlib.sha256(data + repr(thresholds).encode()).hexdigest()
+        return cls(name, identity, classifier, thresholds)
 
     def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
         """Every face that passes the cascade, most confident first, for each picture."""
@@ -62,18 +82,29 @@ class CascadeDetector:
     def _faces_of(self, pixels: Pixels) -> tuple[Face, ...]:
         grey = cv2.equalizeHist(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
         with self._lock:
-            boxes, _, sums = self._classifier.detectMultiScale3(
+            boxes, passed, sums = self._classifier.detectMultiScale3(
                 grey,
                 scaleFactor=_STEP,
                 minNeighbors=_NEIGHBOURS,
                 minSize=(_SMALLEST, _SMALLEST),
                 outputRejectLevels=True,
             )
+        last = np.minimum(np.ravel(passed).astype(int), len(self._stage_thresholds) - 1)
+        above = np.ravel(sums) - np.asarray(self._stage_thresholds)[last]
+        scores = 1.0 / (1.0 + np.exp(-np.clip(above, -_CLIPPED, _CLIPPED)))
         faces = [
-            Face(
-                (float(x), float(y), float(x + width), float(y + height)),
-                1.0 / (1.0 + math.exp(-float(total))),
-            )
-            for (x, y, width, height), total in zip(boxes, np.ravel(sums), strict=True)
+            Face((float(x), float(y), float(x + width), float(y + height)), float(score))
+            for (x, y, width, height), score in zip(boxes, scores, strict=True)
         ]
         return tuple(sorted(faces, key=lambda face: -face.score))
+
+
+def _stage_thresholds(path: Path) -> list[float]:
+    """Of each stage of a cascade's file, in order; empty where it names none."""
+    file = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
+    try:
+        stages = file.getFirstTopLevelNode().getNode("stages")
+        nodes = [stages.at(number).getNode(_THRESHOLD) for number in range(stages.size())]
+        return [node.real() - _SLACK for node in nodes if not node.empty()]
+    finally:
+        file.release()

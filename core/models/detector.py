@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.face import Face, Landmarks, Pixels
-from core.models import ModelError, Precision
+from core.models import ModelError, Precision, first_fault
 from core.models.quantised import networks_listed, quantised_graph
 
 LEAST_SCORE = 0.01
@@ -33,7 +33,12 @@ _MULTIPLE = 32
 _GREY = (114, 114, 114)
 _MOST_AT_ONCE = 16
 _POINTS = 5
-_NEEDED = ("detection_boxes", "detection_scores", "num_detections")
+_NEEDED = {
+    "detection_boxes": (None, None, 4),
+    "detection_scores": (None, None),
+    "num_detections": (None,),
+}
+"""What a detector gives, and the shape of it."""
 _IN_MEMORY = frozenset(
     {
         "Assert",
@@ -86,18 +91,11 @@ _REACHING_OUT = frozenset(
 )
 """Operations that reach out without being called stateful: they name a file, an address or code
 that is not in the graph, or end the process. Data sets do so, too."""
-_LOADING = frozenset(
-    {
-        "DisableCopyOnRead",
-        "InitializeTableFromTextFileV2",
-        "MergeV2Checkpoints",
-        "RestoreV2",
-        "SaveV2",
-    }
-)
-"""What is in every SavedModel for its own files, and in no answer."""
-_WRITING = frozenset({"MergeV2Checkpoints", "SaveV2"})
-"""Of these, what nobody asks for who only loads a model."""
+_SAVING = frozenset({"DisableCopyOnRead", "MergeV2Checkpoints", "RestoreV2", "SaveV2"})
+"""What every SavedModel has for its own variables, and nobody asks for who only loads it: that is
+done by TensorFlow itself."""
+_LOADING = frozenset({"DisableCopyOnRead"})
+"""Of these, what is run while it is loaded all the same."""
 _AT_FIRST = ("__saved_model_init_op", "saved_model_main_op", "legacy_init_op")
 """What TensorFlow 1 calls that which is run as soon as a model is loaded."""
 
@@ -189,10 +187,17 @@ class SavedModelDetector:
                 f"The detector {name} does not give {', '.join(missing)}, as a detector exported"
                 " by the Object Detection API does."
             )
+        for key, shape in _NEEDED.items():
+            given = self.signature.structured_outputs[key].shape
+            if not given.is_compatible_with(shape):
+                raise ModelError(
+                    f"The detector {name} gives {key} of the shape {given} instead of the Object"
+                    f" Detection API's, {tuple('n' if n is None else n for n in shape)}."
+                )
         self._input, self._at_once, self.frame = _entrance(name, self.signature)
         self.longest = description.longest if self.frame is None else max(self.frame)
         self._quantised = (
-            quantised_graph(folder, description.files or {}, model, _NEEDED, threads)
+            quantised_graph(folder, description.files or {}, model, tuple(_NEEDED), threads)
             if precision == "int8"
             else None
         )
@@ -235,14 +240,16 @@ class SavedModelDetector:
             set_threads(threads)
         try:
             model = tf.saved_model.load(str(saved))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise ModelError(f"{saved} is no SavedModel.") from error
+        except Exception as error:  # of a damaged file TensorFlow raises nearly everything
+            raise ModelError(
+                f"{saved} cannot be loaded as a SavedModel; fetch it again, or export it anew."
+            ) from error
         # What only loading may do, an answer may not.
         for signature in model.signatures.values():
             _refuse(saved / "saved_model.pb", [signature.graph.as_graph_def()])
         return cls(
             folder.resolve(),
-            identity(found),
+            identity(found, description),
             description,
             model,
             precision=precision,
@@ -337,8 +344,10 @@ def _description(folder: Path, described: bool) -> Description:
         return Description.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"The detector in {folder} has no readable detector.json.") from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} does not describe a detector.") from error
+    except ValidationError as error:
+        raise ModelError(f"{path} does not describe a detector: {first_fault(error)}.") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path} does not describe a detector: it is not UTF-8.") from error
 
 
 def _hashes(folder: Path, saved: Path, description: Description) -> dict[str, str]:
@@ -392,9 +401,9 @@ def _refuse_reaching_out(path: Path) -> None:
         raise ModelError(f"The detector's file {path} is missing.") from error
     except DecodeError as error:
         raise ModelError(f"{path} is no SavedModel.") from error
-    _refuse(path, (form.graph_def for form in saved.meta_graphs), _LOADING)
+    _refuse(path, (form.graph_def for form in saved.meta_graphs), _SAVING)
     for form in saved.meta_graphs:
-        _refuse(path, [_callable(form)], _LOADING - _WRITING)
+        _refuse(path, [_callable(form)], _LOADING)
 
 
 def _callable(form: Any) -> Any:
@@ -442,13 +451,13 @@ def _functions(node: Any) -> Iterator[str]:
             yield function.name
 
 
-def _refuse(path: Path, graphs: Iterable[Any], loading: frozenset[str] = frozenset()) -> None:
+def _refuse(path: Path, graphs: Iterable[Any], allowed: frozenset[str] = frozenset()) -> None:
     """Refuse graphs that would do more than compute.
 
     Args:
         path: Of the file that they come from.
         graphs: TensorFlow's ``GraphDef``.
-        loading: Operations that may be there all the same.
+        allowed: Operations that may be there all the same.
 
     Raises:
         ModelError: They would.
@@ -461,7 +470,7 @@ def _refuse(path: Path, graphs: Iterable[Any], loading: frozenset[str] = frozens
         used.update(node.op for function in graph.library.function for node in function.node_def)
     found = sorted(
         name
-        for name in used - loading
+        for name in used - allowed
         if name in _REACHING_OUT
         or "Dataset" in name
         or (is_stateful(name) and name not in _IN_MEMORY and not name.startswith(_IN_MEMORY_KINDS))
@@ -547,7 +556,11 @@ def _landmarks(points: NDArray[np.float32]) -> Landmarks | None:
     return cast(Landmarks, tuple((float(x), float(y)) for x, y in points))
 
 
-def identity(files: dict[str, str]) -> str:
-    """One hash for all files of a model, whatever their order."""
+def identity(files: dict[str, str], description: Description) -> str:
+    """One hash for all files of a detector, whatever their order, and for how it is asked.
+
+    The threshold is no part of it: faces are kept with their scores.
+    """
     lines = "".join(f"{path} {files[path]}\n" for path in sorted(files))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    asked = description.model_dump_json(include={"longest", "classes"})
+    return hashlib.sha256(f"{lines}{asked}".encode()).hexdigest()

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from core.face import Pixels, Vectors
-from core.models import ModelError
+from core.models import ModelError, first_fault
 from core.models.aligned import LIFT, MARGIN, AlignedExtractor
 from core.models.extractor import FamiliarExtractor
 from core.models.onnx_session import open_session
 
 NAME: Final = "onnx"
 _MOST_AT_ONCE: Final = 32
+_Divisor = Annotated[FiniteFloat, Field(gt=0)]
 
 
 class Description(BaseModel):
@@ -40,8 +41,8 @@ class Description(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     side: int | None = Field(default=None, ge=16, le=1024)
-    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
-    deviation: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (127.5, 127.5, 127.5)
+    deviation: tuple[_Divisor, _Divisor, _Divisor] = (127.5, 127.5, 127.5)
     channels: Literal["rgb", "bgr"] = "rgb"
     margin: float = Field(default=MARGIN, ge=0, le=2)
     lift: float = Field(default=LIFT, ge=-1, le=1)
@@ -88,6 +89,11 @@ class OnnxFaces:
             raise ModelError(f"{path} cannot be run: {str(error).splitlines()[0]}") from error
         if vector.ndim != 2 or len(vector) != 1 or vector.shape[1] < 2:
             raise ModelError(f"{path} does not give one vector a picture, but {vector.shape}.")
+        if not np.isfinite(vector).all():
+            raise ModelError(
+                f"{path} gives vectors that are not of finite numbers; see whether mean and"
+                f" deviation in {path.with_suffix('.json').name} are those of its training."
+            )
         self.dimensions = int(vector.shape[1])
 
     def embed(self, faces: Pixels) -> Vectors:
@@ -148,9 +154,7 @@ def load(
     try:
         description = Description.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "it"
-        raise ModelError(f"{beside} cannot be used: {where}: {first['msg']}.") from error
+        raise ModelError(f"{beside} cannot be used: {first_fault(error)}.") from error
     session = open_session(data, str(path), device=device, threads=threads)
     identity = hashlib.sha256(data + description.model_dump_json().encode()).hexdigest()
     return AlignedExtractor(

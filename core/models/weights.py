@@ -19,6 +19,8 @@ from core.models import ModelError
 _NAMED: Final = 3
 """So many tensors are named of those that do not fit."""
 
+_NUMBERS: Final = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+
 NOT_OF_TORCH: Final = (
     UnpicklingError,
     RuntimeError,
@@ -89,8 +91,7 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], whose: str, source: str
             [
                 name
                 for name in sorted(wanted.keys() & tensors.keys() - counts)
-                if not tensors[name].is_floating_point()
-                or not bool(torch.isfinite(tensors[name]).all())
+                if not _finite(tensors[name])
             ],
         ),
     )
@@ -98,6 +99,16 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], whose: str, source: str
     if found:
         raise ModelError(f"{source} does not hold the weights of {whose}; {'; '.join(found)}.")
     network.load_state_dict({name: wanted[name] for name in counts} | tensors)
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether a tensor has a finite number in each of its places."""
+    return (
+        tensor.dtype in _NUMBERS
+        and tensor.layout is torch.strided
+        and not tensor.is_meta
+        and bool(torch.isfinite(tensor).all())
+    )
 
 
 def _some(names: Sequence[str]) -> str:

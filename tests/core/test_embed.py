@@ -12,15 +12,17 @@ from PIL import Image
 import core.embed
 from core.embed import (
     BATCH,
+    FACES_AT_ONCE,
     check_characters,
     detect_folder,
     embed_batch,
+    embed_faces,
     embed_folder,
     most_confident,
     save_detections,
     save_vectors,
 )
-from core.face import largest
+from core.face import Face, largest
 from core.picture import Limits, Picture, read
 from core.problem import Problem
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_scene, save
@@ -97,6 +99,26 @@ def test_many_pictures_come_out_as_one_by_one(tmp_path: Path) -> None:
         expected = alone.face_vectors[0] if len(alone.face_vectors) else np.zeros(12)
         assert vectors.character[row] == pytest.approx(expected, abs=1e-6)
         assert vectors.face_count[row] == row % 4
+
+
+def test_however_many_faces_there_are_few_go_through_the_models_together() -> None:
+    class Counting(FakeExtractor):
+        def embed_faces(self, faces):
+            together.append(len(faces))
+            return super().embed_faces(faces)
+
+    together: list[int] = []
+    head = np.asarray(drawn_scene([("blue", 100, 110, 40)]))
+    boxes = [tuple(Face((60.0, 70.0, 140.0 + n, 150.0), 1.0) for n in range(each))
+             for each in (0, FACES_AT_ONCE + 5, 0, FACES_AT_ONCE, 3)]  # fmt: skip
+    vectors = embed_faces(Counting(), [head] * len(boxes), boxes)
+    assert sum(together) == 2 * FACES_AT_ONCE + 8
+    assert max(together) == FACES_AT_ONCE
+    assert [len(its_vectors) for its_vectors in vectors] == list(map(len, boxes))
+    for its_vectors, its_faces in zip(vectors, boxes, strict=True):
+        for vector, face in zip(its_vectors, its_faces, strict=True):
+            [[alone]] = embed_faces(FakeExtractor(), [head], [(face,)])
+            assert vector == pytest.approx(alone, abs=1e-6)
 
 
 def test_every_box_is_listed_with_its_score(folder: Path, tmp_path: Path) -> None:

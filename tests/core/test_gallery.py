@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -356,6 +357,18 @@ def test_a_damaged_catalogue_is_made_anew(world: World, damage: bytes | None) ->
     report = world.build()
     assert report.pictures == 15
     assert world.worked == (15, 15, 15)
+
+
+def test_a_catalogue_that_another_program_holds_is_kept(world: World) -> None:
+    world.build()
+    with closing(sqlite3.connect(world.data / "catalogue.sqlite", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Problem) as caught:
+            world.build()
+    assert caught.value.key == "data_unwritable"
+    assert world.build().pictures == 15
+    assert world.worked == (0, 0, 0)
 
 
 def test_a_catalogue_that_cannot_be_written_says_so(world: World) -> None:

@@ -109,3 +109,12 @@ class TestLogs:
     ) -> None:
         logging.getLogger("redaction").info("100% done", "telegram-secret")
         assert written.getvalue() == "100% done\n"
+
+    def test_whoever_logs_what_cannot_be_written_goes_on(self, written: io.StringIO) -> None:
+        class Unwritable:
+            def __str__(self) -> str:
+                raise RuntimeError("telegram-secret")
+
+        logging.getLogger("redaction").info("%(name)s", {"key": "telegram-secret"})
+        logging.getLogger("redaction").info("it is %s", Unwritable())
+        assert written.getvalue() == "%(name)s\nit is %s\n"

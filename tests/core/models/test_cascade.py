@@ -15,19 +15,20 @@ from tests import shared_data
 
 
 class EverywhereClassifier:
-    """Answers as OpenCV does: boxes as x, y, width, height, and the last stage's sums."""
+    """Answers as OpenCV does: boxes as x, y, width, height, how many stages each has passed, and
+    the sum of the last one that looked at it."""
 
     def detectMultiScale3(self, grey, **_):
         assert grey.ndim == 2
         return (
             np.array([[10, 20, 30, 40], [50, 5, 8, 9]]),
-            np.array([20, 20]),
-            np.array([-1.0, 2.0]),
+            np.array([1, 3]),
+            np.array([1.0, -1.0]),
         )
 
 
 def test_boxes_and_scores_are_the_projects_own() -> None:
-    detector = CascadeDetector("lbpcascade", "0" * 64, EverywhereClassifier())
+    detector = CascadeDetector("lbpcascade", "0" * 64, EverywhereClassifier(), [0.0, 2.0, -3.0])
 
     (faces,) = detector.detect([np.zeros((100, 120, 3), np.uint8)])
 
@@ -47,6 +48,25 @@ def test_what_is_no_cascade_is_named(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(ModelError, match="is no cascade"):
         CascadeDetector.load(path)
+
+
+if shared_data.present("people"):
+
+    @pytest.mark.parametrize("name", ["frontalcatface", "frontalface_alt2", "eye"])
+    def test_what_a_cascade_accepts_is_a_face_by_its_score(name: str) -> None:
+        """Whatever the threshold of its last stage: -1.3, 53.8 and -1.0."""
+        path = Path(cv2.data.haarcascades) / f"haarcascade_{name}.xml"
+        detector, opencv = CascadeDetector.load(path), cv2.CascadeClassifier(str(path))
+        scores: list[float] = []
+        for picture in sorted((shared_data.ROOT / "people").rglob("*.jpg"))[::80]:
+            pixels = np.ascontiguousarray(cv2.resize(cv2.imread(str(picture)), None, fx=2, fy=2))
+            grey = cv2.equalizeHist(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY))
+            accepted = opencv.detectMultiScale(grey, 1.1, 3, minSize=(24, 24))
+            (faces,) = detector.detect([pixels[..., ::-1]])
+            assert len(faces) == len(accepted)
+            scores += [face.score for face in faces]
+        assert min(scores) > detector.threshold
+        assert len({round(score, 3) for score in scores}) > 5
 
 
 if shared_data.present("cascade", "faces"):

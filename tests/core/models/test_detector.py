@@ -249,13 +249,15 @@ def save_exported(folder: Path, frame: list[int | None], **further: object) -> N
             "num_detections": tf.fill([count], 2.0),
             "detection_keypoints": tf.repeat(middles[:, :, None] + steps, count, 0),
         }
+        found |= further.get("given", {})
         return {key: value for key, value in found.items() if key not in further.get("without", ())}
 
     kind = further.get("kind", tf.uint8)
     entering = tf.TensorSpec([1, *frame, 3], kind, name="inputs")
     signature = tf.function(look, input_signature=[entering])
+    module = further.get("module", Module())
     tf.saved_model.save(
-        Module(), str(folder / "saved_model"), signatures={"serving_default": signature}
+        module, str(folder / "saved_model"), signatures={"serving_default": signature}
     )
 
 
@@ -308,6 +310,37 @@ class TestExported:
         assert detector.threshold == 0.3
         assert [face.score for face in faces] == [pytest.approx(0.6)]
 
+    @pytest.mark.parametrize(
+        ("change", "same"), [({"threshold": 0.7}, True), ({"longest": 640}, False),
+                             ({"classes": [3]}, False), ({"classes": None}, False)],
+    )  # fmt: skip
+    def test_whatever_changes_what_is_found_changes_its_identity(
+        self, folder: Path, tmp_path: Path, change: dict, same: bool
+    ) -> None:
+        copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+        described = {"threshold": 0.3, "longest": 320, "classes": [1]}
+        identities = set()
+        for description in (described, described | change):
+            (copy / "detector.json").write_text(json.dumps(description))
+            identities.add(load_detector(str(copy)).sha256)
+        assert len(identities) == (1 if same else 2)
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ('{"classes": [1]}', r"threshold: Field required\."),
+            ('{"threshold": 0.4, "longest": 600}', r"longest: .*multiple of 32\."),
+            ("no JSON", "it: Invalid JSON"),
+        ],
+    )
+    def test_what_is_wrong_in_its_description_is_said(
+        self, folder: Path, tmp_path: Path, text: str, told: str
+    ) -> None:
+        copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+        (copy / "detector.json").write_text(text)
+        with pytest.raises(ModelError, match=rf"does not describe a detector: {told}"):
+            load_detector(str(copy))
+
     def test_its_identity_is_that_of_its_files(self, folder: Path, tmp_path: Path) -> None:
         copy = Path(shutil.copytree(folder, tmp_path / "copy"))
         assert load_detector(str(copy)).sha256 == load_detector(str(folder)).sha256
@@ -323,9 +356,21 @@ class TestExported:
         save_exported(tmp_path / "lacking", [None, None], without=("detection_scores",))
         with pytest.raises(ModelError, match="does not give detection_scores"):
             load_detector(str(tmp_path / "lacking"))
+        save_exported(tmp_path / "counted", [None, None], given={"num_detections": tf.ones(())})
+        with pytest.raises(ModelError, match=r"gives num_detections of the shape \(\) instead"):
+            load_detector(str(tmp_path / "counted"))
         save_exported(tmp_path / "floats", [None, None], kind=tf.float32)
         with pytest.raises(ModelError, match="instead of pictures, uint8"):
             load_detector(str(tmp_path / "floats"))
+
+    def test_a_broken_download_is_said_to_be_one(self, tmp_path: Path) -> None:
+        module = Module()
+        module.numbers = tf.Variable(tf.ones((300, 300)))
+        save_exported(tmp_path, [None, None], module=module)
+        path = tmp_path / "saved_model" / "variables" / "variables.data-00000-of-00001"
+        path.write_bytes(path.read_bytes()[:100])
+        with pytest.raises(ModelError, match="cannot be loaded as a SavedModel; fetch it again"):
+            load_detector(str(tmp_path))
 
     @pytest.mark.parametrize(
         ("operation", "write"),
@@ -450,7 +495,45 @@ class TestExported:
                     let_in.add(name)
         # Classes and numbers of results; and what every SavedModel has for its own files.
         numbers = {"ApproxTopK", "CTCBeamSearchDecoder", "InTopK", "InTopKV2"}
-        assert let_in == numbers | {"InitializeTableFromTextFileV2", "MergeV2Checkpoints"}
+        assert let_in == numbers | {"MergeV2Checkpoints"}
+
+    @pytest.mark.parametrize("operation", ["InitializeTableFromTextFileV2", "RestoreV2"])
+    def test_a_model_that_would_read_a_file_while_it_is_loaded_is_not_loaded(
+        self, tmp_path: Path, operation: str
+    ) -> None:
+        """Where it names one of its own, a changed one may name any."""
+        named = tmp_path / "words.txt"
+        named.write_text("yes\n")
+
+        class Read(tf.saved_model.experimental.TrackableResource):
+            def _create_resource(self):
+                return tf.raw_ops.VarHandleOp(dtype=tf.float32, shape=[])
+
+            def _initialize(self):
+                (value,) = tf.raw_ops.RestoreV2(
+                    prefix=str(named),
+                    tensor_names=["a"],
+                    shape_and_slices=[""],
+                    dtypes=[tf.float32],
+                )
+                tf.raw_ops.AssignVariableOp(resource=self.resource_handle, value=value)
+
+        module = Module()
+        if operation == "RestoreV2":
+            with tf.init_scope():
+                written(named)
+            module.resource = Read()
+        else:
+            lines = tf.lookup.TextFileIndex
+            module.table = tf.lookup.StaticHashTable(
+                tf.lookup.TextFileInitializer(
+                    str(named), tf.string, lines.WHOLE_LINE, tf.int64, lines.LINE_NUMBER
+                ),
+                -1,
+            )
+        save_exported(tmp_path / "model", [None, None], module=module)
+        with pytest.raises(ModelError, match=rf"would run code or touch files \({operation}\)"):
+            load_detector(str(tmp_path / "model"))
 
     def test_a_graph_with_variables_loops_and_tables_is_loaded(self, tmp_path: Path) -> None:
         """What exporters write, and keeps all of its state in memory."""

@@ -123,6 +123,31 @@ def test_a_network_that_gives_no_vectors_is_refused(tmp_path: Path) -> None:
         load_extractor(str(path))
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"deviation": [127.5, 0, 127.5]}', r"deviation\.1: Input should be greater than 0"),
+        ('{"mean": [NaN, 0, 0]}', r"mean\.0: Input should be a finite number"),
+        ('{"mean": [1e400, 0, 0]}', r"mean\.0: Input should be a finite number"),
+    ],
+)
+def test_a_description_that_leaves_no_numbers_is_refused(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    path = write(tmp_path / "net.onnx", [1, 3, 32, 32])
+    (tmp_path / "net.json").write_text(text)
+    with pytest.raises(ModelError, match=told):
+        load_extractor(str(path))
+
+
+def test_a_network_that_gives_no_numbers_is_refused(tmp_path: Path) -> None:
+    means = helper.make_node("ReduceMean", ["data", "axes"], ["means"], keepdims=0)
+    logarithm = helper.make_node("Log", ["means"], ["vectors"])
+    path = write(tmp_path / "net.onnx", [1, 3, 32, 32], [means, logarithm])
+    with pytest.raises(ModelError, match=r"not of finite numbers; see whether .* in net\.json"):
+        load_extractor(str(path))
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     with pytest.raises(ModelError, match="cannot be read"):

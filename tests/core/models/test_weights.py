@@ -64,14 +64,26 @@ def test_counts_of_batches_may_be_missing() -> None:
             lambda it: it.update({"0.bias": torch.zeros(4, dtype=torch.int8)}),
             "not of finite numbers: 0.bias.",
         ),
+        *(
+            (lambda it, turned=turned: it.update({"0.bias": turned(torch.ones(4))}),
+             "not of finite numbers: 0.bias.")
+            for turned in (
+                lambda it: it.to(torch.float8_e4m3fn),
+                torch.Tensor.to_sparse,
+                lambda it: it.to("meta"),
+            )
+        ),
         (lambda it: it.clear(), "missing: 0.bias, 0.weight, 1.bias and 5 more."),
         (
             lambda it: (it.pop("0.bias"), it.update(extra=torch.zeros(1))),
             "missing: 0.bias; unknown: extra.",
         ),
     ],
-    ids=["missing", "surplus", "shape", "nan", "integers", "empty", "both"],
-)
+    ids=[
+        "missing", "surplus", "shape", "nan", "integers", "float8", "sparse", "meta", "empty",
+        "both",
+    ],
+)  # fmt: skip
 def test_what_does_not_fit_is_named(change, told: str) -> None:
     tensors = state()
     change(tensors)
