@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 CARD: Final = "README.md"
+CARD_BESIDE: Final = "MODEL_CARD.md"
+_HEADINGS: Final = ("## Data", "## Training", "## Figures", "## Limits")
 
 TERMS_UNKNOWN: Final = (
     "The terms of the pictures were not stated when this was trained (`--terms`). Until they are"
@@ -44,9 +46,9 @@ class ModelCard:
 
 def written(card: ModelCard) -> str:
     """The card in Markdown."""
-    parts = [f"# {card.title}", card.what, "## Data", _listed(card.data), card.terms]
-    parts += ["## Training", f"```\n{card.command}\n```", f"Seed {card.seed}."]
-    parts.append("## Figures")
+    data, training, measured, limits = _HEADINGS
+    parts = [f"# {card.title}", card.what, data, _listed(card.data), card.terms]
+    parts += [training, f"```\n{card.command}\n```", f"Seed {card.seed}.", measured]
     if card.metrics:
         names = list(dict.fromkeys(name for row in card.metrics.values() for name in row))
         lines = ["| set | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
@@ -57,15 +59,26 @@ def written(card: ModelCard) -> str:
     else:
         parts.append("Nothing was kept away from training, so nothing was measured.")
     parts += [f"![{what}]({file})" for what, file in card.figures.items()]
-    parts += ["## Limits", _listed(card.limits)]
+    parts += [limits, _listed(card.limits)]
     return "\n\n".join(parts) + "\n"
 
 
 def write_card(card: ModelCard, folder: Path) -> Path:
-    """Write the card into a folder; its path."""
+    """Write the card into a folder, as `CARD_BESIDE` where somebody's own text is called `CARD`.
+
+    Returns:
+        Its path.
+    """
     path = folder / CARD
+    if path.exists() and not _is_card(path):
+        path = folder / CARD_BESIDE
     path.write_text(written(card), encoding="utf-8")
     return path
+
+
+def _is_card(path: Path) -> bool:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return all(heading in lines for heading in _HEADINGS)
 
 
 def _listed(lines: Sequence[str]) -> str:

@@ -57,7 +57,7 @@ from core.train.session import (
     write_text,
 )
 from core.train.teacher import Unboxed, teach
-from core.train.voc import Annotation, read_parts
+from core.train.voc import Annotation, check_readable, digest_of, read_parts
 
 _STRONG_AT_LAST = 0.25
 """Of the strong changes, how many are left in the last epochs."""
@@ -162,6 +162,7 @@ def train(
         raise TrainingError("A detector is to box pictures without boxes, and none are given.")
     set_threads(options.threads)
     parts, learning = read_parts(folders)
+    check_readable(parts.validation)
     out.mkdir(parents=True, exist_ok=True)
     begun = read_weights(start) if start is not None else None
     facts = hashlib.sha256(start.read_bytes()).hexdigest() if start is not None else ""
@@ -257,8 +258,7 @@ class _Session(Session):
         self.taught = taught
         self.network = DetectorNetwork(options.width, options.seed)
         self.average = DetectorNetwork(options.width, options.seed)
-        names = "\n".join(f"{a.picture.name} {a.boxes.tobytes().hex()}" for a in learning)
-        data = hashlib.sha256((names + facts).encode()).hexdigest()
+        data = hashlib.sha256((digest_of(learning) + facts).encode()).hexdigest()
         super().__init__(
             options,
             self.network,

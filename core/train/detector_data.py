@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.train.detector_changes import MOST_PIECES, bent, pasted, touched
-from core.train.voc import Annotation, AnnotationError
+from core.train.voc import Annotation, pixels_of
 
 _Drawn = TypeVar("_Drawn")
 
@@ -89,14 +89,11 @@ def load_samples(
         enlarged: Whether smaller pictures are enlarged to it, as a finished detector does.
 
     Raises:
-        AnnotationError: A picture cannot be decoded.
+        AnnotationError: A picture cannot be read.
     """
     samples = []
     for annotation in annotations:
-        read = cv2.imread(str(annotation.picture), cv2.IMREAD_COLOR)
-        if read is None:
-            raise AnnotationError(f"{annotation.picture} cannot be decoded.")
-        pixels = np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), np.uint8)
+        pixels = pixels_of(annotation)
         scale = longest / max(pixels.shape[:2])
         if not enlarged:
             scale = min(1.0, scale)
@@ -121,7 +118,7 @@ def windows_without_faces(annotations: Sequence[Annotation], longest: int) -> li
         longest: Side of the result, in pixels, as large as whole pictures are looked at.
 
     Raises:
-        AnnotationError: A picture cannot be decoded.
+        AnnotationError: A picture cannot be read.
     """
     found = []
     for annotation in annotations:

@@ -57,7 +57,7 @@ from core.train.session import (
     write_text,
 )
 from core.train.teacher import Unboxed, teach
-from core.train.voc import read_parts
+from core.train.voc import check_readable, digest_of, read_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +152,9 @@ def train(
             "There is no picture to train on: by their numbers, all of the first folder are kept"
             " for tuning and validation."
         )
+    check_readable(parts.validation)
     out.mkdir(parents=True, exist_ok=True)
-    facts = [loaded.sha256, *(f"{a.picture.name} {a.boxes.tobytes().hex()}" for a in learning)]
+    facts = [loaded.sha256, digest_of(learning)]
     if start is not None:
         facts.append(hashlib.sha256(start.read_bytes()).hexdigest())
     samples = load_samples(learning, 2 * loaded.longest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zlib
 from collections.abc import Sequence
@@ -11,6 +12,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
+
+from core.face import Pixels
+from core.folder import reason
+from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, read
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -70,12 +75,54 @@ def read_annotation(path: Path) -> Annotation:
                 names.append(item.findtext("name", "face"))
     except (ElementTree.ParseError, ValueError) as error:
         raise AnnotationError(f"{path} is no Pascal VOC annotation: {error}.") from error
-    for suffix in PICTURE_SUFFIXES:
+    for suffix in (*PICTURE_SUFFIXES, *map(str.upper, PICTURE_SUFFIXES)):
         picture = path.with_suffix(suffix)
         if picture.is_file():
             array = np.array(boxes, np.float32).reshape(-1, 4)
             return Annotation(picture, array, tuple(names))
     raise AnnotationError(f"{path} has no picture beside it ({', '.join(PICTURE_SUFFIXES)}).")
+
+
+def pixels_of(annotation: Annotation, limits: Limits = DEFAULT_LIMITS) -> Pixels:
+    """The picture, ``(height, width, 3)``, as it is seen wherever pictures are compared.
+
+    Raises:
+        AnnotationError: It cannot be read.
+    """
+    try:
+        return read(annotation.picture, limits).pixels
+    except UnreadablePicture as error:
+        raise AnnotationError(f"{annotation.picture}: {reason(error)}.") from error
+
+
+def check_readable(annotations: Sequence[Annotation]) -> None:
+    """Look at each picture before anybody waits for what needs it at the end.
+
+    Raises:
+        AnnotationError: One cannot be read.
+    """
+    for annotation in annotations:
+        pixels_of(annotation)
+
+
+def digest_of(annotations: Sequence[Annotation]) -> str:
+    """One hash for the pictures, what is in them and their boxes, in their order.
+
+    Raises:
+        AnnotationError: A picture cannot be read.
+    """
+    digest = hashlib.sha256()
+    for annotation in annotations:
+        digest.update(f"{annotation.picture.name} {_content(annotation)} ".encode())
+        digest.update(annotation.boxes.tobytes())
+    return digest.hexdigest()
+
+
+def _content(annotation: Annotation) -> str:
+    try:
+        return hashlib.sha256(annotation.picture.read_bytes()).hexdigest()
+    except OSError as error:
+        raise AnnotationError(f"{annotation.picture}: {error.strerror}.") from error
 
 
 def read_folder(folder: Path) -> list[Annotation]:
@@ -114,11 +161,20 @@ def read_parts(folders: Path | Sequence[Path]) -> tuple[Split, list[Annotation]]
     """The parts of the first folder, and all that is trained on: its part and the others whole.
 
     Raises:
-        AnnotationError: The pictures of a folder cannot be used.
+        AnnotationError: The pictures of a folder cannot be used, or another folder holds one that
+            the first keeps for tuning or validation.
     """
     first, *others = [folders] if isinstance(folders, Path) else list(folders)
     parts = split(read_folder(first))
-    return parts, [*parts.training, *(a for folder in others for a in read_folder(folder))]
+    further = [annotation for folder in others for annotation in read_folder(folder)]
+    kept = {_content(each) for each in (*parts.tuning, *parts.validation)} if further else set()
+    for annotation in further:
+        if _content(annotation) in kept:
+            raise AnnotationError(
+                f"{annotation.picture} is one of the pictures in {first} that are kept for tuning"
+                " and validation; take it out of what is trained on."
+            )
+    return parts, [*parts.training, *further]
 
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

@@ -34,7 +34,7 @@ from core.train.detector_data import Sample, batches
 from core.train.detector_network import DetectorNetwork, Stage, cells_of, named_variables
 from core.train.detector_optimiser import orthogonal
 from core.train.teacher import Unboxed
-from core.train.voc import read_folder, split
+from core.train.voc import AnnotationError, read_folder, split
 
 TINY = DetectorTraining(
     epochs=12,
@@ -176,6 +176,25 @@ def test_another_seed_starts_from_other_weights() -> None:
 def test_a_checkpoint_of_other_options_is_refused(folder: Path, finished: Path) -> None:
     with pytest.raises(TrainingError, match="other options or other pictures"):
         train(folder, finished, replace(TINY, rate=1e-4), resume=True)
+
+
+def test_a_checkpoint_of_other_pictures_is_refused(
+    folder: Path, finished: Path, tmp_path: Path
+) -> None:
+    changed = Path(shutil.copytree(folder, tmp_path / "changed"))
+    cv2.imwrite(str(changed / "001.png"), 255 - cv2.imread(str(changed / "001.png")))
+    with pytest.raises(TrainingError, match="other options or other pictures"):
+        train(changed, finished, TINY, resume=True)
+
+
+def test_a_damaged_picture_is_named_before_anything_is_trained(
+    folder: Path, tmp_path: Path
+) -> None:
+    for number in ("001", "005", "010"):
+        damaged = Path(shutil.copytree(folder, tmp_path / number)) / f"{number}.png"
+        damaged.write_bytes(damaged.read_bytes()[:150])
+        with pytest.raises(AnnotationError, match=rf"{number}\.png: damaged\."):
+            train(damaged.parent, tmp_path / "out", TINY, progress=pytest.fail)
 
 
 def test_a_training_begins_with_an_earlier_one_and_learns_from_what_that_one_sees(

@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -175,6 +176,24 @@ def test_a_checkpoint_of_other_options_is_refused(
 ) -> None:
     with pytest.raises(TrainingError, match="other options or other pictures"):
         train(folder, first, finished, replace(TINY, rate=1e-4), resume=True)
+
+
+def test_what_was_proposed_in_other_pictures_is_not_taken_again(
+    folder: Path, first: Path, finished: Path, tmp_path: Path
+) -> None:
+    for out in ("one", "other"):
+        Path(shutil.copytree(finished, tmp_path / out) / "checkpoint.safetensors").unlink()
+    changed = Path(shutil.copytree(folder, tmp_path / "changed"))
+    for picture in changed.glob("*.png"):
+        cv2.imwrite(str(picture), 255 - cv2.imread(str(picture)))
+    train(changed, first, tmp_path / "one", replace(TINY, epochs=1))
+    train(folder, first, tmp_path / "other", replace(TINY, epochs=1))
+    kept, one, other = (
+        (path / "proposed.safetensors").read_bytes()
+        for path in (finished, tmp_path / "one", tmp_path / "other")
+    )
+    assert one != kept
+    assert other == kept
 
 
 def test_it_begins_with_a_detectors_backbone_and_leaves_its_first_layers(

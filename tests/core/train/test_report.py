@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.train.card import ModelCard, write_card
 from core.train.report import Origin, report_detector
 from core.train.teacher import Unboxed
 
@@ -36,6 +37,15 @@ def test_a_detector_has_a_card_and_curves(tmp_path: Path) -> None:
     assert "| tuning pictures | 0.500 | 0.375 | 0.750 | 0.625 |" in card
     assert "| validation pictures | 0.812 | - | - | - |" in card
     assert (tmp_path / "figures" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_somebodys_own_text_is_not_overwritten_by_a_card(tmp_path: Path) -> None:
+    card = ModelCard("A model", "What.", ["faces"], "Terms.", "train", 7, {}, ["Few."], {})
+    assert write_card(card, tmp_path).name == "README.md"
+    assert write_card(card, tmp_path).name == "README.md"
+    (tmp_path / "README.md").write_text("my notes")
+    assert write_card(card, tmp_path).name == "MODEL_CARD.md"
+    assert (tmp_path / "README.md").read_text() == "my notes"
 
 
 def test_a_card_names_the_pictures_that_nobody_boxed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 from core.train.voc import (
     Annotation,
     AnnotationError,
+    digest_of,
     read_annotation,
     read_folder,
     read_parts,
@@ -26,7 +28,8 @@ def write(folder: Path, name: str, *boxes: tuple[str, int, int, int, int]) -> Pa
     )
     path = folder / f"{name}.xml"
     path.write_text(f"<annotation><filename>elsewhere.jpg</filename>{objects}</annotation>")
-    cv2.imwrite(str(folder / f"{name}.jpg"), np.zeros((40, 60, 3), np.uint8))
+    pixels = np.full((40, 60, 3), zlib.crc32(f"{folder.name} {name}".encode()) % 256, np.uint8)
+    cv2.imwrite(str(folder / f"{name}.jpg"), pixels)
     return path
 
 
@@ -133,3 +136,36 @@ def test_only_the_first_folder_is_split(tmp_path: Path) -> None:
         "other/00025.jpg",
     ]
     assert len(read_parts(tmp_path / "first")[1]) == 1
+
+
+@pytest.mark.parametrize("kept", ["00010", "00025"])
+def test_what_is_reported_or_tuned_on_is_not_trained_on(tmp_path: Path, kept: str) -> None:
+    """Under whatever name it lies in another folder."""
+    for folder in ("first", "other"):
+        (tmp_path / folder).mkdir()
+        for name in ("00010", "00011", "00025"):
+            write(tmp_path / folder, name, ("face", 1, 2, 30, 40))
+    copied = tmp_path / "other" / "00011.jpg"
+    copied.write_bytes((tmp_path / "first" / f"{kept}.jpg").read_bytes())
+    with pytest.raises(
+        AnnotationError, match=r"other/00011\.jpg is one of the pictures in .*first"
+    ):
+        read_parts([tmp_path / "first", tmp_path / "other"])
+
+
+def test_the_hash_of_pictures_is_that_of_names_contents_and_boxes(tmp_path: Path) -> None:
+    write(tmp_path, "1", ("face", 1, 2, 30, 40))
+    write(tmp_path, "2", ("face", 1, 2, 30, 40))
+    before = digest_of(read_folder(tmp_path))
+    assert digest_of(read_folder(tmp_path)) == before
+    write(tmp_path, "2", ("face", 1, 2, 30, 41))
+    moved = digest_of(read_folder(tmp_path))
+    cv2.imwrite(str(tmp_path / "2.jpg"), np.full((40, 60, 3), 255, np.uint8))
+    assert len({before, moved, digest_of(read_folder(tmp_path))}) == 3
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".PNG"])
+def test_a_picture_may_have_its_suffix_in_capitals(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path, "7", ("face", 1, 1, 3, 3))
+    picture = (tmp_path / "7.jpg").rename(tmp_path / f"7{suffix}")
+    assert read_annotation(path).picture == picture
