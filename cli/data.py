@@ -16,14 +16,22 @@ from core.settings import load_settings
 
 app = typer.Typer(help="Make folders of pictures ready for training.", no_args_is_help=True)
 
-Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
-NewFolder = Annotated[Path, typer.Option(help="The folder to write, which is not there yet.")]
+Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
+NewFolder = Annotated[
+    Path, typer.Option(help="The folder to write, which is empty or not there yet.")
+]
 
 
 @app.command("crop")
 def crop(
     folder: Annotated[Path, typer.Argument(help="Searched for pictures at any depth.")],
-    out: Annotated[Path, typer.Option(help="The folder to write; made if it is missing.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The folder to write; made if it is missing. Crops of the same pictures that its"
+            " crops.csv lists are replaced, and no other file."
+        ),
+    ],
     detector: Annotated[
         str | None,
         typer.Option(help="Another detector than the one in use, or lbpcascade with --cascade."),
@@ -171,11 +179,20 @@ def balance(
     """Copy a folder so that each character has as many pictures; copies say so in their names."""
     from core.train.dataset import DatasetError, balance_folder
 
-    with terminal.waiting("Balancing"):
+    settings = load_settings()
+    with terminal.progress("Reading", "pictures") as advance:
         try:
-            done = balance_folder(folder, out, per_character, seed=seed)
+            done = balance_folder(
+                folder,
+                out,
+                per_character,
+                seed=seed,
+                progress=advance,
+                limits=settings.limit.picture,
+            )
         except DatasetError as error:
             raise Failure(str(error)) from error
+    _tell(done.unreadable)
     results.print(
         f"{done.characters:,} characters with {per_character:,} pictures each, of which"
         f" {done.copies:,} are copies; {done.left_out:,} pictures left out: {out}"

@@ -15,7 +15,7 @@ from core.embed import FolderReader
 from core.face import Face, Pixels, crop, widened_square
 from core.models import Detector
 from core.picture import DEFAULT_LIMITS, Limits
-from core.train.dataset import refuse_inside
+from core.train.dataset import DatasetError, partial_folder, refuse_inside
 
 TABLE = "crops.csv"
 COLUMNS = ("crop", "picture", "x0", "y0", "x1", "y1", "score")
@@ -53,11 +53,12 @@ def write_crops(
 
     A crop is called ``<name of the picture>_<n>.jpg`` and lies in `out` where its picture lies in
     `folder`. ``crops.csv`` has a row for each; boxes are the detector's, in pixels of the picture.
+    Nothing changes in `out` before all are cut.
 
     Args:
         folder: Searched at any depth.
-        out: Made if it is missing; a table that is there already is replaced, and crops that it
-            alone lists are removed.
+        out: Made if it is missing; a table of the same folder that is there already is replaced,
+            with the crops that it lists.
         detector: Its own threshold decides what counts.
         margin: See `core.face.widened_square`.
         lift: The same.
@@ -66,51 +67,90 @@ def write_crops(
         limits: What a picture may be at most.
 
     Raises:
-        core.train.dataset.DatasetError: `out` lies in `folder`, where a crop could get the name of
-            a picture.
+        core.train.dataset.DatasetError: `out` or a crop would lie in `folder`, which is only read;
+            `out` holds crops of another folder, of whose pictures none is in `folder`; or there
+            is a file in the place of the table or of a crop that no earlier run wrote.
         core.problem.Problem: `folder` is missing, or no picture in it can be read.
     """
     refuse_inside(folder, out)
+    earlier = _earlier(folder, out)
     reader = FolderReader(folder, progress, limits)
     numbers: Counter[PurePosixPath] = Counter()
     pictures = 0
-    out.mkdir(parents=True, exist_ok=True)
     rows: list[list[str]] = []
-    for paths, batch in reader.batches():
-        pictures += len(batch)
-        for path, pixels, faces in zip(paths, batch, detector.detect(batch), strict=True):
-            # Two pictures may differ in their suffix alone: their crops are counted together.
-            name = PurePosixPath(path).with_suffix("")
-            for face in faces:
-                square = widened_square(face.box, margin, lift)
-                if face.score < detector.threshold or square[2] - square[0] < smallest:
-                    continue
-                cut = f"{name}_{numbers[name]}.jpg"
-                numbers[name] += 1
-                _save(crop(pixels, square), out / cut)
-                rows.append([cut, path, *_described(face)])
-    earlier = _listed(out / TABLE)
-    partial = out / (TABLE + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([COLUMNS, *rows])
-    os.replace(partial, out / TABLE)
-    for cut in earlier.difference(row[0] for row in rows):
-        old = out / cut
-        # What is not below `out` was never written as a crop, whatever the table says.
-        if old.is_file() and old.resolve().is_relative_to(out.resolve()):
-            old.unlink()
+    with partial_folder(out / f".{TABLE}.partial") as partial:
+        for paths, batch in reader.batches():
+            if not pictures:
+                _refuse_another(folder, out, earlier)
+            pictures += len(batch)
+            for path, pixels, faces in zip(paths, batch, detector.detect(batch), strict=True):
+                # Two pictures may differ in their suffix alone: their crops are counted together.
+                name = PurePosixPath(path).with_suffix("")
+                for face in faces:
+                    square = widened_square(face.box, margin, lift)
+                    if face.score < detector.threshold or square[2] - square[0] < smallest:
+                        continue
+                    cut = f"{name}_{numbers[name]}.jpg"
+                    numbers[name] += 1
+                    refuse_inside(folder, out / cut)
+                    if cut not in earlier:
+                        _refuse_taken(out / cut)
+                    _save(crop(pixels, square), partial / cut)
+                    rows.append([cut, path, *_described(face)])
+        with (partial / TABLE).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([COLUMNS, *rows])
+        # In this order there is never a crop that no table lists, wherever this is cut short.
+        for cut in earlier.keys() - {row[0] for row in rows}:
+            (out / cut).unlink(missing_ok=True)
+        os.replace(partial / TABLE, out / TABLE)
+        for cut, *_ in rows:
+            (out / cut).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(partial / cut, out / cut)
     return CropsWritten(pictures, len(rows), tuple(reader.unreadable))
 
 
-def _listed(table: Path) -> set[str]:
-    """The crops of an earlier run; none where the table is missing or is another one."""
-    if not table.is_file():
-        return set()
+def _earlier(folder: Path, out: Path) -> dict[str, str]:
+    """The crops that an earlier run left in `out`, and the picture that each was cut from."""
+    table = out / TABLE
+    if not table.exists():
+        return {}
     with table.open(newline="", encoding="utf-8", errors="replace") as file:
         lines = csv.reader(file)
         if tuple(next(lines, ())) != COLUMNS:
-            return set()
-        return {line[0] for line in lines if line}
+            raise DatasetError(
+                f"{table} is no table of crops; move it away, or name another folder."
+            )
+        listed = {line[0]: line[1] for line in lines if len(line) > 1}
+    return {cut: picture for cut, picture in listed.items() if _was_cut(folder, out, cut)}
+
+
+def _was_cut(folder: Path, out: Path, cut: str) -> bool:
+    """Whether it can be a crop; what is not below `out` never was, whatever the table says."""
+    place = (out / cut).resolve()
+    return (
+        place.is_file()
+        and place.is_relative_to(out.resolve())
+        and not place.is_relative_to(folder.resolve())
+    )
+
+
+def _refuse_another(folder: Path, out: Path, earlier: dict[str, str]) -> None:
+    if earlier and not any((folder / picture).exists() for picture in earlier.values()):
+        raise DatasetError(
+            f"{out} holds crops of other pictures than those in {folder}; name another folder."
+        )
+
+
+def _refuse_taken(target: Path) -> None:
+    """Refuse a place where something lies, or a file in the place of its folder."""
+    place = target
+    while not os.path.lexists(place):
+        place = place.parent
+    if place == target or not place.is_dir():
+        raise DatasetError(
+            f"{place} is there already and is no crop of an earlier run; move it away, or name"
+            " another folder."
+        )
 
 
 def _save(head: Pixels, target: Path) -> None:

@@ -135,19 +135,10 @@ def split_folder(
         Problem: `folder` is not a folder.
     """
     _refuse_split(folder)
-    with _new_folder(folder, out) as partial:
-        found = scan(folder)
-        unreadable = list(found.unreadable)
-        files: list[PictureFile] = []
-        hashes: list[int] = []
-        for hashed in read_ahead(found.pictures, lambda file: _hashed(file, limits)):
-            if hashed.problem is not None:
-                unreadable.append((hashed.file.path, hashed.problem))
-            else:
-                files.append(hashed.file)
-                hashes.append(hashed.value)
-            progress(len(files) + len(unreadable), len(found.pictures) + len(found.unreadable))
-        groups = groups_of_duplicates(hashes, near)
+    with new_folder(folder, out) as partial:
+        readable, unreadable = _readable(folder, limits, progress)
+        groups = groups_of_duplicates([each.value for each in readable], near)
+        files = [each.file for each in readable]
         characters = [file.character for file in files]
         if unit is Unit.CHARACTER and None in characters:
             raise DatasetError(
@@ -170,7 +161,7 @@ def split_folder(
         tuple(sides[False]),
         tuple(sides[True]),
         sum(count for count in in_group.values() if count > 1),
-        tuple(unreadable),
+        unreadable,
     )
 
 
@@ -192,6 +183,22 @@ def _hashed(file: PictureFile, limits: Limits) -> _Hashed:
         return _Hashed(file, difference_hash(read(file.location, limits).pixels))
     except UnreadablePicture as problem:
         return _Hashed(file, problem=problem)
+
+
+def _readable(
+    folder: Path, limits: Limits, progress: Progress
+) -> tuple[list[_Hashed], tuple[tuple[str, Problem], ...]]:
+    """The pictures of a folder that can be decoded; path and reason of each file that cannot."""
+    found = scan(folder)
+    readable: list[_Hashed] = []
+    unreadable = list(found.unreadable)
+    for hashed in read_ahead(found.pictures, lambda file: _hashed(file, limits)):
+        if hashed.problem is not None:
+            unreadable.append((hashed.file.path, hashed.problem))
+        else:
+            readable.append(hashed)
+        progress(len(readable) + len(unreadable), len(found.pictures) + len(found.unreadable))
+    return readable, tuple(unreadable)
 
 
 def _held_out(
@@ -254,14 +261,24 @@ class Balance:
         characters: How many.
         copies: Files that are copies of a picture beside them.
         left_out: Pictures of characters that had more than enough.
+        unreadable: Path and reason of each file that cannot be read, which is left out, too.
     """
 
     characters: int
     copies: int
     left_out: int
+    unreadable: tuple[tuple[str, Problem], ...]
 
 
-def balance_folder(folder: Path, out: Path, per_character: int, *, seed: int = 0) -> Balance:
+def balance_folder(
+    folder: Path,
+    out: Path,
+    per_character: int,
+    *,
+    seed: int = 0,
+    progress: Progress = lambda done, total: None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Balance:
     """Copy a folder so that every character has the same number of pictures.
 
     Of a character with more, some are drawn by chance; of one with fewer, all are taken, and
@@ -272,26 +289,29 @@ def balance_folder(folder: Path, out: Path, per_character: int, *, seed: int = 0
         out: The new folder.
         per_character: Files of each.
         seed: The same seed gives the same choice.
+        progress: Called as the pictures are read.
+        limits: What a picture may be at most.
 
     Raises:
         DatasetError: The folder holds both sides of a split, so that what is balanced would be
             measured on; or it has no characters; or `out` is taken or lies in the folder.
-        Problem: `folder` is not a folder.
+        Problem: `folder` is not a folder, or no picture in it can be read.
     """
     _refuse_split(folder)
     by_character: dict[str, list[PictureFile]] = defaultdict(list)
-    for file in scan(folder).pictures:
-        if file.character is None:
-            raise DatasetError(
-                f"{folder} holds pictures outside of any folder; there has to be one folder for"
-                " each character."
-            )
-        by_character[file.character].append(file)
-    if not by_character:
-        raise Problem("folder_without_pictures", path=folder)
     random = np.random.default_rng(seed)
     copies = left_out = 0
-    with _new_folder(folder, out) as partial:
+    with new_folder(folder, out) as partial:
+        readable, unreadable = _readable(folder, limits, progress)
+        for file in (each.file for each in readable):
+            if file.character is None:
+                raise DatasetError(
+                    f"{folder} holds pictures outside of any folder; there has to be one folder"
+                    " for each character."
+                )
+            by_character[file.character].append(file)
+        if not by_character:
+            raise Problem("folder_without_pictures", path=folder)
         for _, files in sorted(by_character.items()):
             order = [files[place] for place in random.permutation(len(files))]
             left_out += max(0, len(files) - per_character)
@@ -303,7 +323,7 @@ def balance_folder(folder: Path, out: Path, per_character: int, *, seed: int = 0
                     path = _name_of_copy(path, number // len(order), taken)
                     copies += 1
                 _copy(file.location, partial / path)
-    return Balance(len(by_character), copies, left_out)
+    return Balance(len(by_character), copies, left_out, unreadable)
 
 
 def _name_of_copy(path: str, number: int, taken: set[str]) -> str:
@@ -340,18 +360,32 @@ def refuse_inside(folder: Path, out: Path) -> None:
 
 
 @contextmanager
-def _new_folder(folder: Path, out: Path) -> Iterator[Path]:
-    """A folder that takes the place of `out` once it is whole, and never where it is not."""
-    refuse_inside(folder, out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DatasetError(f"{out} is there already; name a new folder.")
-    partial = out.with_name(f".{out.name}.partial")
+def partial_folder(partial: Path) -> Iterator[Path]:
+    """An empty folder that is gone at the end, with all that was not moved out of it."""
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
         yield partial
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def new_folder(folder: Path, out: Path) -> Iterator[Path]:
+    """A folder whose content is in `out` once it is whole, and never where it is not.
+
+    Raises:
+        DatasetError: `out` is there and not empty, or lies in `folder`, which is only read.
+    """
+    refuse_inside(folder, out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DatasetError(f"{out} is there already; name a new folder.")
+    place = out.resolve()
+    with partial_folder(place.with_name(f".{place.name}.partial")) as partial:
+        yield partial
+        if not place.exists():
+            partial.rename(place)
+            return
+        # An empty folder stays the one that it is: somebody may be in it.
+        for whole in partial.iterdir():
+            shutil.move(whole, place)

@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Pixels, crop
+from core.folder import scan
 from core.models.extractor import resized, whole_square
-from core.picture import Limits, UnreadablePicture, decode
+from core.picture import SUFFIXES, Limits, UnreadablePicture, decode
 from core.train.spread import all_over
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 
 LeftOut = Callable[[str], None]
 """Called with the name of each picture file that cannot be read and so is left out."""
@@ -140,6 +139,8 @@ def load_labelled(
 ) -> LabelledPictures:
     """Read ``<folder>/<name>/<picture>``, names and pictures in the order of their names.
 
+    What counts is what `core.folder.scan` finds, at any depth below a label's folder.
+
     Args:
         folder: One folder a label.
         side: Of the squares.
@@ -149,22 +150,27 @@ def load_labelled(
 
     Raises:
         TrainingDataError: Fewer than two labels have enough pictures.
+        core.problem.Problem: `folder` is not a folder.
     """
+    found = scan(folder)
+    if left_out is not None:
+        for path, _ in found.unreadable:
+            left_out(str(folder / path))
     squares: list[Pixels] = []
     labels: list[int] = []
     names: list[str] = []
-    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
-        files = (
-            (str(path), path.read_bytes())
-            for path in sorted(place.iterdir())
-            if path.suffix.lower() in SUFFIXES and path.is_file()
-        )
+    # Folder by folder: as texts, ``a-b/1.png`` would come before ``a/1.png``.
+    in_order = sorted(found.pictures, key=lambda file: file.path.split("/"))
+    for name, its_files in groupby(in_order, key=lambda file: file.character):
+        if name is None:
+            continue
+        files = ((str(folder / file.path), file.location.read_bytes()) for file in its_files)
         pictures = list(_readable(files, left_out))
         if len(pictures) < at_least:
             continue
         squares.extend(squared(picture, side, fit) for picture in pictures)
         labels.extend([len(names)] * len(pictures))
-        names.append(place.name)
+        names.append(name)
     if len(names) < 2:
         raise TrainingDataError(
             f"{folder} needs at least two folders with {at_least} readable pictures or more,"

@@ -18,7 +18,7 @@ from core.embed import Progress, embed_folder
 from core.face import Vectors
 from core.models import Extractor
 from core.picture import DEFAULT_LIMITS, Limits
-from core.train.dataset import DatasetError
+from core.train.dataset import DatasetError, new_folder
 
 LIKE = 0.8
 """Mean cosine of two groups from which they are taken for one, as a share of the cosine from which
@@ -112,7 +112,7 @@ def write_groups(
 
     Args:
         folder: ``<series>/<head>``; groups are sought within each series.
-        out: The new folder.
+        out: The new folder; missing or empty.
         extractor: Compares faces; each picture is taken for a face crop.
         like: See `groups_of`; None: as the extractor's own threshold has it.
         smallest: See `groups_of`.
@@ -120,12 +120,10 @@ def write_groups(
         limits: What a picture may be at most.
 
     Raises:
-        DatasetError: `out` is there already, no group was found, there is no threshold, or two
-            pictures of a group would get one name.
+        DatasetError: `out` is taken or lies in the folder, no group was found, there is no
+            threshold, or two pictures of a group would get one name.
         Problem: The folder is missing, or no picture in it can be read.
     """
-    if out.exists():
-        raise DatasetError(f"{out} is there already; name a new folder.")
     if like is None:
         if extractor.same_threshold is None:
             raise DatasetError(
@@ -133,32 +131,33 @@ def write_groups(
                 " one character with --like."
             )
         like = LIKE * extractor.same_threshold
-    seen = embed_folder(folder, None, extractor, progress, limits)
-    rows_of: dict[str, list[int]] = {}
-    names = []
-    for row, path in enumerate(seen.paths):
-        first, _, rest = path.partition("/")
-        series, name = (first, rest) if rest else (folder.name, first)
-        rows_of.setdefault(series, []).append(row)
-        names.append(name.replace("/", "_"))
-    groups = [
-        (series, number, [rows[place] for place in group])
-        for series, rows in rows_of.items()
-        for number, group in enumerate(
-            groups_of(seen.character[rows], like=like, apart=APART * like, smallest=smallest)
-        )
-    ]
-    if not groups:
-        raise DatasetError(f"No {smallest} pictures in {folder} seem to show one character.")
-    for series, _, rows in groups:
-        if len({names[row] for row in rows}) < len(rows):
-            raise DatasetError(
-                f"Below {series} two pictures would get one name in one folder; rename one."
+    with new_folder(folder, out) as partial:
+        seen = embed_folder(folder, None, extractor, progress, limits)
+        rows_of: dict[str, list[int]] = {}
+        names = []
+        for row, path in enumerate(seen.paths):
+            first, _, rest = path.partition("/")
+            series, name = (first, rest) if rest else (folder.resolve().name, first)
+            rows_of.setdefault(series, []).append(row)
+            names.append(name.replace("/", "_"))
+        groups = [
+            (series, number, [rows[place] for place in group])
+            for series, rows in rows_of.items()
+            for number, group in enumerate(
+                groups_of(seen.character[rows], like=like, apart=APART * like, smallest=smallest)
             )
-    for series, number, rows in groups:
-        target = out / f"{series}_{number}"
-        target.mkdir(parents=True)
-        for row in rows:
-            shutil.copyfile(folder / seen.paths[row], target / names[row])
+        ]
+        if not groups:
+            raise DatasetError(f"No {smallest} pictures in {folder} seem to show one character.")
+        for series, _, rows in groups:
+            if len({names[row] for row in rows}) < len(rows):
+                raise DatasetError(
+                    f"Below {series} two pictures would get one name in one folder; rename one."
+                )
+        for series, number, rows in groups:
+            target = partial / f"{series}_{number}"
+            target.mkdir(parents=True)
+            for row in rows:
+                shutil.copyfile(folder / seen.paths[row], target / names[row])
     grouped = sum(len(rows) for _, _, rows in groups)
     return GroupsWritten(len(seen.paths), len(groups), grouped, seen.unreadable)

@@ -20,10 +20,11 @@ from safetensors.numpy import save_file
 
 from core.face import Pixels
 from core.models.tensorflow_runtime import tf
+from core.picture import SUFFIXES
 from core.train.detector_data import Sample, scaled
 from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
-from core.train.face_data import SUFFIXES, decoded
+from core.train.face_data import decoded
 from core.train.refiner_network import FirstStage, Proposed, proposals
 from core.train.voc import AnnotationError, for_validation, number_of
 

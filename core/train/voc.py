@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.folder import reason
-from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, read
-
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+from core.picture import DEFAULT_LIMITS, SUFFIXES, Limits, UnreadablePicture, read
 
 
 class AnnotationError(Exception):
@@ -75,12 +73,13 @@ def read_annotation(path: Path) -> Annotation:
                 names.append(item.findtext("name", "face"))
     except (ElementTree.ParseError, ValueError) as error:
         raise AnnotationError(f"{path} is no Pascal VOC annotation: {error}.") from error
-    for suffix in (*PICTURE_SUFFIXES, *map(str.upper, PICTURE_SUFFIXES)):
+    suffixes = sorted(SUFFIXES)
+    for suffix in (*suffixes, *map(str.upper, suffixes)):
         picture = path.with_suffix(suffix)
         if picture.is_file():
             array = np.array(boxes, np.float32).reshape(-1, 4)
             return Annotation(picture, array, tuple(names))
-    raise AnnotationError(f"{path} has no picture beside it ({', '.join(PICTURE_SUFFIXES)}).")
+    raise AnnotationError(f"{path} has no picture beside it ({', '.join(suffixes)}).")
 
 
 def pixels_of(annotation: Annotation, limits: Limits = DEFAULT_LIMITS) -> Pixels:

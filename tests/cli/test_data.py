@@ -128,9 +128,13 @@ def test_group_copies_what_is_alike(
         return extractor
 
     monkeypatch.setattr(worker.resident, "load_extractor", load)
+    heads = tmp_path / "heads"
+    heads.mkdir()
     for row, colour in enumerate([(220, 60, 60), (60, 60, 220)] * 4):
-        Image.new("RGB", (16, 16), colour).save(tmp_path / f"{row}.png")
-    grouped = ("data", "group", tmp_path, "--smallest", 4, "--out")
+        Image.new("RGB", (16, 16), colour).save(heads / f"{row}.png")
+    grouped = ("data", "group", heads, "--smallest", 4, "--out")
+    assert run(*grouped, heads / "groups") == 1
+    assert "which is only read; name another folder." in capsys.readouterr().err
     assert run(*grouped, tmp_path / "groups") == 0
     assert f"8 of 8 pictures in 2 groups: {tmp_path / 'groups'}" in capsys.readouterr().out.replace(
         "\n", ""
@@ -143,13 +147,13 @@ def test_group_copies_what_is_alike(
     assert run(*grouped, tmp_path / "groups") == 1
     assert "is there already" in capsys.readouterr().err
     assert run(*grouped, "none", "--like", 1.0, "--extractor", "other") == 0
-    assert names == ["familiar-character", "familiar-character", "other"]
+    assert names == ["familiar-character"] * 3 + ["other"]
 
 
 @pytest.mark.parametrize(
     ("name", "pixels"), [("MEGAPIXELS", (1001, 1000)), ("UPLOAD_MIB", (700, 700))]
 )
-@pytest.mark.parametrize("command", ["crop", "group", "split"])
+@pytest.mark.parametrize("command", ["crop", "group", "split", "balance"])
 def test_limits_of_the_settings_hold(
     run: Run,
     folder: Path,
@@ -166,12 +170,52 @@ def test_limits_of_the_settings_hold(
     monkeypatch.setattr(worker.resident, "load_extractor", load)
     noise = np.random.default_rng(0).integers(0, 256, (*pixels, 3), np.uint8)
     Image.fromarray(noise).save(folder / "c0" / "large.bmp")
-    further = {"crop": [], "group": ["--like", 0.9, "--smallest", 1], "split": []}[command]
+    further = {
+        "crop": [],
+        "group": ["--like", 0.9, "--smallest", 1],
+        "split": [],
+        "balance": ["--per-character", 2],
+    }[command]
     assert run("data", command, folder, "--out", "in", *further) == 0
     assert "large.bmp" not in capsys.readouterr().err
     monkeypatch.setenv(f"FAMILIAR_LIMIT_{name}", "1")
     assert run("data", command, folder, "--out", "out", *further) == 0
     assert "large.bmp" in capsys.readouterr().err
+
+
+def test_balance_names_what_it_leaves_out(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "c0" / "z.jpg").write_text("no picture")
+    (folder / "c0" / "z.avif").write_text("no picture")
+    assert run("data", "balance", folder, "--out", "even", "--per-character", 4) == 0
+    told = capsys.readouterr()
+    assert "2 could not be read and were left out:" in told.err
+    assert "c0/z.jpg: not a picture" in told.err
+    assert "c0/z.avif: not a picture" in told.err
+    assert "of which 0 are copies; 0 pictures left out" in told.out
+
+
+@pytest.mark.parametrize("command", ["split", "balance"])
+def test_a_seed_is_no_negative_number(
+    run: Run, folder: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    further = {"split": [], "balance": ["--per-character", 2]}[command]
+    assert run("data", command, folder, "--out", "out", "--seed", -1, *further) == 2
+    assert "--seed" in capsys.readouterr().err
+    assert run("data", command, folder, "--out", "out", "--seed", 0, *further) == 0
+
+
+def test_crop_into_the_crops_of_another_folder(
+    run: Run, folder: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("data", "crop", folder / "c0", "--out", "crops") == 0
+    (folder / "c1" / "other.png").write_bytes((folder / "c1" / "0.png").read_bytes())
+    for number in range(4):
+        (folder / "c1" / f"{number}.png").unlink()
+    assert run("data", "crop", folder / "c1", "--out", "crops") == 1
+    assert "crops holds crops of other pictures than those in" in capsys.readouterr().err
+    assert len(list(Path("crops").glob("*.jpg"))) == 4
 
 
 def test_split_and_balance(run: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

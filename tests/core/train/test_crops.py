@@ -180,8 +180,95 @@ def test_of_another_table_nothing_is_removed(pictures: Path, tmp_path: Path) -> 
     out.mkdir()
     (out / "own.jpg").write_bytes(b"a person's own")
     (out / "crops.csv").write_text("file,who\nown.jpg,rei\n")
-    write_crops(pictures, out, RedFinder())
+    with pytest.raises(DatasetError, match=r"crops\.csv is no table of crops; move it away"):
+        write_crops(pictures, out, RedFinder())
     assert (out / "own.jpg").exists()
+    assert (out / "crops.csv").read_text() == "file,who\nown.jpg,rei\n"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("own", ["rei/1_1.jpg", "rei"])
+@pytest.mark.parametrize("again", [False, True])
+def test_a_file_of_somebody_else_is_never_overwritten(
+    pictures: Path, tmp_path: Path, own: str, again: bool
+) -> None:
+    out = tmp_path / "crops"
+    save(pictures / "a.png", (10, 10, 40, 40))
+    if again:
+        (pictures / "rei").rename(tmp_path / "rei")
+        write_crops(pictures, out, RedFinder())
+        (tmp_path / "rei").rename(pictures / "rei")
+    (out / own).parent.mkdir(parents=True, exist_ok=True)
+    (out / own).write_bytes(b"a person's own")
+    before = content(out)
+    with pytest.raises(DatasetError, match=rf"crops/{own} is there already.*move it away"):
+        write_crops(pictures, out, RedFinder())
+    assert content(out) == before
+
+
+def test_a_picture_that_an_earlier_table_lists_stays_as_it_is(
+    pictures: Path, tmp_path: Path
+) -> None:
+    """Given crops of which a part is cut again, into the folder that holds them."""
+    write_crops(pictures, tmp_path / "crops", RedFinder())
+    heads = tmp_path / "crops" / "rei"
+    save(heads / "rei" / "1.png", (10, 10, 40, 40))
+    save(tmp_path / "crops" / "rei" / "rei" / "1_0.jpg")
+    with (tmp_path / "crops" / "crops.csv").open("a", newline="") as file:
+        csv.writer(file).writerow(["rei/rei/1_0.jpg", "rei/1.png", 0, 0, 9, 9, 0.9])
+    before = content(tmp_path / "crops")
+    with pytest.raises(DatasetError, match="which is only read"):
+        write_crops(heads, tmp_path / "crops", RedFinder())
+    assert content(tmp_path / "crops") == before
+    (heads / "rei" / "1.png").unlink()
+    write_crops(heads, tmp_path / "crops", RedFinder())
+    assert content(heads) == {
+        path.removeprefix("rei/"): data
+        for path, data in before.items()
+        if path.startswith("rei/") and path != "rei/rei/1.png"
+    }
+
+
+def test_crops_of_another_folder_are_not_removed(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "crops"
+    write_crops(pictures, out, RedFinder())
+    before = content(out)
+    save(tmp_path / "others" / "asuka" / "1.png", (10, 10, 40, 40))
+    with pytest.raises(DatasetError, match=rf"{out} holds crops of other pictures than those in"):
+        write_crops(tmp_path / "others", out, RedFinder())
+    assert content(out) == before
+
+
+def test_where_cutting_is_interrupted_the_earlier_crops_stay(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "crops"
+    write_crops(pictures, out, RedFinder())
+    before = content(out)
+    for number in range(BATCH):
+        save(pictures / "a" / f"{number}.png", (10, 10, 40, 40))
+    finder = RedFinder()
+    seen: list[int] = []
+
+    def interrupted(images: list[np.ndarray]) -> list[tuple[Face, ...]]:
+        seen.append(len(images))
+        if len(seen) > 1:
+            raise KeyboardInterrupt
+        return RedFinder().detect(images)
+
+    monkeypatch.setattr(finder, "detect", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_crops(pictures, out, finder)
+    assert len(seen) == 2
+    assert content(out) == before
+    assert write_crops(pictures, out, RedFinder()).crops == 3 + BATCH
 
 
 @pytest.mark.parametrize("within", ["", "crops", "../pictures", "rei"])

@@ -116,6 +116,19 @@ class TestSplit:
         assert not train & validation
         assert (len(train), len(validation)) == (4, 2)
 
+    @pytest.mark.parametrize("seed", range(4))
+    def test_by_character_the_share_is_one_of_characters_not_of_pictures(
+        self, tmp_path: Path, seed: int
+    ) -> None:
+        """Given twelve pictures of one and two of each other: a fifth of all would be two's."""
+        for number in range(20):
+            who = 0 if number < 12 else (number - 10) // 2
+            save(drawing(number), tmp_path / "pictures" / f"c{who}" / f"{number}.png")
+        out = tmp_path / "out"
+        split_folder(tmp_path / "pictures", out, Unit.CHARACTER, validation=0.2, seed=seed)
+        assert len(list((out / "train").iterdir())) == 4
+        assert len(list((out / "val").iterdir())) == 1
+
     def test_characters_that_share_a_picture_stay_together(
         self, folder: Path, tmp_path: Path
     ) -> None:
@@ -184,6 +197,27 @@ class TestSplit:
         assert sorted(os.listdir(tmp_path)) == sorted([*before, "same"])
 
 
+@pytest.mark.parametrize("kind", ["here", "link"])
+@pytest.mark.parametrize("command", ["split", "balance"])
+def test_an_empty_folder_is_filled_and_stays_the_one_that_it_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, command: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    out = Path(".")
+    if kind == "link":
+        out = tmp_path / "link"
+        out.symlink_to(tmp_path / "empty")
+    if command == "split":
+        split_folder(folder, out, Unit.CHARACTER)
+    else:
+        balance_folder(folder, out, 2)
+    written = {"split": {"train", "val"}, "balance": {f"c{who}" for who in range(6)}}[command]
+    assert set(os.listdir(".")) == set(os.listdir(tmp_path / "empty")) == written
+    assert set(os.listdir(tmp_path)) - {"link"} == {"pictures", "empty"}
+    assert out.is_symlink() == (kind == "link")
+
+
 class TestBalance:
     def test_every_character_has_as_many_and_copies_are_named(
         self, folder: Path, tmp_path: Path
@@ -211,6 +245,27 @@ class TestBalance:
             split_folder(tmp_path / "split", tmp_path / "out", Unit.PICTURE)
         assert not (tmp_path / "out").exists()
         assert balance_folder(tmp_path / "split" / "train", tmp_path / "out", 5).characters == 5
+
+    def test_what_cannot_be_read_is_listed_and_not_counted(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        for number in range(3):
+            save(drawing(900 + number), folder / "few" / f"{number}.png")
+        (folder / "few" / "z.jpg").write_text("no picture")
+        (folder / "few" / "z.avif").write_text("of a kind that is not read")
+        (folder / "none").mkdir()
+        (folder / "none" / "z.jpg").write_text("no picture")
+        told: list[tuple[int, int]] = []
+        done = balance_folder(
+            folder, tmp_path / "out", 4, progress=lambda done, total: told.append((done, total))
+        )
+        unreadable = sorted(path for path, _ in done.unreadable)
+        assert unreadable == ["few/z.avif", "few/z.jpg", "none/z.jpg"]
+        assert told[-1] == (78, 78)
+        assert (done.characters, done.copies, done.left_out) == (7, 1, 6 * 8)
+        assert not (tmp_path / "out" / "none").exists()
+        assert not list((tmp_path / "out").rglob("z*"))
+        assert len(list((tmp_path / "out" / "few").iterdir())) == 4
 
     def test_it_needs_characters(self, tmp_path: Path) -> None:
         save(drawing(1), tmp_path / "flat" / "1.png")

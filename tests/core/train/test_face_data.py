@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.picture import decode
+from core.folder import scan
+from core.picture import SUFFIXES, decode
 from core.train.face_data import (
     TrainingDataError,
     decoded,
@@ -43,6 +45,44 @@ def test_labels_follow_the_folders(tmp_path: Path) -> None:
     assert found.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert found.pixels.shape == (9, 16, 16, 3)
     assert found.pixels[4, 8, 8].tolist() == [200, 0, 0]
+
+
+def test_what_counts_is_what_every_other_command_finds(tmp_path: Path) -> None:
+    """Else a character would be learned whom no check for leaks has seen."""
+    for name in ("a", "a-b", ".hidden"):
+        for number in range(2):
+            write(tmp_path / "faces" / name / f"{number}.png", plain_picture((1, 2, 3)))
+    faces = tmp_path / "faces"
+    write(faces / "a" / ".2.png", plain_picture((1, 2, 3)))
+    write(faces / "a" / "further" / "3.png", plain_picture((1, 2, 3)))
+    write(faces / "4.png", plain_picture((1, 2, 3)))
+    (faces / "a" / "5.avif").write_bytes(b"of a kind that is not read")
+    (tmp_path / "elsewhere").mkdir()
+    for number in range(2):
+        write(tmp_path / "elsewhere" / f"{number}.png", plain_picture((1, 2, 3)))
+    (faces / "linked").symlink_to(tmp_path / "elsewhere")
+    told: list[str] = []
+    found = load_labelled(faces, 8, left_out=told.append)
+    assert found.names == ("a", "a-b")
+    assert found.labels.tolist() == [0, 0, 0, 1, 1]
+    assert told == [str(faces / "a" / "5.avif")]
+    counted = Counter(file.character for file in scan(faces).pictures)
+    assert counted == {"a": 3, "a-b": 2, None: 1}
+
+
+def test_every_kind_that_is_read_elsewhere_is_learned_from(tmp_path: Path) -> None:
+    formats = {".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG"}
+    for number, suffix in enumerate(sorted(SUFFIXES)):
+        data = encoded(
+            Image.new("RGB", (20, 20), (40 * number, 0, 0)),
+            formats.get(suffix, suffix[1:].upper()),
+        )
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / f"{number}{suffix}").write_bytes(data)
+    red = np.array([40 * number for number in range(len(SUFFIXES))] * 2)
+    for found in (load_labelled(tmp_path, 8).pixels, load_unlabelled(tmp_path, 8)):
+        assert np.abs(found[:, 4, 4, 0].astype(int) - red).max() <= 3
 
 
 def test_labels_are_numbered_anew_in_a_part(tmp_path: Path) -> None:

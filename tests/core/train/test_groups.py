@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,14 @@ def test_the_mean_likeness_of_two_groups_decides_not_the_likeness_of_their_neare
     for group in groups:
         alike = chain[group] @ chain[group].T
         assert alike.mean() > 0.9
+
+
+def test_one_that_joins_many_is_not_joined_with_itself() -> None:
+    """Given a large group that joins a single picture: nothing is as near to it as it is itself."""
+    many = np.tile(np.float32([1, 0]), (60, 1))
+    vectors = np.concatenate([np.float32([[0.9, np.sqrt(1 - 0.9**2)]]), many])
+    groups = groups_of(vectors, like=0.5, apart=0.4, smallest=1)
+    assert [group.tolist() for group in groups] == [list(range(61))]
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -115,8 +124,47 @@ def test_nothing_is_overwritten_and_no_group_is_said(heads: Path, tmp_path: Path
         write_groups(heads, tmp_path / "out", surely(0.5), smallest=5)
     assert not (tmp_path / "out").exists()
     (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "own.txt").write_text("a person's own")
     with pytest.raises(DatasetError, match="is there already"):
         write_groups(heads, tmp_path / "out", surely(0.5), smallest=3)
+    with pytest.raises(DatasetError, match="which is only read"):
+        write_groups(heads, heads / "out", surely(0.5), smallest=3)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["own.txt"]
+    assert not (heads / "out").exists()
+
+
+def test_an_empty_folder_is_filled(heads: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    write_groups(heads, tmp_path / "out", surely(0.5), smallest=3)
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_what_is_interrupted_leaves_nothing_behind(
+    heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[Path] = []
+    copy = shutil.copyfile
+
+    def interrupted(source: Path, target: Path) -> None:
+        if len(copied) == 5:
+            raise KeyboardInterrupt
+        copied.append(copy(source, target))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfile", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write_groups(heads, tmp_path / "out", surely(0.5), smallest=3)
+    assert len(copied) == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["heads"]
+    assert write_groups(heads, tmp_path / "out", surely(0.5), smallest=3).groups == 3
+
+
+def test_heads_without_a_series_are_named_after_their_folder_wherever_it_is_named_from(
+    heads: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(heads / "two")
+    write_groups(Path("."), tmp_path / "out", surely(0.5), smallest=3)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["two_0"]
 
 
 def test_pictures_of_one_name_are_not_written_over_each_other(heads: Path, tmp_path: Path) -> None:
