@@ -117,7 +117,7 @@ def _without_secrets(text: str) -> str:
 
     try:
         return redact(text, secrets_of(load_settings()))
-    except Problem:
+    except (Problem, OSError):  # the sentence that is shown may be about just that
         return redact(text)
 
 

@@ -165,13 +165,23 @@ def _index_of_others(role: str, model: Detector | Extractor) -> list[str]:
 
 
 def _quoted(value: str) -> str:
+    """As a line of .env holds it and gives it back.
+
+    Raises:
+        Failure: No line can.
+    """
+    if re.search(r"\$\{|[\r\n]", value):
+        raise Failure(
+            f"{value!r} cannot be written into {ENV_FILE}: ${{ and line breaks would be read as"
+            " something else; rename the file or its folder."
+        )
     if re.fullmatch(r"[\w./:+@%-]+", value):
         return value
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def write_env(path: Path, values: dict[str, str]) -> None:
-    """Set variables in a file of settings and leave all else as it is.
+    """Set variables in a file of settings and leave all else as it is, ends of lines too.
 
     A line that sets one, or would if it were no comment, is replaced; others are added at the
     end. The file may hold tokens: it stays as closed to others as it was, and a new one is
@@ -181,21 +191,33 @@ def write_env(path: Path, values: dict[str, str]) -> None:
         path: Made if it is missing.
         values: By variable, already quoted where that is needed.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    path = path.resolve()
+    lines: list[str] = []
+    if path.exists():
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = file.readlines()
+    end = _end_of(lines[0]) if lines else "\n"
+    if lines and not _end_of(lines[-1]):
+        lines[-1] += end
     for variable, value in values.items():
         for pattern in (rf"\s*(export\s+)?{variable}\s*=", rf"\s*#\s*{variable}\s*="):
             places = [number for number, line in enumerate(lines) if re.match(pattern, line)]
             if places:
-                lines[places[-1]] = f"{variable}={value}"
+                lines[places[-1]] = f"{variable}={value}{_end_of(lines[places[-1]])}"
                 break
         else:
-            lines.append(f"{variable}={value}")
+            lines.append(f"{variable}={value}{end}")
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-            file.write("\n".join(lines) + "\n")
+        opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with open(opened, "w", encoding="utf-8", newline="") as file:
+            file.writelines(lines)
         partial.chmod(mode)
-        partial.replace(path.resolve())
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _end_of(line: str) -> str:
+    return line[len(line.rstrip("\r\n")) :]

@@ -27,7 +27,9 @@ app = typer.Typer(help="Train a face detector or a feature extractor.", no_args_
 Out = Annotated[
     Path, typer.Option(help="Folder for checkpoint, weights, curves and figures; made if missing.")
 ]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same result.")
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the checkpoint in --out, if there is one.")
 ]
@@ -45,7 +47,7 @@ Strong = Annotated[
     bool, typer.Option("--strong", help="Bend the pictures, and paste parts of others into them.")
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")]
-Rate = Annotated[float | None, typer.Option(min=0.0, help="Highest learning rate.")]
+Rate = Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Highest learning rate.")]
 
 
 class Kind(StrEnum):
@@ -292,7 +294,13 @@ def refiner(
 @app.command("extractor")
 def extractor(
     folder: Annotated[Path, typer.Argument(help="Folder of <label>/<picture>.")],
-    out: Out = Path("runs/extractor"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for checkpoint, weights, curves and figures; made if missing."
+            " runs/extractor-faces or runs/extractor-pictures where it is left out."
+        ),
+    ] = None,
     of: Annotated[
         Kind, typer.Option(help="Train on face crops, or on whole pictures by series or the like.")
     ] = Kind.FACES,
@@ -345,6 +353,9 @@ def extractor(
     """Train a network of the feature extractor."""
     for each in (folder, *(also or []), *([unlabelled] if unlabelled else []), *(check or [])):
         _check_folder(each)
+    folder, unlabelled = _with_name(folder), unlabelled and _with_name(unlabelled)
+    also, check = ([_with_name(each) for each in given or []] for given in (also, check))
+    out = out or Path(f"runs/extractor-{of.value}")
     from core.models import ModelError
     from core.train.augment import STRONG
     from core.train.extractor import ExtractorTraining, of_loss, of_pictures, train
@@ -369,7 +380,7 @@ def extractor(
     if strong:
         options = replace(options, augmentation=STRONG)
     try:
-        checks = load_checks(check or [], options)
+        checks = load_checks(check, options)
     except TrainingDataError as error:
         raise Failure(str(error)) from error
     unread: list[str] = []
@@ -388,7 +399,7 @@ def extractor(
                 folder,
                 out,
                 options,
-                also=also or [],
+                also=also,
                 unlabelled=unlabelled,
                 start=start,
                 resume=resume,
@@ -404,7 +415,7 @@ def extractor(
             folder,
             options,
             Origin(_command(), terms),
-            also=also or [],
+            also=also,
             unlabelled=unlabelled,
             checks=checks,
         )
@@ -447,7 +458,10 @@ def assembled(
     ] = 0.01,
     colours: Annotated[
         Path | None,
-        typer.Option(help="Pictures that a colour part beside the picture network is fitted to."),
+        typer.Option(
+            help="Pictures, more than 32, that a colour part beside the picture network is fitted"
+            " to; not where PICTURE is an extractor's folder."
+        ),
     ] = None,
     mirrored: Annotated[
         bool, typer.Option(help="Whether the face networks see each face's mirror image, too.")
@@ -475,9 +489,9 @@ def assembled(
         load_characters,
         projection_of,
         put_in_place,
+        trained_on_pictures,
     )
     from core.train.face_data import TrainingDataError
-    from core.train.trained import TrainedNetwork
     from core.train.voc import AnnotationError
 
     faces = [face, *(beside or [])]
@@ -485,7 +499,7 @@ def assembled(
     try:
         choices = Choices(mirrored=mirrored, divided=divided)
         if colours is not None:
-            side = TrainedNetwork(picture).side
+            side = trained_on_pictures(picture).side
             choices = replace(choices, colours=colours_of(colours, side, unread.append))
         if unlabelled:
             projection = projection_of(faces, unlabelled, choices, left_out=unread.append)
@@ -505,6 +519,11 @@ def assembled(
         f"The extractor is in {out}; two faces are the same character from a likeness of"
         f" {threshold:.3f} on."
     )
+
+
+def _with_name(folder: Path) -> Path:
+    """The same folder by a path that ends in its name, as `.` and `..` do not."""
+    return folder.resolve() if folder.name in ("", "..") else folder
 
 
 def _command() -> str:

@@ -192,7 +192,8 @@ def load_settings() -> Settings:
     """Read every section from the environment and `.env`.
 
     Raises:
-        SettingsProblem: A value cannot be used; names the variable, never its value.
+        SettingsProblem: A value cannot be used; names the variable, never its value. Or `.env` is
+            not UTF-8.
     """
     sections: dict[str, BaseSettings] = {}
     for name, field in Settings.model_fields.items():
@@ -201,6 +202,12 @@ def load_settings() -> Settings:
             raise TypeError(f"{name} is no section of settings")
         try:
             sections[name] = section()
+        except UnicodeDecodeError:
+            raise SettingsProblem(
+                "setting_invalid",
+                variable=section.model_config.get("env_file"),
+                reason="the file is not UTF-8; save it as UTF-8",
+            ) from None
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
             prefix = section.model_config.get("env_prefix", "")

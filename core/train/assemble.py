@@ -229,7 +229,7 @@ def projection_of(
             holds; see `assemble`.
     """
     choices = choices or Choices()
-    networks = [_trained(face) for face in faces]
+    networks = [_trained(face, "pad") for face in faces]
     side = max(network.side for network in networks)
     pictures = np.concatenate(
         [load_unlabelled(folder, _STORED_SIDE, left_out=left_out) for folder in folders]
@@ -266,15 +266,38 @@ def colours_of(
         left_out: Told of each picture that cannot be read.
 
     Raises:
-        TrainingDataError: There is no readable picture.
+        TrainingDataError: There are no more readable pictures than `COLOUR_COMPONENTS`.
     """
     pictures = load_unlabelled(folder, side, "squeeze", left_out)
     return fit_histogram(pictures, COLOUR_COMPONENTS), COLOUR_SHARE
 
 
-def _trained(folder: Path) -> TrainedNetwork:
-    """A training's result that an extractor can hold."""
+def trained_on_pictures(picture: Path) -> TrainedNetwork:
+    """The picture network of a training, which a colour part can be put beside.
+
+    Args:
+        picture: What `core.train.extractor.train` wrote for it.
+
+    Raises:
+        core.models.ModelError: It is an extractor's folder, or no result of a training on pictures.
+    """
+    if (picture / CONFIGURATION).exists():
+        raise ModelError(
+            f"{picture} is an extractor's folder, whose picture network is taken over as it is;"
+            " --colours goes with a training's folder only."
+        )
+    return _trained(picture, "squeeze")
+
+
+def _trained(folder: Path, fit: Fit) -> TrainedNetwork:
+    """A training's result that an extractor can hold, on faces or pictures as `fit` says."""
     network = TrainedNetwork(folder)
+    if network.fit not in (None, fit):
+        wanted, other = ("faces", "pictures") if fit == "pad" else ("pictures", "faces")
+        raise ModelError(
+            f"{folder} was trained on {other}, and one that was trained on {wanted} belongs in its"
+            f" place; see `--of {wanted}`."
+        )
     if network.backbone != "familiar":
         raise ModelError(
             f"{folder} holds a network {network.backbone}, which an extractor's folder cannot"
@@ -288,8 +311,9 @@ def _trained(folder: Path) -> TrainedNetwork:
     return network
 
 
-def _network(folder: Path, mirrored: bool, mirror_share: float = 1.0) -> NetworkConfiguration:
-    trained = _trained(folder)
+def _network(
+    trained: TrainedNetwork, mirrored: bool, mirror_share: float = 1.0
+) -> NetworkConfiguration:
     return NetworkConfiguration(
         **asdict(trained.shape), side=trained.side, mirrored=mirrored, mirror_share=mirror_share
     )
@@ -330,7 +354,8 @@ def assemble(
     Raises:
         core.models.ModelError: `face`, `picture` or `beside` do not hold trainings' results, or
             such as no extractor holds: of another network than this project's own, of a loss
-            whose vectors are not of unit length, or with numbers beyond half precision.
+            whose vectors are not of unit length, or with numbers beyond half precision. Or faces
+            and pictures are interchanged, or `picture` is an extractor and there are colours.
     """
     choices = choices or Choices()
     face_network, face_weights = _of_faces(face, beside, choices)
@@ -368,8 +393,8 @@ def put_in_place(extractor: Path, to: Path) -> None:
 def _of_faces(
     face: Path, beside: Sequence[Path], choices: Choices
 ) -> tuple[NetworkConfiguration, bytes]:
-    network = _network(face, choices.mirrored, choices.mirror_share)
-    others = [_network(each, choices.mirrored) for each in beside]
+    network = _network(_trained(face, "pad"), choices.mirrored, choices.mirror_share)
+    others = [_network(_trained(each, "pad"), choices.mirrored) for each in beside]
     weights = _halved(face)
     if others:
         weights = {
@@ -394,10 +419,10 @@ def _of_faces(
 
 
 def _of_pictures(picture: Path, choices: Choices) -> tuple[NetworkConfiguration, bytes]:
-    if (picture / CONFIGURATION).exists():
+    if choices.colours is None and (picture / CONFIGURATION).exists():
         taken = FamiliarExtractor.load(picture).configuration.picture
         return taken, (picture / PICTURE_WEIGHTS).read_bytes()
-    network = _network(picture, mirrored=False)
+    network = _network(trained_on_pictures(picture), mirrored=False)
     weights = _halved(picture)
     if choices.colours is not None:
         colours, share = choices.colours

@@ -106,13 +106,14 @@ class ExtractorTraining:
         shape: The network.
         sides: Sides of the squares that the network sees, each with the share of the epochs until
             which it holds, rising to 1. Small squares first teach more in the same time; the
-            last side is the one that the network is used at.
+            last side, which the last epoch always has, is the one that the network is used at.
         stored_side: Of the squares kept in memory, from which the seen ones are cut.
         fit: How a picture becomes a square: ``pad`` for faces, ``squeeze`` for whole pictures.
         epochs: Passes over the labelled pictures.
         identities: Labels in a batch (P); all of them where there are fewer.
         pictures: Pictures of each (K).
-        unlabelled_in_batch: Unlabelled pictures in a batch; each gives two views.
+        unlabelled_in_batch: Unlabelled pictures in a batch, each of which gives two views; all of
+            them where there are fewer.
         held_out: Labels kept away from training, to check on.
         margin: Angular margin in radians.
         scale: Of the cosines in the angular margin loss.
@@ -168,22 +169,44 @@ class ExtractorTraining:
             raise ValueError(f"The network ir-se50 sees squares of {IR_SE50_SIDE} pixels alone.")
         if self.triplet_margin is not None and self.loss != "triplet":
             raise ValueError(f"The loss {self.loss} has no margin between triplets to choose.")
+        if self.triplet_margin is not None and not math.isfinite(self.triplet_margin):
+            raise ValueError("The margin between triplets is a finite number; choose one like 0.2.")
+        if self.device.partition(":")[0] == "meta":
+            raise ValueError(
+                "The device meta computes nothing; choose cpu, cuda, cuda:1 and the like."
+            )
 
 
 def described(options: ExtractorTraining, names: tuple[str, ...]) -> str:
     """What a checkpoint must agree with to be gone on from.
 
-    Options that came later are left out where they are at their default, so that checkpoints
-    from before them stay good.
+    The device is left out, and so are bfloat16 where the processor decides and options that came
+    later where they are at their default, so that checkpoints from before them stay good.
     """
     fields = asdict(options)
-    later = {"loss": "familiar", "triplet_margin": None, "backbone": "familiar", "steps": None}
+    del fields["device"]
+    later = {
+        "loss": "familiar",
+        "triplet_margin": None,
+        "backbone": "familiar",
+        "steps": None,
+        "bfloat16": None,
+    }
     later_of_shape = {"halvings": None, "attention": 0}
     for group, defaults in ((fields, later), (fields["shape"], later_of_shape)):
         for name, default in defaults.items():
             if group[name] == default:
                 del group[name]
     return json.dumps(fields | {"labels": names}, sort_keys=True)
+
+
+def _described_now(before: str) -> str:
+    """A description that may be from before the device was left out, without it."""
+    fields = json.loads(before)
+    fields.pop("device", None)
+    if fields.get("bfloat16") is None:
+        fields.pop("bfloat16", None)
+    return json.dumps(fields, sort_keys=True)
 
 
 def _digest(known: LabelledPictures, unlabelled: Pixels | None) -> str:
@@ -330,7 +353,7 @@ class _Run:
         identities = min(options.identities, len(known.names))
         self.batches = BalancedBatches(known.labels, identities, options.pictures, options.seed)
         self.passes = (
-            Passes(len(unlabelled), options.unlabelled_in_batch, options.seed)
+            Passes(len(unlabelled), min(options.unlabelled_in_batch, len(unlabelled)), options.seed)
             if unlabelled is not None
             and options.unlabelled_in_batch
             and options.loss in LEARNS_UNLABELLED
@@ -378,9 +401,10 @@ class _Run:
     def side(self) -> int:
         """Side of the squares that the network sees at this step."""
         epoch = self.step // self.steps_in_epoch
-        for share, side in self.options.sides:
-            if epoch < round(share * self.options.epochs):
-                return side
+        if epoch < self.options.epochs - 1:
+            for share, side in self.options.sides:
+                if epoch < round(share * self.options.epochs):
+                    return side
         return self.options.sides[-1][1]
 
     def take_step(self) -> float:
@@ -542,21 +566,20 @@ class _Checkpoint:
     curve: list[dict[str, Any]]
 
 
-def _read_checkpoint(path: Path, device: str, instead: str) -> _Checkpoint:
-    """What a training kept in a file.
+def _read_checkpoint(path: Path, instead: str) -> _Checkpoint:
+    """What a training kept in a file, its tensors on the processor.
 
     Args:
         path: Of the file.
-        device: Torch device that its tensors go to.
         instead: What to do where it cannot be read, for the sentence.
 
     Raises:
         TrainingDataError: It is damaged, or no checkpoint.
     """
     try:
-        kept = torch.load(path, map_location=device, weights_only=True)
+        kept = torch.load(path, map_location="cpu", weights_only=True)
         return _Checkpoint(
-            kept["options"],
+            _described_now(kept["options"]),
             tuple(json.loads(kept["options"])["labels"]),
             kept.get("pictures"),
             kept["run"],
@@ -575,9 +598,7 @@ def _begin(run: _Run, start: Path) -> None:
             f"{start} holds no training to begin with; give the folder that `familiar train"
             " extractor` wrote."
         )
-    begun = _read_checkpoint(
-        start / CHECKPOINT, run.options.device, "begin with another training, or with none"
-    )
+    begun = _read_checkpoint(start / CHECKPOINT, "begin with another training, or with none")
     if begun.labels != run.known.names:
         raise TrainingDataError(
             f"The training in {start} learned other labels, perhaps some that are held out now;"
@@ -607,7 +628,8 @@ def train(
 
     Args:
         folder: ``<label>/<picture>``.
-        out: Gets the checkpoint, the weights, and the curves and figures as JSON.
+        out: Gets the checkpoint, the weights, and the curves and figures as JSON. It may hold a
+            finished training only with `resume`.
         options: Everything else that decides the result.
         also: Further folders of the same layout, from which no label is held out.
         unlabelled: Further pictures, of which each is an identity of its own; only losses of
@@ -623,10 +645,16 @@ def train(
 
     Raises:
         TrainingDataError: A folder cannot be trained on, one label alone is held out, `also` has
-            labels that are held out, a checkpoint is damaged or belongs to another network, to
-            other pictures or other options, or the loss is no longer a number.
+            labels that are held out, `out` holds a finished training, a checkpoint is damaged or
+            belongs to another network, to other pictures or other options, or the loss is no
+            longer a number.
     """
     options = options or ExtractorTraining()
+    if not resume and (out / WEIGHTS).exists():
+        raise TrainingDataError(
+            f"{out} holds a finished training; choose another folder for the result with --out, or"
+            " keep this one with --resume."
+        )
     known, checks = _pictures(folder, also, options, left_out)
     others = None
     if unlabelled is not None:
@@ -640,7 +668,6 @@ def train(
     if resume and checkpoint.exists():
         kept = _read_checkpoint(
             checkpoint,
-            options.device,
             "remove it and start again, or choose another folder for the result",
         )
         if kept.options != description or kept.pictures not in (None, digest):
@@ -659,7 +686,7 @@ def train(
     elif start is not None:
         _begin(run, start)
     losses: list[float] = []
-    started = time.monotonic()
+    started = time.monotonic() - (curve[-1].get("seconds", 0.0) if curve else 0.0)
     while run.step < run.steps:
         losses.append(run.take_step())
         if not math.isfinite(losses[-1]):

@@ -7,6 +7,7 @@ import torch
 from core.face import Pixels
 from core.models.backbones import ColourHistogram
 from core.train.augment import plain
+from core.train.face_data import TrainingDataError
 
 
 def fit_histogram(pictures: Pixels, dimensions: int, whitening: float = 0.5) -> ColourHistogram:
@@ -17,7 +18,15 @@ def fit_histogram(pictures: Pixels, dimensions: int, whitening: float = 0.5) -> 
         dimensions: How many components are kept.
         whitening: 0 keeps each component's spread, 1 makes all alike; between, the many small
             differences count more than they would, and less than the noise among them.
+
+    Raises:
+        TrainingDataError: There are too few pictures.
     """
+    if len(pictures) <= dimensions:
+        raise TrainingDataError(
+            f"The colour part is fitted to more than {dimensions} pictures, and there are"
+            f" {len(pictures)}; give a folder with more."
+        )
     histogram = ColourHistogram(dimensions)
     with torch.inference_mode():
         shares = torch.cat(

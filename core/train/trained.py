@@ -15,6 +15,7 @@ from core.models import ModelError
 from core.models.backbones import NetworkShape
 from core.models.weights import fill, read_tensors
 from core.train.extractor import METRICS, UNIT_LENGTH, WEIGHTS, Loss, embedded
+from core.train.face_data import Fit
 from core.train.networks import Backbone, dimensions_of, new_network
 
 
@@ -26,6 +27,7 @@ class TrainedNetwork:
         shape: What it was built from; an ``ir-se50`` has a shape of its own.
         backbone: Which network; see `core.train.networks.Backbone`.
         loss: What was minimised; see `core.train.extractor.Loss`.
+        fit: How a picture became a square, ``pad`` for faces; None: the training does not say.
         side: Of the squares that it sees.
         dimensions: Length of its vectors.
     """
@@ -46,6 +48,7 @@ class TrainedNetwork:
             self.side = int(options["sides"][-1][1])
             self.backbone: Backbone = options.get("backbone", "familiar")
             self.loss: Loss = options.get("loss", "familiar")
+            self.fit: Fit | None = options.get("fit")
             self._unit = self.loss in UNIT_LENGTH
             self._network = new_network(self.backbone, self.shape)
         except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:

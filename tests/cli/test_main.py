@@ -14,6 +14,7 @@ import pytest
 
 from cli import gallery_index
 from cli.main import main
+from core import settings
 
 TOKEN = "123456:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc"
 
@@ -116,6 +117,30 @@ def test_a_setting_that_cannot_be_used_is_named(
     monkeypatch.setenv("FAMILIAR_LIMIT_MEGAPIXELS", "many")
     assert ended("index", "status") == 1
     assert "FAMILIAR_LIMIT_MEGAPIXELS" in capsys.readouterr().err
+
+
+def test_a_dotenv_that_is_not_utf8_is_one_sentence(
+    own_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own_folder / ".env").write_bytes(b"# schl\xfcssel\nA=1\n")
+    assert ended("models", "list") == 1
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert "the file is not UTF-8; save it as UTF-8" in told[0]
+
+
+def test_settings_that_cannot_be_opened_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are looked into again for what is not to be shown of the sentence."""
+
+    def fail() -> None:
+        raise PermissionError(13, "Permission denied", ".env")
+
+    for module in (settings, gallery_index):
+        monkeypatch.setattr(module, "load_settings", fail)
+    assert ended("index", "status") == 1
+    assert capsys.readouterr().err == ".env: Permission denied.\n"
 
 
 def test_a_file_that_cannot_be_opened_is_named(

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,6 +114,16 @@ def test_a_model_that_cannot_be_used_is_not_written(
     assert not (tmp_path / ".env").exists()
 
 
+@pytest.mark.parametrize("name", ["c${HOME}", "c\r", "c\nd"])
+def test_a_name_that_env_would_not_give_back_is_refused(
+    name: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(SHIPPED / "familiar-character", tmp_path / name)
+    assert run("models", "use", f"trained:{name}") == 1
+    assert "rename the file or its folder." in capsys.readouterr().err
+    assert not (tmp_path / ".env").exists()
+
+
 class TestEnvFile:
     def test_a_new_file_is_for_its_owner_alone(self, tmp_path: Path) -> None:
         write_env(tmp_path / ".env", {"A": "1"})
@@ -133,3 +145,41 @@ class TestEnvFile:
         write_env(tmp_path / ".env", {"A": "2"})
         assert (tmp_path / ".env").is_symlink()
         assert (tmp_path / "real").read_text() == "A=2\n"
+
+    def test_a_link_may_lead_to_another_file_system(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        replace, replaced = Path.replace, []
+
+        def within_one_folder(path: Path, target: Path) -> Path:
+            replaced.append((path.parent, target.parent))
+            return replace(path, target)
+
+        monkeypatch.setattr(Path, "replace", within_one_folder)
+        (tmp_path / "far").mkdir()
+        (tmp_path / "far" / "real").write_text("A=1\n")
+        (tmp_path / ".env").symlink_to("far/real")
+        write_env(tmp_path / ".env", {"A": "2"})
+        assert replaced == [(tmp_path / "far", tmp_path / "far")]
+        assert (tmp_path / "far" / "real").read_text() == "A=2\n"
+
+    def test_ends_of_lines_stay_as_they_are(self, tmp_path: Path) -> None:
+        path = tmp_path / ".env"
+        path.write_bytes("# \u2028 Ä\r\nA=1\r\nB=2".encode())
+        write_env(path, {"A": "é", "C": "8"})
+        assert path.read_bytes() == "# \u2028 Ä\r\nA=é\r\nB=2\r\nC=8\r\n".encode()
+
+    def test_it_is_utf8_whatever_the_locale(self, tmp_path: Path) -> None:
+        code = (
+            "from pathlib import Path; from cli.models import write_env;"
+            " write_env(Path('.env'), {'A': chr(0xe9)})"
+        )
+        environment = os.environ | {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+        root = str(Path(__file__).parents[2])
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment | {"PYTHONPATH": root},
+            check=True,
+        )
+        assert (tmp_path / ".env").read_bytes() == "A=é\n".encode()

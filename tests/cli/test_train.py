@@ -190,6 +190,47 @@ def test_faces_are_what_an_extractor_learns_from_unless_told_otherwise(
     assert training.given[2] == ExtractorTraining()
 
 
+def test_each_kind_of_network_has_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = Called(tmp_path, TrainingProgress(1, 2, 0, 1.0))
+    monkeypatch.setattr(extractor_training, "train", training)
+    for kind in ("faces", "pictures"):
+        assert ended("train", "extractor", tmp_path, "--of", kind, "--device", "cpu") == 0
+        assert training.given[1] == Path(f"runs/extractor-{kind}")
+
+
+def test_folders_are_called_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: Reported
+) -> None:
+    training = Called(tmp_path, TrainingProgress(1, 2, 0, 1.0))
+    monkeypatch.setattr(extractor_training, "train", training)
+    check = drawn_gallery(tmp_path / "check")
+    monkeypatch.chdir(check)
+    given = ("--check", ".", "--also", "..", "--unlabelled", ".", "--device", "cpu")
+    assert ended("train", "extractor", ".", *given) == 0
+    assert list(reported.named["checks"]) == ["check"]
+    assert (reported.given[1], reported.named["unlabelled"]) == (check, check)
+    assert reported.named["also"] == [tmp_path]
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range_is_wrong_usage(
+    seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended("train", "extractor", tmp_path, "--seed", seed, "--device", "cpu") == 2
+    assert "--seed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["detector", "refiner"])
+@pytest.mark.parametrize("rate", ["-1", "2", "inf"])
+def test_a_rate_out_of_range_is_wrong_usage(
+    kind: str, rate: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended("train", kind, tmp_path, "--rate", rate) == 2
+    assert "--rate" in capsys.readouterr().err
+
+
 def test_another_loss_network_and_margin_reach_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: Reported
 ) -> None:
@@ -222,6 +263,21 @@ def test_a_device_that_is_not_here_is_a_sentence(
 ) -> None:
     assert ended("train", "extractor", tmp_path, "--device", "gpu") == 1
     assert "no device gpu here" in capsys.readouterr().err
+
+
+def test_a_device_that_computes_nothing_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended("train", "extractor", tmp_path, "--device", "meta") == 1
+    assert "The device meta computes nothing; choose cpu" in capsys.readouterr().err
+
+
+def test_a_margin_that_is_no_finite_number_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = ("--loss", "triplet", "--triplet-margin", "inf", "--device", "cpu")
+    assert ended("train", "extractor", tmp_path, *wrong) == 1
+    assert "is a finite number" in capsys.readouterr().err
 
 
 def test_a_margin_of_another_loss_is_refused(

@@ -83,6 +83,12 @@ def test_dotenv_is_read_and_the_environment_wins(monkeypatch, tmp_path):
     assert settings.queue.redis_url == "redis://from-environment/0"
 
 
+def test_a_dotenv_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / ".env").write_bytes(b"# schl\xfcssel\nA=1\n")
+    with pytest.raises(SettingsProblem, match=r"\.env cannot be used: the file is not UTF-8; save"):
+        load_settings()
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -34,6 +34,7 @@ from core.train.assemble import (
     examples_in,
     load_characters,
     projection_of,
+    trained_on_pictures,
 )
 from core.train.augment import plain
 from core.train.extractor import METRICS, WEIGHTS
@@ -460,6 +461,40 @@ def test_losses_that_cosines_do_not_compare_are_refused(
     )
     with pytest.raises(ModelError, match=f"of loss was trained with the loss {loss}"):
         assemble(face, picture, tmp_path / "out", beside=[beside])
+    assert not (tmp_path / "out").exists()
+
+
+def test_networks_in_each_others_place_are_refused(trained: Path, tmp_path: Path) -> None:
+    face = edited(trained, tmp_path / "face", fit="pad")
+    picture = edited(trained, tmp_path / "picture", fit="squeeze")
+    with pytest.raises(ModelError, match=r"picture was trained on pictures, .* `--of faces`"):
+        assemble(picture, face, tmp_path / "out")
+    with pytest.raises(ModelError, match=r"face was trained on faces, .* `--of pictures`"):
+        assemble(face, face, tmp_path / "out")
+    with pytest.raises(ModelError, match="picture was trained on pictures"):
+        assemble(face, picture, tmp_path / "out", beside=[picture])
+    with pytest.raises(ModelError, match="picture was trained on pictures"):
+        projection_of([face, picture], [])
+    with pytest.raises(ModelError, match="face was trained on faces"):
+        trained_on_pictures(face)
+    assert not (tmp_path / "out").exists()
+    assemble(face, picture, tmp_path / "out", beside=[face])
+
+
+def test_colours_go_with_a_training_only(
+    trained: Path, characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = assemble(trained, trained, tmp_path / "first")
+    given = (trained, first, "--out", tmp_path / "out", "--characters", characters)
+    with pytest.raises(SystemExit) as end:
+        main(["train", "assemble", *map(str, (*given, "--colours", characters))])
+    assert end.value.code == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "first is an extractor's folder" in told
+    assert told.endswith("--colours goes with a training's folder only.")
+    colours = Choices(colours=(fit_histogram(coloured(40), 5), 0.7))
+    with pytest.raises(ModelError, match="--colours goes with a training's folder only"):
+        assemble(trained, first, tmp_path / "out", colours)
     assert not (tmp_path / "out").exists()
 
 

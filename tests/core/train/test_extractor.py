@@ -35,6 +35,7 @@ from core.train.extractor import (
     described,
     embedded,
     of_loss,
+    of_pictures,
     train,
 )
 from core.train.face_data import (
@@ -173,6 +174,38 @@ def test_killed_and_resumed_gives_the_same_weights(
     assert [point["epoch"] for point in curve] == [1, 2, 3]
 
 
+def test_the_seconds_of_a_resumed_training_go_on(folder: Path, tmp_path: Path) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(report: TrainingProgress) -> None:
+        if report.precision_at_1 is not None:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(folder, tmp_path, TINY, progress=stop)
+    curve = json.loads(torch.load(tmp_path / CHECKPOINT, weights_only=True)["curve"])
+    curve[0]["seconds"] = 1000.0
+    rewritten(tmp_path / CHECKPOINT, curve=json.dumps(curve))
+    train(folder, tmp_path, TINY, resume=True)
+    seconds = [point["seconds"] for point in json.loads((tmp_path / METRICS).read_text())["curve"]]
+    assert seconds == sorted(seconds)
+    assert (seconds[0], len(seconds)) == (1000.0, 3)
+
+
+def test_a_finished_training_is_not_replaced(folder: Path, trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(trained, out)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(TrainingDataError, match="out holds a finished training; choose another"):
+        train(folder, out, replace(TINY, seed=12), unlabelled=folder)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    seen: list[TrainingProgress] = []
+    weights = train(folder, out, TINY, unlabelled=folder, resume=True, progress=seen.append)
+    assert seen == []
+    assert same_weights(weights, trained / "weights.safetensors")
+
+
 def test_a_training_begins_with_an_earlier_one(folder: Path, trained: Path, tmp_path: Path) -> None:
     still = replace(TINY, epochs=1, rate=1e-9, sides=((1.0, 24),))
     weights = train(folder, tmp_path / "next", still, unlabelled=folder, start=trained)
@@ -248,6 +281,28 @@ def test_the_last_epochs_see_larger_squares() -> None:
         seen.append(run.side())
         run.step += 1
     assert seen == [24] * (3 * run.steps_in_epoch) + [32] * (2 * run.steps_in_epoch)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4])
+@pytest.mark.parametrize("options", [ExtractorTraining(), of_pictures()], ids=["faces", "pictures"])
+def test_the_last_epoch_of_a_short_training_is_at_the_side_that_is_used(
+    options: ExtractorTraining, epochs: int
+) -> None:
+    run = _Run(replace(TINY, sides=options.sides, epochs=epochs), labelled(), None)
+    run.step = run.steps - 1
+    assert run.side() == options.sides[-1][1]
+
+
+@pytest.mark.parametrize("epochs", [5, 6, 7, 10, 14])
+@pytest.mark.parametrize("options", [ExtractorTraining(), of_pictures()], ids=["faces", "pictures"])
+def test_longer_trainings_change_sides_after_their_shares(
+    options: ExtractorTraining, epochs: int
+) -> None:
+    run = _Run(replace(TINY, sides=options.sides, epochs=epochs), labelled(), None)
+    for epoch in range(epochs):
+        run.step = epoch * run.steps_in_epoch
+        until = [side for share, side in options.sides if epoch < round(share * epochs)]
+        assert run.side() == until[0]
 
 
 def test_a_checkpoint_of_another_training_is_refused(
@@ -336,6 +391,48 @@ def test_a_checkpoint_from_before_pictures_were_compared_is_gone_on_from(
     rewritten(tmp_path / CHECKPOINT, pictures=None)
     weights = train(folder, tmp_path, TINY, unlabelled=folder, resume=True)
     assert same_weights(weights, trained / "weights.safetensors")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_checkpoint_from_before_the_device_was_left_out_is_gone_on_from(
+    device: str, folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    options = replace(TINY, epochs=1, bfloat16=None)
+    train(folder, tmp_path, options)
+    before = json.loads(torch.load(tmp_path / CHECKPOINT, weights_only=True)["options"])
+    assert not {"device", "bfloat16"} & before.keys()
+    described_then = json.dumps(before | {"device": device, "bfloat16": None}, sort_keys=True)
+    rewritten(tmp_path / CHECKPOINT, options=described_then)
+    train(folder, tmp_path, options, resume=True)
+    with pytest.raises(TrainingDataError, match="other options"):
+        train(folder, tmp_path, replace(options, bfloat16=True), resume=True)
+
+
+def test_a_checkpoint_is_gone_on_from_on_another_device(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
+    numbered = replace(TINY, device="cpu:0")
+    weights = train(folder, tmp_path, numbered, unlabelled=folder, resume=True)
+    assert same_weights(weights, trained / "weights.safetensors")
+
+
+def test_a_device_that_computes_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="meta computes nothing; choose cpu"):
+        replace(TINY, device="meta")
+
+
+@pytest.mark.parametrize("margin", [float("inf"), float("nan")])
+def test_a_margin_that_is_no_finite_number_is_refused(margin: float) -> None:
+    with pytest.raises(ValueError, match="is a finite number; choose one"):
+        of_loss(TINY, "triplet", triplet_margin=margin)
+
+
+def test_a_batch_has_all_unlabelled_pictures_where_there_are_fewer_than_it_takes() -> None:
+    run = _Run(replace(TINY, unlabelled_in_batch=8), labelled(), labelled().pixels[:3])
+    assert run.passes is not None
+    assert sorted(run.passes.draw(0)) == [0, 1, 2]
+    assert np.isfinite(run.take_step())
 
 
 def test_pictures_without_labels_are_seen_by_losses_that_learn_from_them_alone() -> None:

@@ -6,6 +6,7 @@ import torch
 
 from core.models.backbones import BINS, ColourHistogram
 from core.train.augment import plain
+from core.train.face_data import TrainingDataError
 from core.train.histogram import fit_histogram
 from tests.core.train.drawings import coloured
 
@@ -35,6 +36,12 @@ def test_components_are_those_of_the_pictures() -> None:
     white = fit_histogram(pictures, 8, whitening=1.0)
     scores = (shares - shares.mean(0)) @ white.components.double().numpy()
     assert np.allclose(scores.std(0), 1.0, atol=1e-3)
+
+
+def test_as_few_pictures_as_components_are_refused() -> None:
+    with pytest.raises(TrainingDataError, match="more than 8 pictures, and there are 8; give"):
+        fit_histogram(coloured(8), 8)
+    fit_histogram(coloured(9), 8)
 
 
 def test_pictures_of_like_colours_are_near() -> None:
