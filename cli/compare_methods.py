@@ -34,12 +34,16 @@ def compare_methods(
     ] = None,
     budget: Annotated[
         float,
-        typer.Option(min=0.01, help="Millions of pixels that each network sees in training."),
+        typer.Option(
+            min=0.01,
+            max=1_000_000,
+            help="Millions of pixels that each network sees in training.",
+        ),
     ] = 40.0,
     models: Annotated[
         Path, typer.Option(help="Where trained networks are kept; what is there is not trained.")
     ] = Path("runs/methods"),
-    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")] = 7,
     device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
     plot: Annotated[
         Path | None, typer.Option(help="PNG file; <folder>.png beside the networks if left out.")
@@ -52,6 +56,8 @@ def compare_methods(
     for each in (folder, faces, series):
         if each is not None and not each.is_dir():
             raise Failure(f"The folder {each} does not exist.")
+    chart = plot or models / f"{folder.resolve().name}.png"
+    _check_chart(chart)
     with terminal.waiting("Loading the models"):
         from core.embed import check_characters
         from core.methods.table import (
@@ -94,13 +100,14 @@ def compare_methods(
             folder, detector, sources, missing, progress=advance, limits=settings.limit.picture
         )
     tell_unreadable(comparison.unreadable)
-    _draw(comparison, folder, plot or models / f"{folder.resolve().name}.png")
     if as_json:
         terminal.show_json(_as_json(comparison, spent))
     elif markdown:
         results.print(_as_markdown(comparison, spent))
     else:
         _show(comparison, spent)
+    # What took hours is told already, should the chart fail.
+    _draw(comparison, folder, chart)
 
 
 @contextmanager
@@ -113,6 +120,15 @@ def _reporter(name: str) -> Iterator[Report]:
         yield show
 
 
+def _check_chart(out: Path) -> None:
+    """Refuse a name that cannot be written before hours of work end in it."""
+    if out.is_dir():
+        raise Failure(f"{out} is a folder; give --plot the name of a file.")
+    above = next(place for place in out.absolute().parents if place.exists())
+    if not above.is_dir():
+        raise Failure(f"{out} cannot be written, {above} is no folder; give --plot another name.")
+
+
 def _draw(comparison: Comparison, folder: Path, out: Path) -> None:
     from core.methods.chart import draw_chart
 
@@ -123,6 +139,11 @@ def _draw(comparison: Comparison, folder: Path, out: Path) -> None:
         messages.print(
             "There is no chart without matplotlib: run `make setup`, or `pip install matplotlib`."
         )
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise Failure(
+            f"The chart cannot be written to {out} ({why}); give --plot another name."
+        ) from error
     else:
         messages.print(f"The chart is in {out}")
 

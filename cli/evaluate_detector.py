@@ -57,18 +57,21 @@ def evaluate_detector(
     with terminal.waiting("Loading the detector"):
         from core.evaluate_detector import false_alarms
         from core.faceless import FacelessError
+        from core.faceless.drawing import drawn
         from worker.resident import load_detector_of
 
         named = {"detector": detector} if detector else {}
         loaded = load_detector_of(settings.model.model_copy(update=named))
-    boxed, found = (
-        (None, None) if folder is None else _measured(folder, loaded, everything, settings)
-    )
-    with terminal.waiting("Looking at pictures without a face"):
-        try:
-            alarms = false_alarms(_without_faces(faceless, pictures), loaded)
-        except FacelessError as error:
-            raise Failure(str(error)) from error
+    try:
+        # What cannot be had is said now, and not when FOLDER has been measured.
+        further = iter(()) if faceless is None else _further(faceless, pictures)
+        boxed, found = (
+            (None, None) if folder is None else _measured(folder, loaded, everything, settings)
+        )
+        with terminal.waiting("Looking at pictures without a face"):
+            alarms = false_alarms(chain(further, drawn()), loaded)
+    except FacelessError as error:
+        raise Failure(str(error)) from error
     if as_json:
         terminal.show_json(_as_json(loaded.threshold, boxed, found, alarms))
     else:
@@ -104,24 +107,21 @@ def _measured(
             raise Failure(str(error)) from error
 
 
-def _without_faces(faceless: Path | None, pictures: Path | None) -> Iterator[Faceless]:
+def _further(faceless: Path, pictures: Path | None) -> Iterator[Faceless]:
     from core.faceless import cut, given
-    from core.faceless.drawing import drawn
 
-    further: Iterator[Faceless] = iter(())
-    if faceless is not None:
-        table = faceless.suffix.lower() == ".csv"
-        further = cut(faceless, pictures or faceless.parent) if table else given(faceless)
-    return chain(further, drawn())
+    if faceless.suffix.lower() == ".csv":
+        return cut(faceless, pictures or faceless.parent)
+    return given(faceless)
 
 
 def _show(
     threshold: float, boxed: BoxedFigures | None, found: Found | None, alarms: FalseAlarms
 ) -> None:
-    if boxed is not None and found is not None:
+    if boxed is not None:
         right = "none" if boxed.precision is None else f"{boxed.precision:.3f}"
         results.print(
-            f"Average precision at IoU 0.5: {boxed.average_precision:.3f}, on {found.pictures:,}"
+            f"Average precision at IoU 0.5: {boxed.average_precision:.3f}, on {boxed.pictures:,}"
             f" pictures with {boxed.boxes:,} faces. At the threshold of {threshold:.3f}:"
             f" precision {right}, recall {boxed.recall:.3f}."
         )
@@ -150,6 +150,7 @@ def _as_json(
             "precision": boxed.precision,
             "recall": boxed.recall,
             "faces": boxed.boxes,
+            "pictures": boxed.pictures,
         },
         "with_faces": None if found is None else _counted(found),
         "without_faces": {kind.value: _counted(count) for kind, count in alarms.kinds.items()}

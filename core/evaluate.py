@@ -110,7 +110,7 @@ def equal_error_of(
     """`equal_error_rate` of pairs whose likeness is known already.
 
     Args:
-        same: Of all pairs of one label, sorted; larger is more alike.
+        same: Of all pairs of one label, sorted; larger is more alike, -inf like nothing.
         different: Of all pairs of two labels, sorted.
 
     Raises:
@@ -118,7 +118,8 @@ def equal_error_of(
     """
     if not len(same) or not len(different):
         raise ValueError("An equal error rate needs pairs of one label and pairs of two.")
-    thresholds = np.unique(same)
+    thresholds = np.concatenate([same, different])
+    thresholds.sort(kind="stable")  # two sorted runs, which it merges in linear time
     rejected = np.searchsorted(same, thresholds, side="left") / len(same)
     accepted = 1 - np.searchsorted(different, thresholds, side="left") / len(different)
     best = int(np.argmin(np.abs(rejected - accepted)))

@@ -10,12 +10,11 @@ from typing import TypeVar
 
 from core.embed import BATCH, Progress, detect_folder
 from core.evaluate import average_precision, claims
-from core.face import Face, Pixels
+from core.face import Face
 from core.faceless import Faceless, Kind
-from core.folder import reason
 from core.models import Detector
-from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, read
-from core.train.voc import Annotation, AnnotationError
+from core.picture import DEFAULT_LIMITS, Limits
+from core.train.voc import Annotation, pixels_of
 
 _Item = TypeVar("_Item")
 
@@ -30,12 +29,14 @@ class BoxedFigures:
             where there is no such box.
         recall: Share of the faces that such a box finds.
         boxes: Faces that are there.
+        pictures: That were looked at, those without any box among them.
     """
 
     average_precision: float
     precision: float | None
     recall: float
     boxes: int
+    pictures: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +87,16 @@ def evaluate_boxed(
 ) -> tuple[BoxedFigures, Found]:
     """Measure a detector on boxed pictures; those without any box count too.
 
+    Returns:
+        The figures of all, and in how many of the pictures with a box a face is found.
+
     Raises:
         AnnotationError: A picture cannot be read.
         ValueError: No picture has a box.
     """
     found = []
     for batch in _batches(annotations):
-        found += detector.detect([_pixels(annotation, limits) for annotation in batch])
+        found += detector.detect([pixels_of(annotation, limits) for annotation in batch])
         progress(len(found), len(annotations))
     truths = [annotation.boxes for annotation in annotations]
     made = [
@@ -107,9 +111,11 @@ def evaluate_boxed(
         sum(made) / len(made) if made else None,
         sum(made) / max(1, wanted),
         wanted,
+        len(annotations),
     )
-    with_box = sum(_highest(faces) >= detector.threshold for faces in found)
-    return figures, Found(len(annotations), with_box)
+    of_faces = [faces for faces, boxes in zip(found, truths, strict=True) if len(boxes)]
+    with_box = sum(_highest(faces) >= detector.threshold for faces in of_faces)
+    return figures, Found(len(of_faces), with_box)
 
 
 def evaluate_plain(
@@ -160,10 +166,3 @@ def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
     remaining = iter(items)
     while batch := list(islice(remaining, BATCH)):
         yield batch
-
-
-def _pixels(annotation: Annotation, limits: Limits) -> Pixels:
-    try:
-        return read(annotation.picture, limits).pixels
-    except UnreadablePicture as error:
-        raise AnnotationError(f"{annotation.picture}: {reason(error)}.") from error

@@ -183,7 +183,9 @@ def measure_pairs(
     """The equal error rate over all ordered pairs of pictures, and the likeness where it lies.
 
     One of each pair asks with its most confident face and the other answers with its best, as in
-    `measure`. Under `character` a picture without a face is like nothing.
+    `measure`. Under `character` a picture without a face is like nothing, -inf, also where it
+    asks: the likeness of whole pictures, by which `measure` ranks its answers, has no place among
+    that of faces.
 
     Raises:
         ValueError: There is no pair of one character, or none of two.
@@ -193,6 +195,8 @@ def measure_pairs(
     for start in range(0, len(labels), _ASKING_TOGETHER):
         rows = np.arange(start, min(start + _ASKING_TOGETHER, len(labels)))
         alike, _ = similarities(vectors, rows, look, weights, likeness)
+        if look is Look.CHARACTER:
+            alike[vectors.faces[rows] == 0] = -np.inf
         other = np.arange(len(labels))[None, :] != rows[:, None]
         one_character = labels[rows][:, None] == labels[None, :]
         same.append(alike[other & one_character])

@@ -7,7 +7,7 @@ says, or lie in a folder of their own.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Final
 from core.face import Pixels
 from core.folder import reason, scan
 from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, read
+from core.problem import Problem
 
 COLUMNS: Final = ("picture", "x0", "y0", "x1", "y1")
 """Of a table of windows: a path within the folder, and where to cut, in pixels."""
@@ -50,8 +51,25 @@ class Faceless:
     pixels: Pixels
 
 
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A line of a table.
+
+    Attributes:
+        line: Its number, from 1.
+        picture: A path within the folder.
+        corners: ``x0, y0, x1, y1`` in pixels.
+    """
+
+    line: int
+    picture: str
+    corners: tuple[int, int, int, int]
+
+
 def cut(table: Path, folder: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Faceless]:
-    """The windows of a table, cut out of the pictures of a folder.
+    """The windows of a table, cut out of the pictures of a folder as they are taken.
+
+    The table is read at once, and it is looked whether the pictures are there.
 
     Args:
         table: CSV with `COLUMNS`.
@@ -62,33 +80,62 @@ def cut(table: Path, folder: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[
         FacelessError: The table is none, a picture is not there or cannot be read, or a window
             reaches beyond its picture.
     """
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if not set(COLUMNS) <= set(rows.fieldnames or ()):
-            raise FacelessError(f"{table} needs the columns {', '.join(COLUMNS)}.")
-        for row in rows:
-            try:
-                x0, y0, x1, y1 = (int(row[corner]) for corner in COLUMNS[1:])
-            except (TypeError, ValueError) as error:
-                raise FacelessError(f"{table}, line {rows.line_num}: no window.") from error
-            pixels = _read(folder / row["picture"], limits)
-            if not (0 <= x0 < x1 <= pixels.shape[1] and 0 <= y0 < y1 <= pixels.shape[0]):
-                raise FacelessError(
-                    f"{table}, line {rows.line_num}: the window reaches beyond its picture."
-                )
-            name = f"{row['picture']} {x0},{y0},{x1},{y1}"
-            yield Faceless(name, Kind.CUT, pixels[y0:y1, x0:x1].copy())
+    windows = _windows(table)
+    for window in windows:
+        if not (folder / window.picture).is_file():
+            raise FacelessError(
+                f"{table}, line {window.line} names {window.picture}: there is no such file in"
+                f" {folder}."
+            )
+    return _cut(table, windows, folder, limits)
+
+
+def _windows(table: Path) -> list[_Window]:
+    windows = []
+    try:
+        # Excel begins a table in UTF-8 with a byte order mark.
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if not set(COLUMNS) <= set(rows.fieldnames or ()):
+                raise FacelessError(f"{table} needs the columns {', '.join(COLUMNS)}.")
+            for row in rows:
+                try:
+                    x0, y0, x1, y1 = (int(row[corner]) for corner in COLUMNS[1:])
+                except (TypeError, ValueError) as error:
+                    raise FacelessError(f"{table}, line {rows.line_num}: no window.") from error
+                windows.append(_Window(rows.line_num, row["picture"] or "", (x0, y0, x1, y1)))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FacelessError(f"{table} is no CSV in UTF-8; save it as one.") from error
+    if not windows:
+        raise FacelessError(f"{table} has no line that says where to cut; add some.")
+    return windows
+
+
+def _cut(
+    table: Path, windows: Iterable[_Window], folder: Path, limits: Limits
+) -> Iterator[Faceless]:
+    for window in windows:
+        pixels = _read(folder / window.picture, limits)
+        x0, y0, x1, y1 = window.corners
+        if not (0 <= x0 < x1 <= pixels.shape[1] and 0 <= y0 < y1 <= pixels.shape[0]):
+            raise FacelessError(
+                f"{table}, line {window.line}: the window reaches beyond its picture."
+            )
+        name = f"{window.picture} {x0},{y0},{x1},{y1}"
+        yield Faceless(name, Kind.CUT, pixels[y0:y1, x0:x1].copy())
 
 
 def given(folder: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Faceless]:
-    """Every picture below a folder in which there is no face in any.
+    """Every picture below a folder in which there is no face in any, read as it is taken.
 
     Raises:
         FacelessError: A picture cannot be read.
-        Problem: `folder` is not a folder, or cannot be listed.
+        Problem: `folder` is not a folder, cannot be listed, or holds no picture.
     """
-    for file in scan(folder).pictures:
-        yield Faceless(file.path, Kind.GIVEN, _read(file.location, limits))
+    files = scan(folder).pictures
+    if not files:
+        raise Problem("folder_without_pictures", path=folder)
+    return (Faceless(file.path, Kind.GIVEN, _read(file.location, limits)) for file in files)
 
 
 def _read(path: Path, limits: Limits) -> Pixels:

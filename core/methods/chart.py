@@ -12,8 +12,12 @@ def draw_chart(comparison: Comparison, title: str, out: Path) -> None:
 
     Args:
         comparison: What was measured.
-        title: Over it.
+        title: Over it, as it stands.
         out: The file to write.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+        OSError: The file cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -33,10 +37,11 @@ def draw_chart(comparison: Comparison, title: str, out: Path) -> None:
         axes.text(average + 0.005, place + 0.19, f"{average:.3f}", va="center", fontsize=7)
         if row.equal_error_rate is not None:
             axes.plot(row.equal_error_rate, place, "k|", markersize=13, label="equal error rate")
-    axes.set_yticks(range(len(rows)), [row.method.name for row in rows], fontsize=8)
+    names = [row.method.name for row in rows]
+    axes.set_yticks(range(len(rows)), names, fontsize=8, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title, fontsize=10, parse_math=False)  # a dollar sign begins no formula
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), fontsize=8, loc="outside lower center", ncols=3)
     axes.grid(axis="x", alpha=0.3)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import core.methods.chart
 import core.methods.table
 from cli.main import main
 from core.methods.table import METHODS
@@ -104,6 +105,72 @@ def test_a_folder_that_cannot_be_measured_is_a_sentence_before_anything_is_train
         path=tmp_path / "few",
     ).sentence()
     assert capsys.readouterr().err.splitlines()[-1] == sentence
+
+
+@pytest.mark.parametrize(
+    ("plot", "sentence"),
+    [
+        ("empty", "empty is a folder; give --plot the name of a file."),
+        ("file/chart.png", "file is no folder; give --plot another name."),
+        ("file/deeper/chart.png", "file is no folder; give --plot another name."),
+    ],
+)
+def test_a_chart_that_cannot_be_written_is_a_sentence_before_anything_is_measured(
+    gallery: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    plot: str,
+    sentence: str,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("something was measured")
+
+    monkeypatch.setattr(core.methods.table, "train_all", refuse)
+    monkeypatch.setattr(core.methods.table, "compare", refuse)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    assert ended(gallery, "--crops", "--device", "cpu", "--plot", plot) == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [(OSError(28, "No space left on device"), "No space left"), (ValueError("no font"), "no font")],
+)
+def test_a_chart_that_fails_takes_no_result_with_it(
+    gallery: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    why: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(core.methods.chart, "draw_chart", fail)
+    assert ended(gallery, "--crops", "--json", "--device", "cpu", "--plot", "chart.png") == 1
+    told = capsys.readouterr()
+    assert len(json.loads(told.out)["methods"]) == len(METHODS)
+    assert told.err.splitlines()[-1].startswith(f"The chart cannot be written to chart.png ({why}")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--budget", "inf"),
+        ("--budget", "nan"),
+        ("--budget", "1e300"),
+        ("--budget", "0"),
+        ("--seed", "-1"),
+    ],
+)
+def test_a_budget_without_end_and_a_seed_below_zero_are_wrong_usage(
+    gallery: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, str]
+) -> None:
+    assert ended(gallery, "--crops", "--faces", gallery, *options) == 2
+    assert "Invalid value" in (told := capsys.readouterr().err)
+    assert options[0] in told
 
 
 def test_a_missing_folder_is_a_sentence(

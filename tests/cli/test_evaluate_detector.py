@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import core.evaluate_detector
 import core.faceless.drawing
 import worker.resident
 from cli.main import main
@@ -59,6 +60,48 @@ def test_boxed_pictures_are_measured_on_what_training_leaves_out(
     assert "on 3 pictures with 3 faces" in capsys.readouterr().out
 
 
+def test_a_boxed_picture_without_a_box_is_none_with_faces(
+    run: Run, boxed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (boxed / "20.xml").write_text("<annotation></annotation>")
+    assert run(boxed) == 0
+    told = capsys.readouterr().out
+    assert "on 2 pictures with 1 faces" in told
+    row = next(line for line in told.splitlines() if "with faces" in line)
+    assert [cell.strip() for cell in row.split("\u2502")[2:5]] == ["1", "1", "100.0%"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--faceless", "nowhere"), "The folder nowhere does not exist"),
+        (("--faceless", "empty"), "There is no picture in empty"),
+        (("--faceless", "nowhere.csv"), "nowhere.csv: No such file"),
+        (("--faceless", "latin.csv"), "latin.csv is no CSV in UTF-8"),
+        (("--faceless", "good.csv", "--pictures", "nowhere"), "no such file in nowhere"),
+    ],
+)
+def test_pictures_without_a_face_are_looked_for_before_anything_is_measured(
+    run: Run,
+    boxed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    sentence: str,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("something was measured")
+
+    monkeypatch.setattr(core.evaluate_detector, "evaluate_boxed", refuse)
+    (tmp_path / "empty").mkdir()
+    save(drawn_scene([]), tmp_path / "1.png")
+    (tmp_path / "good.csv").write_text("picture,x0,y0,x1,y1\n1.png,0,0,9,9\n")
+    (tmp_path / "latin.csv").write_bytes("picture,x0,y0,x1,y1\nSchön,0,0,9,9\n".encode("latin-1"))
+    assert run(boxed, *options) == 1
+    assert sentence in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_json_says_all_that_the_table_says(
     run: Run, boxed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,6 +116,7 @@ def test_json_says_all_that_the_table_says(
         "precision": 1.0,
         "recall": 0.5,
         "faces": 2,
+        "pictures": 2,
     }
     assert told["with_faces"] == {"pictures": 2, "with_box": 1}
     assert told["without_faces"] == {

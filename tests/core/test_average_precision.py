@@ -52,7 +52,7 @@ def test_by_hand(found, there, expected) -> None:
     assert average_precision(found, there) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("iou", "expected"), [(0.49, 1.0), (0.51, 0.0)])
+@pytest.mark.parametrize(("iou", "expected"), [(0.49, 1.0), (0.5, 1.0), (0.51, 0.0)])
 def test_the_overlap_decides(iou: float, expected: float) -> None:
     # 20 x 10 within 20 x 20: an intersection over union of exactly one half.
     found = [[face((10, 10, 30, 20), 0.9)]]

@@ -53,9 +53,27 @@ def test_figures_of_boxed_pictures(tmp_path: Path) -> None:
     # By score: right (1 of 1), wrong, right (2 of 3), of three faces: 1/3 * 1 + 1/3 * 2/3.
     assert figures.average_precision == pytest.approx(1 / 3 + 2 / 9)
     assert (figures.precision, figures.recall) == (0.5, pytest.approx(1 / 3))
-    assert figures.boxes == 3
-    assert found == Found(pictures=3, with_box=2)
+    assert (figures.boxes, figures.pictures) == (3, 3)
+    assert found == Found(pictures=2, with_box=2)
     assert progress[-1] == (3, 3)
+
+
+def test_a_box_where_nothing_is_boxed_is_wrong_and_in_no_picture_with_a_face(
+    tmp_path: Path,
+) -> None:
+    here = (0.0, 0.0, 20.0, 20.0)
+    annotations = [numbered(tmp_path, 0, here), numbered(tmp_path, 1)]
+    figures, found = evaluate_boxed(annotations, Answers((), (Face(here, 0.9),)))
+    assert (figures.precision, figures.recall, figures.pictures) == (0.0, 0.0, 2)
+    assert found == Found(pictures=1, with_box=0)
+
+
+def test_a_box_at_the_threshold_counts_and_so_does_half_an_overlap(tmp_path: Path) -> None:
+    annotations = [numbered(tmp_path, 0, (0.0, 0.0, 20.0, 20.0))]
+    detector = Answers((Face((0.0, 0.0, 20.0, 10.0), 0.5),))
+    figures, found = evaluate_boxed(annotations, detector)
+    assert (figures.average_precision, figures.precision, figures.recall) == (1.0, 1.0, 1.0)
+    assert found == Found(pictures=1, with_box=1)
 
 
 def test_nothing_found_has_no_precision(tmp_path: Path) -> None:

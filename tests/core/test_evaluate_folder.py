@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core.evaluate import equal_error_rate
+from core.evaluate import equal_error_of, equal_error_rate
 from core.evaluate_folder import (
     LabelledVectors,
     LookFigures,
@@ -19,7 +21,7 @@ from core.evaluate_folder import (
 )
 from core.face import Face, Vectors
 from core.job import Look
-from core.likeness import MANHATTAN
+from core.likeness import COSINE, MANHATTAN, Likeness
 from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture, Query, Rows
 from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save
@@ -140,6 +142,51 @@ def test_pairs_of_one_face_each_have_the_equal_error_rate_of_their_vectors() -> 
     assert rate == pytest.approx(expected, abs=1e-3)
     assert threshold == pytest.approx(at, abs=1e-3)
     assert equal_error_of_pairs(folder, Look.CHARACTER, WEIGHTS) == rate
+
+
+@pytest.mark.parametrize("likeness", [COSINE, MANHATTAN])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_pair_without_two_faces_is_like_nothing_whoever_asks(
+    seed: int, likeness: Likeness
+) -> None:
+    vectors = labelled(seed)
+    ends = np.cumsum(vectors.faces)
+    faces = [
+        vectors.face_vectors[end - count : end]
+        for end, count in zip(ends, vectors.faces, strict=True)
+    ]
+    pairs: dict[bool, list[float]] = {True: [], False: []}
+    for one, other in itertools.permutations(range(30), 2):
+        alike = -np.inf
+        if len(faces[one]) and len(faces[other]):
+            alike = float(likeness.between(faces[one][:1], faces[other]).max())
+        pairs[vectors.characters[one] == vectors.characters[other]].append(alike)
+    expected = equal_error_of(*(np.sort(np.float32(pairs[kind])) for kind in (True, False)))
+    found = measure_pairs(vectors, Look.CHARACTER, WEIGHTS, likeness)
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_picture_without_a_face_is_taken_for_nobody_where_all_pictures_are_alike() -> None:
+    """A method of faces alone gives all whole pictures one vector."""
+    faces = np.eye(4, dtype=np.float32)[[0, 0, 1, 1, 2, 2, 3]]
+    names = ("a", "a", "b", "b", "c", "c", "d", "d")
+    alike = np.ones((8, 1), np.float32)
+    folder = LabelledVectors(names, alike, faces, np.array([1] * 7 + [0]))
+    rate, threshold = measure_pairs(folder, Look.CHARACTER, WEIGHTS)
+    # Of the same pairs, two of eight are like nothing; of the different ones, none is like 1.
+    assert (rate, threshold) == (pytest.approx(0.125), 1.0)
+
+
+def test_pairs_without_a_face_are_compared_as_whole_pictures_where_these_count() -> None:
+    vectors = labelled(0)
+    faceless = replace(
+        vectors, face_vectors=vectors.face_vectors[:0], faces=np.zeros_like(vectors.faces)
+    )
+    whole = measure_pairs(faceless, Look.FEEL, WEIGHTS)
+    assert whole[0] < 0.6
+    assert np.isfinite(whole[1])
+    assert measure_pairs(faceless, Look.BOTH, WEIGHTS) == whole
+    assert measure_pairs(faceless, Look.CHARACTER, WEIGHTS) == (0.5, -np.inf)
 
 
 @pytest.mark.parametrize("names", [("a", "a", "a"), ("a", "b", "c")])

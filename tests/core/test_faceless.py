@@ -11,6 +11,7 @@ import pytest
 
 from core.faceless import COLUMNS, FacelessError, Kind, cut, given
 from core.faceless.drawing import drawn
+from core.problem import Problem
 from tests import shared_data
 from tests.core.fakes import drawn_scene, save
 
@@ -79,6 +80,43 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path) -> None:
     table = write_table(tmp_path / "table.csv", columns=("picture", "left", "top"))
     with pytest.raises(FacelessError, match="needs the columns picture, x0, y0, x1, y1"):
         list(cut(table, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("picture,x0,y0,x1,y1\nSchön.png,0,0,50,50\n".encode("latin-1"), "no CSV in UTF-8"),
+        (b"picture,x0,y0,x1,y1\n1.png,\xff", "no CSV in UTF-8"),
+        (b'picture,x0,y0,x1,y1\n"' + b"1" * 200_000, "no CSV in UTF-8"),
+        (b"picture,x0,y0,x1,y1\n", "no line that says where to cut"),
+        (b"", "needs the columns"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused_at_once(
+    tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(FacelessError, match=sentence):
+        cut(tmp_path / "table.csv", tmp_path)
+
+
+def test_a_table_as_excel_writes_it(tmp_path: Path) -> None:
+    save(drawn_scene([]), tmp_path / "1.png")
+    table = write_table(tmp_path / "table.csv", ("1.png", 10, 20, 50, 90))
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())
+    assert [window.name for window in cut(table, tmp_path)] == ["1.png 10,20,50,90"]
+
+
+def test_what_is_not_there_is_said_before_anything_is_taken(tmp_path: Path) -> None:
+    save(drawn_scene([]), tmp_path / "1.png")
+    table = write_table(tmp_path / "table.csv", ("1.png", 0, 0, 9, 9), ("2.png", 0, 0, 9, 9))
+    with pytest.raises(FacelessError, match=r"line 3 names 2\.png: there is no such file"):
+        cut(table, tmp_path)
+    with pytest.raises(Problem, match="nowhere does not exist"):
+        given(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Problem, match=r"no picture in .*empty"):
+        given(tmp_path / "empty")
 
 
 def test_every_picture_of_a_folder_is_given(tmp_path: Path) -> None:

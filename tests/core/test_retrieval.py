@@ -7,7 +7,13 @@ import itertools
 import numpy as np
 import pytest
 
-from core.evaluate import equal_error_rate, pair_likenesses, retrieval, threshold_at
+from core.evaluate import (
+    equal_error_of,
+    equal_error_rate,
+    pair_likenesses,
+    retrieval,
+    threshold_at,
+)
 
 
 def unit_rows(rng: np.random.Generator, rows: int, dimensions: int) -> np.ndarray:
@@ -79,6 +85,17 @@ def test_nothing_to_find_again_is_an_error() -> None:
         retrieval(np.eye(3, dtype=np.float32), np.array([0, 0]))
 
 
+def plain_equal_error(same: list[float], different: list[float]) -> tuple[float, float]:
+    """Rate and threshold, counted again for each likeness that there is."""
+    found = []
+    for threshold in sorted({*same, *different}):
+        rejected = sum(likeness < threshold for likeness in same) / len(same)
+        accepted = sum(likeness >= threshold for likeness in different) / len(different)
+        found.append((abs(rejected - accepted), threshold, (rejected + accepted) / 2))
+    _, threshold, rate = min(found)
+    return rate, threshold
+
+
 @pytest.mark.parametrize("seed", [3, 4])
 def test_equal_error_rate_agrees_with_plain_loops(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -89,17 +106,40 @@ def test_equal_error_rate_agrees_with_plain_loops(seed: int) -> None:
         (np.float32(vectors[a] @ vectors[b]), labels[a] == labels[b])
         for a, b in itertools.combinations(range(40), 2)
     ]
-    same = [cosine for cosine, alike in pairs if alike]
-    different = [cosine for cosine, alike in pairs if not alike]
-    best = None
-    for threshold in sorted(same):
-        rejected = sum(cosine < threshold for cosine in same) / len(same)
-        accepted = sum(cosine >= threshold for cosine in different) / len(different)
-        if best is None or abs(rejected - accepted) < best[0]:
-            best = (abs(rejected - accepted), (rejected + accepted) / 2, threshold)
+    same = [float(cosine) for cosine, alike in pairs if alike]
+    different = [float(cosine) for cosine, alike in pairs if not alike]
     rate, threshold = equal_error_rate(vectors, labels)
-    assert rate == pytest.approx(best[1], abs=2e-3)
-    assert threshold == pytest.approx(best[2], abs=1e-2)
+    expected, at = plain_equal_error(same, different)
+    assert rate == pytest.approx(expected, abs=1e-6)
+    assert threshold == pytest.approx(at, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("of_one_label", [1, 2, 9])
+def test_every_likeness_is_a_threshold_also_of_few_pairs_and_of_ties(
+    seed: int, of_one_label: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    same = rng.integers(3, 16, of_one_label).astype(np.float32)
+    different = rng.integers(0, 12, 22).astype(np.float32)
+    different[:seed] = -np.inf  # like nothing
+    expected = plain_equal_error(same.tolist(), different.tolist())
+    assert equal_error_of(np.sort(same), np.sort(different)) == pytest.approx(expected)
+
+
+def test_two_pairs_of_one_label_between_many_of_two() -> None:
+    """No likeness of the same pairs halves the different ones; between the two, one does."""
+    same = np.array([1, 99], np.float32)
+    different = np.array([*range(2, 17), *range(100, 107)], np.float32)
+    rate, threshold = equal_error_of(same, different)
+    assert (rate, threshold) == (0.5, 13.0)
+
+
+def test_pairs_like_nothing_pass_no_threshold_that_another_pair_gives() -> None:
+    nothing = np.full(3, -np.inf, np.float32)
+    same, different = np.append(nothing[:1], np.float32(0.9)), np.append(nothing, np.float32(0.1))
+    assert equal_error_of(same, different) == (pytest.approx(0.375), pytest.approx(0.1))
+    assert equal_error_of(nothing, nothing) == (0.5, -np.inf)
 
 
 def test_threshold_lets_at_most_the_allowed_share_pass() -> None:

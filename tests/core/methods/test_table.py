@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,17 @@ from core.methods.table import (
     Comparison,
     TrainingFolders,
     compare,
+    load_sources,
     shared_pictures,
     train_all,
 )
-from core.methods.training import Budget, trained, trainings
+from core.methods.training import Budget, Name, contents, trained, trainings
+from core.models import load_extractor
 from core.models.backbones import NetworkShape
 from core.problem import Problem
+from core.rows import Neighbour, Query, Rows
+from core.train.extractor import LIKENESS, ExtractorTraining, TrainingProgress
+from core.train.face_data import load_labelled
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save
 
 
@@ -81,6 +87,47 @@ def test_annoy_finds_no_more_than_exact_search(comparison: Comparison) -> None:
     assert "nodes" in by_trees.note
 
 
+def test_what_annoy_does_not_propose_is_not_found(
+    gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It proposes three, which are too few for five and for all of a character."""
+    answers: dict[str, list[bool]] = {}
+
+    def propose(
+        rows: Rows, query: Query, count: int, without: str, search_k: int
+    ) -> tuple[Neighbour, ...]:
+        found = rows.nearest_exactly(query, count, without)[:3]
+        if count == len(rows.contents.pictures):
+            character = without.partition("/")[0]
+            answers[without] = [it.picture.character == character for it in found]
+        return found
+
+    monkeypatch.setattr(Rows, "nearest_by_trees", propose)
+    missing = {method.source: "left out" for method in METHODS}
+    found = compare(gallery, FakeDetector(), {"shipped": FakeExtractor()}, missing)
+    (row,) = (row for row in found.methods if row.method.by_trees)
+    five, averages = [], []
+    for path, hits in answers.items():
+        others = len(list((gallery / path).parent.iterdir())) - 1
+        five.append(sum(hits) / 5)
+        found_at = [place for place, hit in enumerate(hits, start=1) if hit]
+        averages.append(sum(n / place for n, place in enumerate(found_at, start=1)) / others)
+    assert len(answers) == 21
+    assert row.figures is not None
+    assert row.figures.precision_at_1 == np.mean([hits[0] for hits in answers.values()])
+    assert row.figures.precision_at_5 == pytest.approx(np.mean(five))
+    assert row.figures.mean_average_precision == pytest.approx(np.mean(averages))
+
+
+def test_vectors_are_compared_as_their_loss_learned_them() -> None:
+    of = {"attributes": "attributes-of-faces", "familiar": "familiar-faces"}
+    learned = trainings(Budget())
+    for method in METHODS:
+        name = of.get(method.source, method.source)
+        if name in learned:
+            assert method.likeness is LIKENESS[learned[name].loss], method.name
+
+
 def test_crops_are_their_own_faces(gallery: Path) -> None:
     sources = {"shipped": FakeExtractor()}
     missing = {method.source: "left out" for method in METHODS}
@@ -112,8 +159,10 @@ def test_one_character_is_found_again_and_mistaken_for_nobody(
 
 
 def test_the_chart_is_a_picture(comparison: Comparison, tmp_path: Path) -> None:
-    draw_chart(comparison, "drawn", tmp_path / "chart.png")
-    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    for title in ("drawn", "$a_$: 3 pictures", "a$", r"\$"):
+        draw_chart(comparison, title, tmp_path / "chart.png")
+        assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+        (tmp_path / "chart.png").unlink()
 
 
 def test_leaked_copies_are_found_by_their_bytes(gallery: Path, tmp_path: Path) -> None:
@@ -124,6 +173,22 @@ def test_leaked_copies_are_found_by_their_bytes(gallery: Path, tmp_path: Path) -
     assert shared_pictures(gallery, tmp_path) == ("blue/1.png",)
     leaked.unlink()
     assert shared_pictures(gallery, tmp_path) == ()
+
+
+def test_what_is_linked_or_hidden_is_neither_compared_nor_trained_on(
+    gallery: Path, tmp_path: Path
+) -> None:
+    for name in ("dark", "emerald"):
+        shutil.copytree(gallery / name, tmp_path / name)
+    os.symlink(gallery / "blue", tmp_path / "linked")
+    shutil.copytree(gallery / "coral", tmp_path / ".hidden")
+    os.symlink(gallery / "amber" / "0.png", tmp_path / "dark" / "linked.png")
+    shutil.copy(gallery / "amber" / "1.png", tmp_path / "dark" / ".hidden.png")
+    seen = [path for path, _ in contents(tmp_path)]
+    assert seen == [f"{name}/{place}.png" for name in ("dark", "emerald") for place in range(4)]
+    learned = load_labelled(tmp_path, 32)
+    assert learned.names == ("dark", "emerald")
+    assert len(learned.pixels) == len(seen)
 
 
 def test_every_network_sees_as_many_pixels() -> None:
@@ -138,11 +203,9 @@ def test_every_network_sees_as_many_pixels() -> None:
         assert options.unlabelled_in_batch == 0, name
 
 
-def test_what_is_trained_is_kept_and_other_options_have_their_own_place(
-    gallery: Path, tmp_path: Path
-) -> None:
-    options = replace(
-        trainings(Budget(0.01))["facenet"],
+def small(name: Name) -> ExtractorTraining:
+    return replace(
+        trainings(Budget(0.01))[name],
         shape=NetworkShape((8, 16), (1, 1), 8, 4, 2),
         sides=((1.0, 24),),
         stored_side=32,
@@ -151,6 +214,12 @@ def test_what_is_trained_is_kept_and_other_options_have_their_own_place(
         epochs=1,
         steps=2,
     )
+
+
+def test_what_is_trained_is_kept_and_other_options_have_their_own_place(
+    gallery: Path, tmp_path: Path
+) -> None:
+    options = small("facenet")
     first = trained("facenet", options, gallery, tmp_path)
     before = (first / "weights.safetensors").stat().st_mtime_ns
     assert trained("facenet", options, gallery, tmp_path) == first
@@ -160,6 +229,38 @@ def test_what_is_trained_is_kept_and_other_options_have_their_own_place(
     others = shutil.copytree(gallery, tmp_path / "others")
     shutil.copy(others / "blue" / "0.png", others / "amber" / "0.png")
     assert trained("facenet", options, others, tmp_path) != first
+
+
+def test_a_training_that_was_stopped_is_gone_on_with(gallery: Path, tmp_path: Path) -> None:
+    options = replace(small("facenet"), epochs=2, steps=4)
+
+    def stop(now: TrainingProgress) -> None:
+        if now.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained("facenet", options, gallery, tmp_path, stop)
+    steps: list[int] = []
+    trained("facenet", options, gallery, tmp_path, lambda now: steps.append(now.step))
+    assert steps == [3, 4]
+
+
+def test_ours_alone_sees_a_face_and_its_mirror_image(
+    gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not torchvision's download: a test asks no one on the network.
+    monkeypatch.setenv("FAMILIAR_RESNET101_WEIGHTS", str(tmp_path / "none.pth"))
+    one = trained("familiar-faces", small("familiar-faces"), gallery, tmp_path)
+    sources, missing = load_sources(
+        load_extractor(), dict.fromkeys(trainings(Budget()), one), "cpu"
+    )
+    assert set(missing) == {"resnet101"}
+    faces = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3)).astype(np.uint8)
+    for name in ("attributes", "triplet-soft", "triplet-margin", "facenet", "arcface-ir-se50"):
+        ahead, mirrored = (sources[name].embed_faces(it) for it in (faces, faces[:, :, ::-1]))
+        assert not np.allclose(ahead, mirrored, atol=1e-3), name
+    ahead, mirrored = (sources["familiar"].embed_faces(it) for it in (faces, faces[:, :, ::-1]))
+    assert ahead == pytest.approx(mirrored, abs=1e-5)
 
 
 def test_nothing_is_trained_without_pictures_to_train_on(tmp_path: Path) -> None:
