@@ -262,9 +262,9 @@ def _confused(pairs: Sequence[Confusion], names: Sequence[str]) -> Figure:
     shown = shown_names(names)
     rows = [f"{shown[pair.one]} / {shown[pair.other]}" for pair in pairs]
     axes.barh(range(len(pairs)), [pair.rate for pair in pairs], color="#e08a2e")
-    # A dollar sign would begin a formula.
-    escaped = [row.replace("$", r"\$") for row in rows]
-    axes.set_yticks(range(len(pairs)), escaped, fontsize=8, fontfamily=list(_fonts()))
+    # A dollar sign begins no formula.
+    fonts = list(_fonts())
+    axes.set_yticks(range(len(pairs)), rows, fontsize=8, fontfamily=fonts, parse_math=False)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of their pairs that pass for one character")
