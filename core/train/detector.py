@@ -48,11 +48,13 @@ from core.train.detector_network import (
 from core.train.quantise import examples_of
 from core.train.refiner_network import FirstStage, load_first_stage
 from core.train.session import (
+    METRICS,
     Progress,
     Session,
     TrainingError,
     append_curve,
     precision_of,
+    refuse_finished,
     write_tensors,
     write_text,
 )
@@ -160,6 +162,7 @@ def train(
         raise TrainingError("Pictures without boxes need a trained detector that boxes them.")
     if teacher is not None and not unboxed:
         raise TrainingError("A detector is to box pictures without boxes, and none are given.")
+    refuse_finished(out, resume)
     set_threads(options.threads)
     parts, learning = read_parts(folders)
     check_readable(parts.validation)
@@ -226,7 +229,7 @@ def train(
         "training_pictures": len(samples),
         "seconds": round(session.seconds, 1),
     }
-    write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_text(out / METRICS, json.dumps(metrics, indent=2) + "\n")
     return metrics
 
 

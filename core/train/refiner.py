@@ -48,11 +48,13 @@ from core.train.refiner_network import (
     squares_around,
 )
 from core.train.session import (
+    METRICS,
     Progress,
     Session,
     TrainingError,
     append_curve,
     precision_of,
+    refuse_finished,
     write_tensors,
     write_text,
 )
@@ -142,6 +144,7 @@ def train(
             pictures.
     """
     options = options or RefinerTraining()
+    refuse_finished(out, resume)
     set_threads(options.threads)
     loaded = load_first_stage(detector)
     first = FirstStage(loaded)
@@ -222,7 +225,7 @@ def train(
         "training_views": len(views),
         "seconds": round(session.seconds, 1),
     }
-    write_text(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    write_text(out / METRICS, json.dumps(metrics, indent=2) + "\n")
     return metrics
 
 

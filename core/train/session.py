@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -19,6 +19,9 @@ from safetensors.numpy import save_file
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import named_variables
 from core.train.detector_optimiser import Optimiser
+
+METRICS: Final = "metrics.json"
+"""What a finished training reaches."""
 
 _Drawn = TypeVar("_Drawn")
 
@@ -275,12 +278,35 @@ def write_text(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
+def refuse_finished(out: Path, resume: bool) -> None:
+    """Refuse to train into a folder that holds a result, unless it is to be gone on with.
+
+    Raises:
+        TrainingError: It does, and is not.
+    """
+    if not resume and (out / METRICS).exists():
+        raise TrainingError(
+            f"{out} holds a finished training; choose another folder for the result with --out, or"
+            " keep this one with --resume."
+        )
+
+
 def append_curve(path: Path, line: dict[str, float | int | str]) -> None:
-    """Add an epoch; lines of epochs that are trained again after a kill are replaced."""
+    """Add an epoch; lines of epochs that are trained again after a kill are replaced.
+
+    Raises:
+        TrainingError: The file is none that this function wrote.
+    """
     lines = []
     if path.is_file():
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = [row for row in csv.DictReader(file) if int(row["epoch"]) < int(line["epoch"])]
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            lines = [row for row in rows if int(row["epoch"]) < int(line["epoch"])]
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise TrainingError(
+                f"{path} is damaged or no curve; remove it, and go on with --resume."
+            ) from error
     partial = path.with_suffix(".partial")
     with partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(line))

@@ -178,6 +178,13 @@ def test_a_checkpoint_of_other_options_is_refused(folder: Path, finished: Path) 
         train(folder, finished, replace(TINY, rate=1e-4), resume=True)
 
 
+def test_a_finished_training_is_not_replaced(folder: Path, finished: Path) -> None:
+    before = (finished / "detector.safetensors").read_bytes()
+    with pytest.raises(TrainingError, match="holds a finished training; choose another folder"):
+        train(folder, finished, TINY)
+    assert (finished / "detector.safetensors").read_bytes() == before
+
+
 def test_a_checkpoint_of_other_pictures_is_refused(
     folder: Path, finished: Path, tmp_path: Path
 ) -> None:

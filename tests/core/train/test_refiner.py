@@ -178,11 +178,20 @@ def test_a_checkpoint_of_other_options_is_refused(
         train(folder, first, finished, replace(TINY, rate=1e-4), resume=True)
 
 
+def test_a_finished_training_is_not_replaced(folder: Path, first: Path, finished: Path) -> None:
+    before = (finished / "refiner.safetensors").read_bytes()
+    with pytest.raises(TrainingError, match="holds a finished training; choose another folder"):
+        train(folder, first, finished, TINY)
+    assert (finished / "refiner.safetensors").read_bytes() == before
+
+
 def test_what_was_proposed_in_other_pictures_is_not_taken_again(
     folder: Path, first: Path, finished: Path, tmp_path: Path
 ) -> None:
     for out in ("one", "other"):
-        Path(shutil.copytree(finished, tmp_path / out) / "checkpoint.safetensors").unlink()
+        copied = Path(shutil.copytree(finished, tmp_path / out))
+        for name in ("checkpoint.safetensors", "metrics.json"):
+            (copied / name).unlink()
     changed = Path(shutil.copytree(folder, tmp_path / "changed"))
     for picture in changed.glob("*.png"):
         cv2.imwrite(str(picture), 255 - cv2.imread(str(picture)))
@@ -230,7 +239,7 @@ def test_it_begins_with_a_second_stage_and_leaves_out_what_has_another_shape(
             np.testing.assert_allclose(began[name], ended[name], rtol=1e-5)
     assert ended["whole.kernel"].shape[2] == began["whole.kernel"].shape[2] + 1
     with pytest.raises(TrainingError, match="of width 16, the second stage of width 32"):
-        train(folder, first, tmp_path, replace(TINY, width=32), start=start)
+        train(folder, first, tmp_path / "wider", replace(TINY, width=32), start=start)
 
 
 def test_the_first_stage_boxes_what_nobody_boxed(

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from core.models.tensorflow_runtime import Module, tf
-from core.train.session import Session, TrainingError
+from core.train.session import Session, TrainingError, append_curve
 
 
 @dataclass(frozen=True)
@@ -115,3 +115,15 @@ def test_what_cannot_be_gone_on_from_is_named_and_left_as_it_is(
     # Nothing of it is taken up.
     assert session.epoch == 0
     np.testing.assert_array_equal(session.variables["kernel"].numpy(), np.ones((4, 16)))
+
+
+@pytest.mark.parametrize("content", [b"epoch,loss\none,2.5\n", b"\xff\xfe", b"loss\n2.5\n"])
+def test_a_curve_that_is_none_is_said_to_be(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "curve.csv"
+    append_curve(path, {"epoch": 1, "loss": 2.5})
+    append_curve(path, {"epoch": 2, "loss": 2.0})
+    append_curve(path, {"epoch": 2, "loss": 1.5})
+    assert path.read_text().split() == ["epoch,loss", "1,2.5", "2,1.5"]
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match=r"curve\.csv is damaged or no curve; remove it"):
+        append_curve(path, {"epoch": 3, "loss": 1.0})
