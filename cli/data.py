@@ -28,8 +28,8 @@ def crop(
     out: Annotated[
         Path,
         typer.Option(
-            help="The folder to write; made if it is missing. Crops of the same pictures that its"
-            " crops.csv lists are replaced, and no other file."
+            help="The folder to write; made if it is missing. What its crops.csv lists is replaced,"
+            " and no other file; where none of the pictures there is in FOLDER, nothing is."
         ),
     ],
     detector: Annotated[

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -74,8 +74,9 @@ def embed_faces(
     vectors = [np.zeros((0, extractor.face_dimensions), np.float32)]
     while batch := list(islice(crops, FACES_AT_ONCE)):
         vectors.append(extractor.embed_faces(np.stack(batch)))
-    ends = np.cumsum([len(its_faces) for its_faces in faces])
-    return np.split(np.concatenate(vectors), ends[:-1])
+    found = np.concatenate(vectors)
+    ends = accumulate((len(its_faces) for its_faces in faces), initial=0)
+    return [found[start:end] for start, end in pairwise(ends)]
 
 
 def embed_batch(

@@ -31,7 +31,22 @@ from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture
 from core.texts import FALLBACK
 
-_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_PASSING: Final = frozenset(
+    {
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""What hinders for a while, such as a full disk or another program's lock."""
 _PRIMARY: Final = 0xFF
 """The bits of SQLite's extended result codes that hold the code itself."""
 _SCHEMA_VERSION: Final = 2
@@ -539,8 +554,7 @@ def _connect_or_replace(path: Path) -> sqlite3.Connection:
     try:
         return _connect(path)
     except sqlite3.DatabaseError as error:
-        # What hinders for a while, a full disk or another program's lock, is no reason to lose it.
-        if error.sqlite_errorcode & _PRIMARY not in _DAMAGED:
+        if getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _PASSING:
             raise
         for name in (path.name, path.name + "-wal", path.name + "-shm"):
             path.with_name(name).unlink(missing_ok=True)
@@ -548,7 +562,7 @@ def _connect_or_replace(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file; `sqlite3.DatabaseError` has a code of `_DAMAGED` where it is none of ours."""
+    """Open the file; raises `sqlite3.DatabaseError` where it is none of ours."""
     database = sqlite3.connect(path, isolation_level=None)
     try:
         database.execute("PRAGMA journal_mode = WAL")
@@ -560,19 +574,13 @@ def _connect(path: Path) -> sqlite3.Connection:
                 f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT"
             )
         elif version != _SCHEMA_VERSION:
-            raise _unusable(f"The catalogue has the form {version}.")
+            raise sqlite3.DatabaseError(f"The catalogue has the form {version}.")
         if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
-            raise _unusable("The catalogue is damaged.")
+            raise sqlite3.DatabaseError("The catalogue is damaged.")
     except BaseException:
         database.close()
         raise
     return database
-
-
-def _unusable(why: str) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(why)
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
 
 
 def _blob(vector: NDArray[np.float32]) -> bytes:

@@ -48,6 +48,9 @@ class Limits:
 
 DEFAULT_LIMITS: Final = Limits()
 
+TRAINING_LIMITS: Final = Limits(file_bytes=2**30, pixels=80_000_000, side=2**16)
+"""Wider than for strangers' pictures: what is trained on is one's own."""
+
 
 class UnreadablePicture(Problem):
     """These bytes cannot be used as a picture."""

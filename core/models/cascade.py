@@ -16,9 +16,9 @@ from core.models import ModelError
 _SMALLEST = 24
 _STEP = 1.1
 _NEIGHBOURS = 3
-_THRESHOLD = "stageThreshold"
-_SLACK = 1e-5
-"""OpenCV takes so much off each stage's threshold."""
+_SLACK = {"stageThreshold": 1e-5, "stage_threshold": 1e-4}
+"""What a stage's threshold is called, in files of the present form and of the one before, and how
+much OpenCV takes off it."""
 _CLIPPED = 30.0
 """Beyond that, a logistic is 0 or 1 in single precision."""
 
@@ -46,10 +46,10 @@ class CascadeDetector:
             classifier: OpenCV's.
             stage_thresholds: Sum from which each of its stages lets a place pass.
         """
+        self.stage_thresholds = stage_thresholds
         self.name = name
         self.sha256 = sha256
         self._classifier = classifier
-        self._stage_thresholds = stage_thresholds
         # A classifier keeps the picture that it is looking at.
         self._lock = threading.Lock()
 
@@ -89,8 +89,8 @@ class CascadeDetector:
                 minSize=(_SMALLEST, _SMALLEST),
                 outputRejectLevels=True,
             )
-        last = np.minimum(np.ravel(passed).astype(int), len(self._stage_thresholds) - 1)
-        above = np.ravel(sums) - np.asarray(self._stage_thresholds)[last]
+        last = np.minimum(np.ravel(passed).astype(int), len(self.stage_thresholds) - 1)
+        above = np.ravel(sums) - np.asarray(self.stage_thresholds)[last]
         scores = 1.0 / (1.0 + np.exp(-np.clip(above, -_CLIPPED, _CLIPPED)))
         faces = [
             Face((float(x), float(y), float(x + width), float(y + height)), float(score))
@@ -104,7 +104,11 @@ def _stage_thresholds(path: Path) -> list[float]:
     file = cv2.FileStorage(str(path), cv2.FILE_STORAGE_READ)
     try:
         stages = file.getFirstTopLevelNode().getNode("stages")
-        nodes = [stages.at(number).getNode(_THRESHOLD) for number in range(stages.size())]
-        return [node.real() - _SLACK for node in nodes if not node.empty()]
+        return [
+            node.real() - slack
+            for number in range(stages.size())
+            for name, slack in _SLACK.items()
+            if not (node := stages.at(number).getNode(name)).empty()
+        ]
     finally:
         file.release()

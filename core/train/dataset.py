@@ -372,7 +372,9 @@ def partial_folder(partial: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(folder: Path, out: Path) -> Iterator[Path]:
-    """A folder whose content is in `out` once it is whole, and never where it is not.
+    """A folder that becomes `out` once it is whole, and never where it is not.
+
+    Into an empty folder that is there already, each thing in it is moved.
 
     Raises:
         DatasetError: `out` is there and not empty, or lies in `folder`, which is only read.

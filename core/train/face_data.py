@@ -20,14 +20,11 @@ from numpy.typing import NDArray
 from core.face import Pixels, crop
 from core.folder import scan
 from core.models.extractor import resized, whole_square
-from core.picture import SUFFIXES, Limits, UnreadablePicture, decode
+from core.picture import SUFFIXES, TRAINING_LIMITS, UnreadablePicture, decode
 from core.train.spread import all_over
 
 LeftOut = Callable[[str], None]
 """Called with the name of each picture file that cannot be read and so is left out."""
-
-_LIMITS: Final = Limits(file_bytes=2**30, pixels=80_000_000, side=2**16)
-"""Wider than for strangers' pictures: these folders are one's own."""
 
 _JPEG: Final = b"\xff\xd8"
 """How the one format begins that knows no transparency."""
@@ -118,7 +115,7 @@ def decoded(data: bytes) -> Pixels | None:
     """
     if not data.startswith(_JPEG):
         try:
-            return decode(data, _LIMITS).pixels
+            return decode(data, TRAINING_LIMITS).pixels
         except UnreadablePicture:
             return None
     try:

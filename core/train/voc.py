@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.folder import reason
-from core.picture import DEFAULT_LIMITS, SUFFIXES, Limits, UnreadablePicture, read
+from core.picture import TRAINING_LIMITS, Limits, UnreadablePicture, read
+
+PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".jfif")
+"""All that is read elsewhere; of several pictures of one name, the first is the boxed one."""
 
 
 class AnnotationError(Exception):
@@ -73,16 +77,15 @@ def read_annotation(path: Path) -> Annotation:
                 names.append(item.findtext("name", "face"))
     except (ElementTree.ParseError, ValueError) as error:
         raise AnnotationError(f"{path} is no Pascal VOC annotation: {error}.") from error
-    suffixes = sorted(SUFFIXES)
-    for suffix in (*suffixes, *map(str.upper, suffixes)):
+    for suffix in (*PICTURE_SUFFIXES, *map(str.upper, PICTURE_SUFFIXES)):
         picture = path.with_suffix(suffix)
         if picture.is_file():
             array = np.array(boxes, np.float32).reshape(-1, 4)
             return Annotation(picture, array, tuple(names))
-    raise AnnotationError(f"{path} has no picture beside it ({', '.join(suffixes)}).")
+    raise AnnotationError(f"{path} has no picture beside it ({', '.join(PICTURE_SUFFIXES)}).")
 
 
-def pixels_of(annotation: Annotation, limits: Limits = DEFAULT_LIMITS) -> Pixels:
+def pixels_of(annotation: Annotation, limits: Limits = TRAINING_LIMITS) -> Pixels:
     """The picture, ``(height, width, 3)``, as it is seen wherever pictures are compared.
 
     Raises:

@@ -111,6 +111,7 @@ def test_however_many_faces_there_are_few_go_through_the_models_together() -> No
     head = np.asarray(drawn_scene([("blue", 100, 110, 40)]))
     boxes = [tuple(Face((60.0, 70.0, 140.0 + n, 150.0), 1.0) for n in range(each))
              for each in (0, FACES_AT_ONCE + 5, 0, FACES_AT_ONCE, 3)]  # fmt: skip
+    assert embed_faces(Counting(), [], []) == []
     vectors = embed_faces(Counting(), [head] * len(boxes), boxes)
     assert sum(together) == 2 * FACES_AT_ONCE + 8
     assert max(together) == FACES_AT_ONCE

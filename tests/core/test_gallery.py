@@ -345,13 +345,13 @@ def test_the_catalogue_keeps_what_became_of_each_file(world: World) -> None:
     assert "picture_wrong_type" in problem
 
 
-@pytest.mark.parametrize("damage", [b"not a database at all" * 100, b"", None])
-def test_a_damaged_catalogue_is_made_anew(world: World, damage: bytes | None) -> None:
+@pytest.mark.parametrize("damage", [b"not a database at all" * 100, b"", 77, 0])
+def test_a_damaged_catalogue_is_made_anew(world: World, damage: bytes | int) -> None:
     world.build()
     path = world.data / "catalogue.sqlite"
-    if damage is None:
+    if isinstance(damage, int):
         with sqlite3.connect(path) as database:
-            database.execute("PRAGMA user_version = 77")
+            database.execute(f"PRAGMA user_version = {damage}")
     else:
         path.write_bytes(damage)
     report = world.build()

@@ -50,6 +50,14 @@ def test_what_is_no_cascade_is_named(tmp_path: Path, text: str) -> None:
         CascadeDetector.load(path)
 
 
+def test_a_file_of_the_form_before_has_its_thresholds_too() -> None:
+    path = Path(cv2.data.haarcascades) / "haarcascade_license_plate_rus_16stages.xml"
+    assert "stageThreshold" not in path.read_text()
+    detector = CascadeDetector.load(path)
+    assert len(detector.stage_thresholds) == 16
+    assert detector.stage_thresholds[0] == pytest.approx(-2.06843, abs=1e-4)
+
+
 if shared_data.present("people"):
 
     @pytest.mark.parametrize("name", ["frontalcatface", "frontalface_alt2", "eye"])

@@ -9,10 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
+from core.picture import DEFAULT_LIMITS, SUFFIXES
 from core.train.voc import (
+    PICTURE_SUFFIXES,
     Annotation,
     AnnotationError,
     digest_of,
+    pixels_of,
     read_annotation,
     read_folder,
     read_parts,
@@ -162,6 +165,20 @@ def test_the_hash_of_pictures_is_that_of_names_contents_and_boxes(tmp_path: Path
     moved = digest_of(read_folder(tmp_path))
     cv2.imwrite(str(tmp_path / "2.jpg"), np.full((40, 60, 3), 255, np.uint8))
     assert len({before, moved, digest_of(read_folder(tmp_path))}) == 3
+
+
+def test_every_kind_that_is_read_elsewhere_can_be_boxed_and_the_first_of_a_name_is() -> None:
+    assert set(PICTURE_SUFFIXES) == SUFFIXES
+    assert PICTURE_SUFFIXES[0] == ".jpg"
+
+
+def test_pictures_of_ones_own_may_be_larger_than_those_of_strangers(tmp_path: Path) -> None:
+    annotation = read_annotation(write(tmp_path, "7", ("face", 1, 1, 3, 3)))
+    with annotation.picture.open("ab") as file:
+        file.truncate(DEFAULT_LIMITS.file_bytes + 1)
+    assert pixels_of(annotation).shape == (40, 60, 3)
+    with pytest.raises(AnnotationError, match=r"7\.jpg: too large"):
+        pixels_of(annotation, DEFAULT_LIMITS)
 
 
 @pytest.mark.parametrize("suffix", [".JPG", ".PNG"])
