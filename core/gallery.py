@@ -554,6 +554,7 @@ def _connect_or_replace(path: Path) -> sqlite3.Connection:
     try:
         return _connect(path)
     except sqlite3.DatabaseError as error:
+        # What `_connect` raises itself has no code.
         if getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _PASSING:
             raise
         for name in (path.name, path.name + "-wal", path.name + "-shm"):

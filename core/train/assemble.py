@@ -40,14 +40,13 @@ from core.train.face_data import (
     LabelledPictures,
     LeftOut,
     TrainingDataError,
-    decoded,
     load_labelled,
     load_unlabelled,
 )
 from core.train.histogram import fit_histogram
 from core.train.spread import rows_all_over
 from core.train.trained import TrainedNetwork
-from core.train.voc import read_folder
+from core.train.voc import pixels_of, read_folder
 from core.train.whitening import whitening_matrix
 
 COLOUR_COMPONENTS: Final = 32
@@ -115,15 +114,13 @@ def load_characters(
 
     Raises:
         TrainingDataError: The folder has too few readable pictures.
-        core.train.voc.AnnotationError: An annotation cannot be used.
+        core.train.voc.AnnotationError: An annotation or its picture cannot be used.
     """
     if not any(folder.rglob("*.xml")):
         return load_labelled(folder, _STORED_SIDE, left_out=left_out)
     squares, names = [], []
     for annotation in read_folder(folder):
-        pixels = decoded(annotation.picture.read_bytes())
-        if pixels is None:
-            raise TrainingDataError(f"{annotation.picture} cannot be decoded.")
+        pixels = pixels_of(annotation)
         for box, name in zip(annotation.boxes.tolist(), annotation.names, strict=True):
             if name != _NOBODY:
                 square = lifted_square((box[0], box[1], box[2], box[3]), framing)

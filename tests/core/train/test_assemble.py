@@ -41,6 +41,7 @@ from core.train.extractor import METRICS, WEIGHTS
 from core.train.face_data import LabelledPictures, TrainingDataError
 from core.train.histogram import fit_histogram
 from core.train.trained import TrainedNetwork
+from core.train.voc import AnnotationError
 from core.train.whitening import whitening_matrix
 from tests.core.train.drawings import coloured
 
@@ -626,3 +627,10 @@ def test_pictures_that_are_left_out_are_told(
     colours_of(characters, 32, told.append)
     projection_of([trained], [characters], left_out=told.append)
     assert told == [str(empty)] * 3
+
+
+def test_a_boxed_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(b"no picture")
+    (tmp_path / "1.xml").write_text("<annotation></annotation>")
+    with pytest.raises(AnnotationError, match=r"1\.jpg: not a picture"):
+        load_characters(tmp_path, Choices())
