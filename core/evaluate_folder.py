@@ -31,6 +31,7 @@ from core.face_space import FaceSpace
 from core.job import Look
 from core.likeness import COSINE, Likeness
 from core.models import Detector, Extractor
+from core.neighbourhood import Neighbourhoods
 from core.picture import DEFAULT_LIMITS, Limits
 
 _ASKING_TOGETHER = 256
@@ -81,17 +82,22 @@ class LabelledVectors:
         picture_vectors: ``(n, e)``.
         face_vectors: ``(m, d)``; those of one picture stand together, most confident first.
         faces: ``(n,)``, how many of `face_vectors` each picture has, in order.
+        neighbourhoods: What faces answer with; None: with `face_vectors`.
     """
 
     characters: tuple[str, ...]
     picture_vectors: Vectors
     face_vectors: Vectors
     faces: NDArray[np.int64]
+    neighbourhoods: Neighbourhoods | None = None
 
     def as_searched(self) -> LabelledVectors:
-        """The same, faces as a search of this gallery compares them; see `core.face_space`."""
+        """The same, faces as a search of this gallery compares them.
+
+        See `core.face_space` and `core.neighbourhood`; a picture that asks is nobody's neighbour.
+        """
         faces = FaceSpace(self.face_vectors).of(self.face_vectors)
-        return replace(self, face_vectors=faces)
+        return replace(self, face_vectors=faces, neighbourhoods=Neighbourhoods(faces))
 
 
 def evaluate_folder(
@@ -284,6 +290,13 @@ def _face_similarities(
     starts = np.cumsum(vectors.faces) - vectors.faces
     has_face = vectors.faces > 0
     best = np.full((len(rows), len(vectors.faces)), -np.inf, np.float32)
-    alike = likeness.between(vectors.face_vectors[starts[rows]], vectors.face_vectors)
+    asked = vectors.face_vectors[starts[rows]]
+    answering = vectors.neighbourhoods
+    alike = likeness.between(asked, vectors.face_vectors if answering is None else answering.joined)
+    if answering is not None:
+        for row, of_row, face in zip(alike, rows, asked, strict=True):
+            its_own = np.arange(starts[of_row], starts[of_row] + vectors.faces[of_row])
+            changed, joined = answering.without(its_own)
+            row[changed] = likeness.between(face[None], joined)[0]
     best[:, has_face] = np.maximum.reduceat(alike, starts[has_face], axis=1)
     return best

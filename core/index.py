@@ -7,6 +7,7 @@
                        faces.csv       one line a face, with the picture that it was found in
                        pictures.npy    (pictures, e) float32
                        faces.npy       (faces, d) float32
+                       nearest.npy     (faces, k) int32, the faces most like each
                        rows.annoy      Annoy's trees; only where there are many rows
     current                            the name of the version in use
 
@@ -32,17 +33,19 @@ from typing import Any, Final
 
 import numpy as np
 from annoy import AnnoyIndex
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.face import Face, Vectors
+from core.face import Face
 from core.face_space import dimensions_in_space
 from core.job import Look
 from core.models import Detector, Extractor, ModelError
+from core.neighbourhood import remembered
 from core.problem import Problem
 from core.rows import METRIC, Contents, IndexedFace, IndexedPicture, Neighbour, Query, Rows
 
-FORMAT: Final = 2
-"""Since 2 the trees are of faces as `core.face_space` compares them."""
+FORMAT: Final = 3
+"""Since 3 the trees are of faces as `core.neighbourhood` joins them."""
 EXACT_BELOW: Final = 30_000
 """Rows up to which exact search alone is faster than Annoy, and right."""
 TREES: Final = 100
@@ -58,6 +61,7 @@ _PICTURES = "pictures.csv"
 _FACES = "faces.csv"
 _PICTURE_VECTORS = "pictures.npy"
 _FACE_VECTORS = "faces.npy"
+_NEAREST_FACES = "nearest.npy"
 _TREES = "rows.annoy"
 _PICTURE_COLUMNS = ("picture", "path", "character", "sha256", "width", "height")
 _FACE_COLUMNS = ("face", "picture", "path", "character", "x0", "y0", "x1", "y1", "score")
@@ -314,8 +318,11 @@ def _write_and_use(
     _write_tables(folder, contents)
     np.save(folder / _PICTURE_VECTORS, contents.picture_vectors, allow_pickle=False)
     np.save(folder / _FACE_VECTORS, contents.face_vectors, allow_pickle=False)
+    rows = Rows(contents)
+    np.save(folder / _NEAREST_FACES, rows.nearest_faces, allow_pickle=False)
     if manifest.trees:
-        rows = Rows(contents, build_trees(Rows(contents), manifest.trees, folder / _TREES))
+        trees = build_trees(rows, manifest.trees, folder / _TREES)
+        rows = Rows(contents, trees, nearest=rows.nearest_faces)
         search_k, recall = choose_search_k(rows, manifest.trees, weights)
         manifest = manifest.model_copy(update={"search_k": search_k, "recall": recall})
     files = {path.name: _identity(path) for path in sorted(folder.iterdir())}
@@ -519,7 +526,7 @@ def _refuse_other_models(manifest: Manifest, detector: Detector, extractor: Extr
 
 def _open(folder: Path, manifest: Manifest) -> Index:
     """Open a version, holding every file against the manifest."""
-    needed = {_PICTURES, _FACES, _PICTURE_VECTORS, _FACE_VECTORS}
+    needed = {_PICTURES, _FACES, _PICTURE_VECTORS, _FACE_VECTORS, _NEAREST_FACES}
     if manifest.trees:
         needed.add(_TREES)
     for name in sorted(needed):
@@ -541,20 +548,24 @@ def _open(folder: Path, manifest: Manifest) -> Index:
         in_space = dimensions_in_space(manifest.faces, manifest.face_dimensions)
         trees = AnnoyIndex(in_space + manifest.picture_dimensions + 1, METRIC)
         trees.load(str(folder / _TREES))
-    rows = Rows(contents, trees, manifest.search_k)
+    remembered_faces = (manifest.faces, remembered(manifest.faces))
+    nearest = _load(folder / _NEAREST_FACES, remembered_faces, np.int32)
+    rows = Rows(contents, trees, manifest.search_k, nearest)
     if len(rows) != manifest.rows or (trees is not None and trees.get_n_items() != len(rows)):
         raise Problem("index_damaged", file=_FACES)
     return Index(manifest, rows)
 
 
-def _load(path: Path, shape: tuple[int, int]) -> Vectors:
+def _load(path: Path, shape: tuple[int, int], kind: type[np.generic] = np.float32) -> NDArray[Any]:
     try:
-        vectors: Vectors = np.load(path, mmap_mode="r" if shape[0] else None, allow_pickle=False)
+        found: NDArray[Any] = np.load(
+            path, mmap_mode="r" if all(shape) else None, allow_pickle=False
+        )
     except (OSError, ValueError, EOFError) as error:
         raise Problem("index_damaged", file=path.name) from error
-    if vectors.shape != shape or vectors.dtype != np.float32:
+    if found.shape != shape or found.dtype != kind:
         raise Problem("index_damaged", file=path.name)
-    return vectors
+    return found
 
 
 def _read_tables(

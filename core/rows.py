@@ -6,7 +6,8 @@ square root of two, and it is zero in every query, so that such a picture counts
 cosine of 0. The angle to a query ``[a * face, b * picture, 0]`` then ranks rows exactly as
 ``a * cos_face + b * cos_picture`` does, and the look is chosen when asking, not when building.
 
-Faces are compared in the gallery's own space; see `core.face_space`.
+Faces are compared in the gallery's own space (`core.face_space`), and each answers together with
+those most like it (`core.neighbourhood`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from core.face import Face, Vectors
 from core.face_space import FaceSpace
 from core.job import Look
+from core.neighbourhood import Neighbourhoods
 
 METRIC: Final = "angular"
 
@@ -126,17 +128,30 @@ class Rows:
         contents: Contents,
         trees: AnnoyIndex | None = None,
         search_k: dict[Look, int] | None = None,
+        nearest: NDArray[np.int32] | None = None,
     ) -> None:
+        """
+        Args:
+            contents: What the rows are made of.
+            trees: Annoy's, of `joined`.
+            search_k: Nodes that Annoy inspects, for each look that it may search.
+            nearest: `core.neighbourhood.nearest_of_each` of the faces, where it is known already.
+        """
         self.contents = contents
         self._trees = trees
         self._search_k = search_k or {}
         self._space = FaceSpace(contents.face_vectors)
-        self._faces = self._space.of(contents.face_vectors)
+        self._neighbourhoods = Neighbourhoods(self._space.of(contents.face_vectors), nearest)
+        self._faces = self._neighbourhoods.joined
         self._pictures = contents.picture_vectors
         with_face = np.array([face.picture for face in contents.faces], dtype=np.int64)
         self._picture_of_row = np.concatenate(
             [with_face, np.setdiff1d(np.arange(len(contents.pictures)), with_face)]
         )
+        self._faces_of_content: dict[str, list[int]] = {}
+        for number, face in enumerate(contents.faces):
+            its = self._faces_of_content.setdefault(contents.pictures[face.picture].sha256, [])
+            its.append(number)
         first: dict[str, int] = {}
         self._first_of_content = np.array(
             [first.setdefault(it.sha256, number) for number, it in enumerate(contents.pictures)],
@@ -147,6 +162,11 @@ class Rows:
     def __len__(self) -> int:
         """Faces, and pictures without one."""
         return len(self._picture_of_row)
+
+    @property
+    def nearest_faces(self) -> NDArray[np.int32]:
+        """See `core.neighbourhood.nearest_of_each`."""
+        return self._neighbourhoods.nearest
 
     def joined(self) -> Vectors:
         """Every row as Annoy takes it, ``(len(self), d + e + 1)``."""
@@ -176,7 +196,7 @@ class Rows:
 
     def nearest_exactly(self, query: Query, count: int, without: str) -> tuple[Neighbour, ...]:
         """`nearest`, by the cosine with every row."""
-        similarities, rows = self._all_similarities(query)
+        similarities, rows = self._all_similarities(query, without)
         wanted = 4 * count + 16
         while True:
             if wanted < len(rows):
@@ -205,7 +225,7 @@ class Rows:
         rows = np.array(sorted(candidates), dtype=np.int64)
         if query.look is Look.CHARACTER:
             rows = rows[rows < len(self._faces)]
-        return self._distinct(query, rows, self._similarities(query, rows), count, without)
+        return self._distinct(query, rows, self._similarities(query, rows, without), count, without)
 
     def _joined(self, query: Query) -> NDArray[np.float32]:
         a, b = query.weights if query.look is Look.BOTH else (1.0, 1.0)
@@ -216,33 +236,51 @@ class Rows:
             joined[self._faces.shape[1] : -1] = b * query.picture
         return joined
 
-    def _similarities(self, query: Query, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Of some rows."""
+    def _similarities(
+        self, query: Query, rows: NDArray[np.int64], without: str
+    ) -> NDArray[np.float32]:
+        """Of some rows, in ascending order."""
         a, b = query.weights if query.look is Look.BOTH else (1.0, 1.0)
         similarities = np.zeros(len(rows), np.float32)
         if query.face is not None:
-            with_face = rows < len(self._faces)
-            face = self._space.of(query.face)
-            similarities[with_face] = a * (self._faces[rows[with_face]] @ face)
+            faces = rows[rows < len(self._faces)]
+            similarities[: len(faces)] = a * self._face_similarities(query.face, without, faces)
         if query.picture is not None:
             pictures = self._pictures[self._picture_of_row[rows]]
             similarities += np.float32(b) * (pictures @ query.picture)
         return similarities
 
-    def _all_similarities(self, query: Query) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def _all_similarities(
+        self, query: Query, without: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Of every row that can answer; under `feel` one row stands for its picture."""
         everything = np.arange(len(self))
         if query.picture is None:
-            face = self._space.of(cast(NDArray[np.float32], query.face))
-            return self._faces @ face, everything[: len(self._faces)]
+            face = cast(NDArray[np.float32], query.face)
+            return self._face_similarities(face, without), everything[: len(self._faces)]
         pictures = self._pictures @ query.picture
         if query.face is None:
             return pictures, self._row_of_picture
         a, b = query.weights
         similarities = np.float32(b) * pictures[self._picture_of_row]
-        face = self._space.of(query.face)
-        similarities[: len(self._faces)] += np.float32(a) * (self._faces @ face)
+        faces = self._face_similarities(query.face, without)
+        similarities[: len(self._faces)] += np.float32(a) * faces
         return similarities, everything
+
+    def _face_similarities(
+        self, face: NDArray[np.float32], without: str, numbers: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """Of some faces, in ascending order, or of all, as if one picture were not there."""
+        asked = self._space.of(face)
+        similarities = (self._faces if numbers is None else self._faces[numbers]) @ asked
+        if left_out := self._faces_of_content.get(without):
+            changed, joined = self._neighbourhoods.without(np.array(left_out))
+            places = changed if numbers is None else np.searchsorted(numbers, changed)
+            if numbers is not None:
+                there = np.isin(changed, numbers)
+                places, joined = places[there], joined[there]
+            similarities[places] = joined @ asked
+        return similarities
 
     def _distinct(
         self,

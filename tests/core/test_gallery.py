@@ -438,7 +438,7 @@ def test_the_index_answers_what_was_built(world: World) -> None:
     assert query.look is Look.CHARACTER
     [nearest] = world.open().nearest(query, 1)
     assert nearest.picture == contents.pictures[0]
-    assert nearest.similarity == pytest.approx(1.0, abs=1e-5)
+    assert nearest.face_similarity == pytest.approx(1.0, abs=1e-5)
     assert np.isfinite(contents.face_vectors).all()
 
 

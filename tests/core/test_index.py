@@ -95,7 +95,13 @@ def test_the_manifest_says_what_the_version_is(tmp_path: Path) -> None:
     assert manifest.extractor.sha256 == EXTRACTOR.sha256
     assert (manifest.face_dimensions, manifest.picture_dimensions) == (12, 27)
     assert (manifest.metric, manifest.trees, manifest.search_k) == ("angular", 0, {})
-    assert set(manifest.files) == {"faces.csv", "faces.npy", "pictures.csv", "pictures.npy"}
+    assert set(manifest.files) == {
+        "faces.csv",
+        "faces.npy",
+        "nearest.npy",
+        "pictures.csv",
+        "pictures.npy",
+    }
 
 
 def test_the_face_table_can_be_read_by_people(tmp_path: Path) -> None:
@@ -189,7 +195,8 @@ def flip(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [cut, flip, Path.unlink])
 @pytest.mark.parametrize(
-    "name", ["faces.npy", "pictures.npy", "faces.csv", "pictures.csv", "rows.annoy"]
+    "name",
+    ["faces.npy", "nearest.npy", "pictures.npy", "faces.csv", "pictures.csv", "rows.annoy"],
 )
 def test_a_damaged_file_is_refused_by_name(
     tmp_path: Path, name: str, damage: Callable[[Path], None]
