@@ -34,7 +34,7 @@ counts 1. Chosen on characters kept away from training, with 2 to 80 pictures of
 # `core.index.FORMAT`, too.
 
 _TOGETHER: Final = 8192
-_COSINES_TOGETHER: Final = 1 << 25
+_COSINES_TOGETHER: Final = 1 << 23
 
 
 def remembered(faces: int) -> int:
@@ -61,8 +61,8 @@ def nearest_of_each(faces: Vectors) -> NDArray[np.int32]:
         cosines = faces[start : start + step] @ faces.T
         rows = np.arange(len(cosines))
         cosines[rows, start + rows] = -np.inf
-        found = np.argpartition(-cosines, kept - 1, axis=1)[:, :kept]
-        found.sort(axis=1)  # of equals the first
+        found = np.argpartition(cosines, -kept, axis=1)[:, -kept:]
+        found.sort(axis=1)  # of equals the first comes first
         order = np.argsort(-np.take_along_axis(cosines, found, 1), axis=1, kind="stable")
         nearest[start : start + step] = np.take_along_axis(found, order, 1)
     return nearest
