@@ -29,7 +29,7 @@ class Match:
         path: Within the gallery, ``/``-separated.
         character: The gallery's name for who it shows; None in a flat gallery.
         similarity: Weighted cosine under the look that was asked for, -1..1; of faces in the
-            gallery's own space.
+            gallery's own space, the gallery's together with those most like it.
         box: The gallery picture's face that matched, in pixels of that picture; None where the
             whole picture matched.
         same: Whether the two faces are alike enough to be one character, by the extractor's
