@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from core.collage import draw, layout
 from core.embed import embed_folder
 from core.evaluate import retrieval
-from core.evaluate_folder import evaluate_folder
+from core.evaluate_folder import LabelledVectors, evaluate_folder, measure
 from core.face_space import FaceSpace
 from core.gallery import build_index
 from core.index import Index
@@ -96,3 +97,18 @@ if shared_data.present("characters/val"):
             assert found.precision_at_1 >= 0.87
             assert found.mean_average_precision >= 0.58
             assert found.equal_error_rate <= 0.15
+
+    def test_neighbours_bring_characters_together_that_no_training_saw() -> None:
+        extractor = load_extractor(precision="int8")
+        folder = shared_data.ROOT / "characters" / "val"
+        seen = embed_folder(folder, None, extractor)
+        characters = tuple(path.split("/")[0] for path in seen.paths)
+        one_face = np.ones(len(characters), np.int64)
+        together = LabelledVectors(characters, seen.feel, seen.character, one_face).as_searched()
+        alone = replace(together, neighbourhoods=None)
+        weights = extractor.weights_of_both
+        joined, apart = (measure(it, Look.CHARACTER, weights) for it in (together, alone))
+        print(f"together {joined}; alone {apart}")
+        assert joined.precision_at_1 >= 0.87
+        assert joined.precision_at_5 > apart.precision_at_5
+        assert joined.mean_average_precision > apart.mean_average_precision + 0.02
