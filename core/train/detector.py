@@ -49,6 +49,8 @@ from core.train.detector_network import (
 from core.train.quantise import examples_of
 from core.train.refiner_network import FirstStage, load_first_stage
 from core.train.session import (
+    CHECKPOINT,
+    DETECTOR,
     METRICS,
     Progress,
     Session,
@@ -188,9 +190,8 @@ def train(
         taught = Taught(boxed, options.taught)
         facts += key
     session = _Session(options, learning, begun, facts, taught)
-    checkpoint = out / "checkpoint.safetensors"
-    if resume and checkpoint.is_file():
-        session.restore(checkpoint)
+    if told := session.go_on(out, resume):
+        return told
     samples = load_samples(learning, 2 * options.longest)
     tuning = load_samples(parts.tuning, options.longest, enlarged=True)
     if len(samples) < options.batch:
@@ -203,7 +204,7 @@ def train(
         if session.epoch % options.tune_every == 0 or last:
             session.tuning = score(session.average, tuning)
         append_curve(out / "curve.csv", session.line())
-        session.save(checkpoint)
+        session.save(out / CHECKPOINT)
         write_weights(out / "detector.safetensors", session.average, options.width)
     network = session.average
     if begun is not None and options.kept:
@@ -213,7 +214,7 @@ def train(
     chosen = choose_threshold(network, tuning, empty)
     export(
         network,
-        out / "familiar-face",
+        out / DETECTOR,
         options.longest,
         chosen.threshold,
         examples_of(samples),
@@ -225,7 +226,7 @@ def train(
         "tuning_recall_at_threshold": chosen.recall,
         "windows_without_faces": len(empty),
         "boxes_there_at_threshold": chosen.false,
-        "validation_ap50": exported_score(out / "familiar-face", parts.validation),
+        "validation_ap50": exported_score(out / DETECTOR, parts.validation),
         "validation_pictures": len(parts.validation),
         "training_pictures": len(samples),
         "seconds": round(session.seconds, 1),

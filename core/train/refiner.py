@@ -48,6 +48,8 @@ from core.train.refiner_network import (
     squares_around,
 )
 from core.train.session import (
+    CHECKPOINT,
+    DETECTOR,
     METRICS,
     Progress,
     Session,
@@ -183,9 +185,8 @@ def train(
     data = hashlib.sha256("\n".join([plan, *facts]).encode()).hexdigest()
     proposed = propose(views, first, data, out / "proposed.safetensors")
     session = _Session(options, views, proposed, begun, data)
-    checkpoint = out / "checkpoint.safetensors"
-    if resume and checkpoint.is_file():
-        session.restore(checkpoint)
+    if told := session.go_on(out, resume):
+        return told
     tuning = looked_at(load_samples(parts.tuning, 1 << 16), first, loaded.longest)
     empty = looked_at(windows_without_faces(parts.tuning, loaded.longest), first, loaded.longest)
     while session.epoch < options.epochs:
@@ -194,14 +195,14 @@ def train(
         if tuning and (session.epoch % options.tune_every == 0 or last):
             session.tuning = choose(looked_again(tuning, session.average), []).average_precision
         append_curve(out / "curve.csv", session.line())
-        session.save(checkpoint)
+        session.save(out / CHECKPOINT)
         weights = {n: v.numpy() for n, v in session.averages.items()}
         write_tensors(out / "refiner.safetensors", weights, {"width": str(options.width)})
     chosen = choose(looked_again(tuning, session.average), looked_again(empty, session.average))
     export_both(
         first,
         session.average,
-        out / "familiar-face",
+        out / DETECTOR,
         agreement=chosen.agreement,
         longest=loaded.longest,
         threshold=chosen.threshold,
@@ -220,7 +221,7 @@ def train(
         "tuning_pictures_with_a_box_at_threshold": chosen.found,
         "windows_without_faces": len(empty),
         "boxes_there_at_threshold": chosen.false,
-        "validation_ap50": exported_score(out / "familiar-face", parts.validation),
+        "validation_ap50": exported_score(out / DETECTOR, parts.validation),
         "validation_pictures": len(parts.validation),
         "training_views": len(views),
         "seconds": round(session.seconds, 1),

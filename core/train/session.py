@@ -23,6 +23,10 @@ from core.train.detector_optimiser import Optimiser
 METRICS: Final = "metrics.json"
 """What a finished training reaches."""
 
+CHECKPOINT: Final = "checkpoint.safetensors"
+DETECTOR: Final = "familiar-face"
+"""Folder of the detector that comes out of a training, within that of the training."""
+
 _Drawn = TypeVar("_Drawn")
 
 
@@ -245,6 +249,24 @@ class Session:
             variable.assign(tensors[name].reshape(variable.shape))
         self.epoch, self.seconds, self.loss, self.tuning = epoch, seconds, loss, tuning
 
+    def go_on(self, out: Path, resume: bool) -> dict[str, float | int | None] | None:
+        """Begin, or take up the checkpoint that lies in a training's folder.
+
+        Returns:
+            What a training has reached that is finished already, and None where there is something
+            to do.
+
+        Raises:
+            TrainingError: See `restore`.
+        """
+        checkpoint = out / CHECKPOINT
+        if resume and checkpoint.is_file():
+            self.restore(checkpoint)
+        if self.epoch == self._options.epochs:
+            return _reached(out)
+        (out / METRICS).unlink(missing_ok=True)
+        return None
+
 
 def _kept_shape(variable: tf.Variable) -> tuple[int, ...]:
     """The shape in a file, where a single number is a row of one."""
@@ -289,6 +311,21 @@ def refuse_finished(out: Path, resume: bool) -> None:
             f"{out} holds a finished training; choose another folder for the result with --out, or"
             " keep this one with --resume."
         )
+
+
+def _reached(out: Path) -> dict[str, float | int | None] | None:
+    """What a finished training has reached; None where its figures or its detector are not there.
+
+    A detector that is exported once more is another one, byte for byte, and what was trained on
+    top of it could not be gone on with.
+    """
+    if not (out / DETECTOR / "detector.json").is_file():
+        return None
+    try:
+        told: dict[str, float | int | None] = json.loads((out / METRICS).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return told
 
 
 def append_curve(path: Path, line: dict[str, float | int | str]) -> None:

@@ -178,6 +178,47 @@ def test_a_checkpoint_of_other_options_is_refused(folder: Path, finished: Path) 
         train(folder, finished, replace(TINY, rate=1e-4), resume=True)
 
 
+def test_a_finished_training_that_is_gone_on_with_stays_as_it_is(
+    folder: Path, finished: Path
+) -> None:
+    """What was trained on top of its detector knows that by its files."""
+    files = sorted(path for path in finished.rglob("*") if path.is_file())
+    before = [(path, path.read_bytes(), path.stat().st_mtime_ns) for path in files]
+
+    metrics = train(folder, finished, TINY, resume=True)
+
+    assert metrics == json.loads((finished / "metrics.json").read_text())
+    files = sorted(path for path in finished.rglob("*") if path.is_file())
+    assert [(path, path.read_bytes(), path.stat().st_mtime_ns) for path in files] == before
+
+
+def test_a_training_killed_before_its_detector_was_there_exports_it(
+    folder: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    shutil.rmtree(out / "familiar-face")
+
+    metrics = train(folder, out, TINY, resume=True)
+
+    assert metrics == json.loads((finished / "metrics.json").read_text())
+    SavedModelDetector.load(out / "familiar-face")
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_training_that_goes_on_is_not_called_finished(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"threshold": 0.5}')  # of one whose checkpoint is gone
+
+    def stop(progress: Progress) -> None:
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, tmp_path, TINY, resume=True, progress=stop)
+
+    assert not (tmp_path / "metrics.json").exists()
+
+
 def test_a_finished_training_is_not_replaced(folder: Path, finished: Path) -> None:
     before = (finished / "detector.safetensors").read_bytes()
     with pytest.raises(TrainingError, match="holds a finished training; choose another folder"):

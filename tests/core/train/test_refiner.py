@@ -104,6 +104,19 @@ def test_it_learns_which_proposals_are_faces_and_where_they_are(
     assert np.mean(after) > np.mean(before) + 0.15
 
 
+def test_a_finished_training_that_is_gone_on_with_stays_as_it_is(
+    finished: Path, first: Path, folder: Path
+) -> None:
+    files = sorted(path for path in finished.rglob("*") if path.is_file())
+    before = [(path, path.read_bytes(), path.stat().st_mtime_ns) for path in files]
+
+    metrics = train(folder, first, finished, TINY, resume=True)
+
+    assert metrics == json.loads((finished / "metrics.json").read_text())
+    files = sorted(path for path in finished.rglob("*") if path.is_file())
+    assert [(path, path.read_bytes(), path.stat().st_mtime_ns) for path in files] == before
+
+
 def _overlap(a, b) -> float:
     sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
     shared = float(np.prod(np.maximum(sides, 0)))
