@@ -25,7 +25,7 @@ NEAREST: Final = 4
 KEPT: Final = 2 * NEAREST
 """Faces that are remembered for one: some may be of a picture that is left out."""
 
-SHARE: Final = 0.5
+SHARE: Final = 0.25
 POWER: Final = 2
 """One of them with the cosine c to a face counts ``SHARE * c ** POWER`` where the face itself
 counts 1. Chosen on characters kept away from training, with 2 to 80 pictures of each."""

@@ -72,7 +72,7 @@ def as_they_answer(contents: Contents, without: str = "") -> list[NDArray[np.flo
         ]
         joined = face.copy()
         for cosine, place in sorted(others)[:4]:
-            joined += 0.5 * max(0.0, -cosine) ** 2 * faces[place]
+            joined += 0.25 * max(0.0, -cosine) ** 2 * faces[place]
         answers.append(joined / np.sqrt(joined @ joined))
     return answers
 
@@ -228,6 +228,18 @@ def test_annoy_proposes_and_exact_cosines_order(look: int) -> None:
         without = contents.pictures[seed].sha256
         found = rows.nearest_by_trees(query, 6, without, 100_000)
         assert found == rows.nearest_exactly(query, 6, without)
+
+
+def test_pictures_without_a_face_compete_under_feel_however_few_nodes_are_inspected() -> None:
+    generator = np.random.default_rng(0)
+    pictures = unit(generator, 400, 6)
+    faces = tuple(IndexedFace(n, Face((0.0, 0.0, 5.0, 5.0), 0.9)) for n in range(1, 400, 2))
+    indexed = tuple(IndexedPicture(f"{n:03}.png", None, f"{n:064x}", 9, 9) for n in range(400))
+    rows = with_trees(Contents(indexed, faces, pictures, unit(generator, 200, 8)), 100)
+    for without_face in range(0, 400, 2):
+        query = Query(None, pictures[without_face])
+        (nearest,) = rows.nearest_by_trees(query, 1, "", 100)
+        assert nearest.picture == indexed[without_face]
 
 
 def test_where_annoy_proposes_too_few_pictures_exact_search_answers() -> None:
