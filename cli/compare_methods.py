@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,10 +45,13 @@ def compare_methods(
     models: Annotated[
         Path, typer.Option(help="Where trained networks are kept; what is there is not trained.")
     ] = Path("runs/methods"),
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")] = 7,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same result.")
+    ] = 7,
     device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
     plot: Annotated[
-        Path | None, typer.Option(help="PNG file; <folder>.png beside the networks if left out.")
+        Path | None,
+        typer.Option(help="PNG file; if left out, one for each FOLDER beside the networks."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
@@ -56,7 +61,7 @@ def compare_methods(
     for each in (folder, faces, series):
         if each is not None and not each.is_dir():
             raise Failure(f"The folder {each} does not exist.")
-    chart = plot or models / f"{folder.resolve().name}.png"
+    chart = plot or models / _chart_name(folder)
     _check_chart(chart)
     with terminal.waiting("Loading the models"):
         from core.embed import check_characters
@@ -120,6 +125,12 @@ def _reporter(name: str) -> Iterator[Report]:
         yield show
 
 
+def _chart_name(folder: Path) -> str:
+    """Of a folder's own chart, whatever other folders have the same name."""
+    whole = folder.resolve()
+    return f"{whole.name}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]}.png"
+
+
 def _check_chart(out: Path) -> None:
     """Refuse a name that cannot be written before hours of work end in it."""
     if out.is_dir():
@@ -127,6 +138,9 @@ def _check_chart(out: Path) -> None:
     above = next(place for place in out.absolute().parents if place.exists())
     if not above.is_dir():
         raise Failure(f"{out} cannot be written, {above} is no folder; give --plot another name.")
+    place, rights = (out, os.W_OK) if out.exists() else (above, os.W_OK | os.X_OK)
+    if not os.access(place, rights):
+        raise Failure(f"{out} cannot be written, {place} is read-only; give --plot another name.")
 
 
 def _draw(comparison: Comparison, folder: Path, out: Path) -> None:

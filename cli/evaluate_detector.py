@@ -53,6 +53,7 @@ def evaluate_detector(
 
     Pictures without a face are drawn, and more can be given with --faceless.
     """
+    _check_options(folder, everything, faceless, pictures)
     settings = load_settings()
     with terminal.waiting("Loading the detector"):
         from core.evaluate_detector import false_alarms
@@ -64,7 +65,7 @@ def evaluate_detector(
         loaded = load_detector_of(settings.model.model_copy(update=named))
     try:
         # What cannot be had is said now, and not when FOLDER has been measured.
-        further = iter(()) if faceless is None else _further(faceless, pictures)
+        further = iter(()) if faceless is None else _further(faceless, pictures, settings)
         boxed, found = (
             (None, None) if folder is None else _measured(folder, loaded, everything, settings)
         )
@@ -76,6 +77,16 @@ def evaluate_detector(
         terminal.show_json(_as_json(loaded.threshold, boxed, found, alarms))
     else:
         _show(loaded.threshold, boxed, found, alarms)
+
+
+def _check_options(
+    folder: Path | None, everything: bool, faceless: Path | None, pictures: Path | None
+) -> None:
+    """Refuse an option that would change nothing without another."""
+    if everything and folder is None:
+        raise Failure("--all needs FOLDER, whose boxed pictures it is about; name it too.")
+    if pictures is not None and (faceless is None or not _is_table(faceless)):
+        raise Failure("--pictures needs the CSV that names them: --faceless FILE.csv.")
 
 
 def _measured(
@@ -107,12 +118,17 @@ def _measured(
             raise Failure(str(error)) from error
 
 
-def _further(faceless: Path, pictures: Path | None) -> Iterator[Faceless]:
+def _further(faceless: Path, pictures: Path | None, settings: Settings) -> Iterator[Faceless]:
     from core.faceless import cut, given
 
-    if faceless.suffix.lower() == ".csv":
-        return cut(faceless, pictures or faceless.parent)
-    return given(faceless)
+    limits = settings.limit.picture
+    if _is_table(faceless):
+        return cut(faceless, pictures or faceless.parent, limits)
+    return given(faceless, limits)
+
+
+def _is_table(faceless: Path) -> bool:
+    return faceless.suffix.lower() == ".csv"
 
 
 def _show(

@@ -350,7 +350,9 @@ def _is_in_use(data: Path, manifest: Manifest) -> bool:
 
 
 def _unwritable(data: Path, error: OSError) -> Problem:
-    return Problem("data_unwritable", path=data, reason=error.strerror or type(error).__name__)
+    # numpy's, where a disk is full, has its reason in its text alone.
+    reason = error.strerror or str(error) or type(error).__name__
+    return Problem("data_unwritable", path=data, reason=reason)
 
 
 def _versions(data: Path) -> Path:

@@ -42,15 +42,12 @@ class Reindexer:
         data: Path,
         limits: Limits,
         stopping: threading.Event,
-        *,
-        progress_every: float = PROGRESS_EVERY,
     ) -> None:
         self._resident = resident
         self._gallery = gallery
         self._data = data
         self._limits = limits
         self._stopping = stopping
-        self._progress_every = progress_every
 
     def run(self, job: ReindexJob, delivery: Delivery, room: int) -> str:
         """Build and publish, and tell how far it is meanwhile.
@@ -76,7 +73,7 @@ class Reindexer:
             progress.done, progress.total = done, total
 
         try:
-            with _telling(progress, job.language, delivery, self._progress_every):
+            with _telling(progress, job.language, delivery):
                 report = build_index(
                     self._gallery,
                     self._data,
@@ -112,9 +109,7 @@ class _Progress:
 
 
 @contextmanager
-def _telling(
-    progress: _Progress, language: str, delivery: Delivery, every: float
-) -> Iterator[None]:
+def _telling(progress: _Progress, language: str, delivery: Delivery) -> Iterator[None]:
     """Tell the progress again and again while the context lasts, and nothing after it."""
     over = threading.Event()
 
@@ -128,11 +123,11 @@ def _telling(
                 )
             if sentence != told:
                 try:
-                    delivery.say(sentence, deadline=time.time() + every)
+                    delivery.say(sentence, deadline=time.time() + PROGRESS_EVERY)
                 except DeliveryFailed as failure:
                     log.warning("the progress could not be told: %s", failure)
                 told = sentence
-            if over.wait(every):
+            if over.wait(PROGRESS_EVERY):
                 return
 
     thread = threading.Thread(target=tell, name="progress", daemon=True)

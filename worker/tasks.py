@@ -209,8 +209,8 @@ class Answering:
                 raise Reject("ending", requeue=True)
 
     def _work(self, job: _Job, work: Callable[[_Job, Delivery], None]) -> None:
-        delivery = self._routes.to(job.destination, job.id)
         try:
+            delivery = self._routes.to(job.destination, job.id)
             sentence = self._sentence_instead(job, delivery, work)
             if sentence is not None:
                 delivery.say(sentence, deadline=time.time() + LAST_WORD_SECONDS)

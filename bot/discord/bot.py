@@ -116,7 +116,7 @@ class FamiliarBot(commands.Bot):
         await self.tree.set_translator(CommandTexts())
         await self.add_cog(Similar(self, asking))
         await self.add_cog(Mention(self, asking))
-        await self.add_cog(Reindex(self, self._intake, self._settings.discord.admins))
+        await self.add_cog(Reindex(self._intake, self._settings.discord.admins))
         await self.add_cog(Help(self, self._settings.limit))
         await self.tree.sync()
         self._beating = asyncio.create_task(keep_beating(self._settings, "discord"))

@@ -24,8 +24,7 @@ log = logging.getLogger(__name__)
 class Reindex(commands.Cog):
     """Hidden from members who may not manage the server, and refused to all but the admins."""
 
-    def __init__(self, bot: FamiliarBot, intake: Intake, admins: frozenset[int]) -> None:
-        self._bot = bot
+    def __init__(self, intake: Intake, admins: frozenset[int]) -> None:
         self._intake = intake
         self._admins = admins
 

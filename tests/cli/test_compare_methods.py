@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -42,9 +44,25 @@ def test_json_has_every_method_and_a_chart_is_drawn(
     assert by_name["V1: ResNet101, whole picture"]["precision_at_1"] is None
     assert "none.pth" in by_name["V1: ResNet101, whole picture"]["note"]
     assert "Not trained" in by_name["ArcFace on IR-SE50, 112 px"]["note"]
-    chart = tmp_path / "runs" / "methods" / "gallery.png"
+    (chart,) = (tmp_path / "runs" / "methods").glob("*.png")
+    assert re.fullmatch(r"gallery-[0-9a-f]{8}\.png", chart.name)
     assert chart.read_bytes().startswith(b"\x89PNG")
-    assert "gallery.png" in told.err
+    assert chart.name in told.err
+
+
+def test_folders_of_the_same_name_have_a_chart_each(
+    gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = drawn_gallery(tmp_path / "other" / "gallery", each=2)
+    again = tmp_path / "link"
+    again.symlink_to(other)
+    drawn: list[Path] = []
+    monkeypatch.setattr(core.methods.chart, "draw_chart", lambda _, __, out: drawn.append(out))
+    for folder in (gallery, other, again):
+        assert ended(folder, "--crops", "--json", "--device", "cpu") == 0
+    first, second, third = drawn
+    assert first != second
+    assert second == third
 
 
 def test_markdown_names_each_reason_once(gallery: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,6 +153,39 @@ def test_a_chart_that_cannot_be_written_is_a_sentence_before_anything_is_measure
 
 
 @pytest.mark.parametrize(
+    ("plot", "place"),
+    [
+        ("closed/chart.png", "closed"),
+        ("closed/deeper/chart.png", "closed"),
+        ("closed.png", "closed.png"),
+    ],
+)
+def test_a_chart_where_nothing_may_be_written_is_a_sentence_before_anything_is_measured(
+    gallery: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    plot: str,
+    place: str,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("something was measured")
+
+    def may(path: str | Path, rights: int) -> bool:
+        return Path(path).absolute() != tmp_path / place or not rights & os.W_OK
+
+    monkeypatch.setattr(core.methods.table, "train_all", refuse)
+    monkeypatch.setattr(core.methods.table, "compare", refuse)
+    monkeypatch.setattr(os, "access", may)  # root may write anywhere
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed.png").touch()
+    assert ended(gallery, "--crops", "--device", "cpu", "--plot", plot) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith(f"{plot} cannot be written, ")
+    assert told.endswith(f"{place} is read-only; give --plot another name.")
+
+
+@pytest.mark.parametrize(
     ("error", "why"),
     [(OSError(28, "No space left on device"), "No space left"), (ValueError("no font"), "no font")],
 )
@@ -163,9 +214,10 @@ def test_a_chart_that_fails_takes_no_result_with_it(
         ("--budget", "1e300"),
         ("--budget", "0"),
         ("--seed", "-1"),
+        ("--seed", str(2**32)),
     ],
 )
-def test_a_budget_without_end_and_a_seed_below_zero_are_wrong_usage(
+def test_a_budget_without_end_and_a_seed_out_of_range_are_wrong_usage(
     gallery: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, str]
 ) -> None:
     assert ended(gallery, "--crops", "--faces", gallery, *options) == 2

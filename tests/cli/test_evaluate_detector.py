@@ -150,6 +150,48 @@ def test_a_folder_of_pictures_without_a_face(
     assert "and 2 more" in told
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--all",), "--all needs FOLDER"),
+        (("--all", "--faceless", "none"), "--all needs FOLDER"),
+        (("--pictures", "nowhere"), "--pictures needs the CSV"),
+        (("boxed", "--pictures", "none"), "--pictures needs the CSV"),
+        (("--faceless", "none", "--pictures", "none"), "--pictures needs the CSV"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(
+    run: Run,
+    boxed: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    sentence: str,
+) -> None:
+    save(drawn_scene([]), tmp_path / "none" / "1.png")
+    assert run(*options) == 1
+    told = capsys.readouterr()
+    assert told.err.splitlines()[-1].startswith(sentence)
+    assert not told.out
+
+
+@pytest.mark.parametrize("faceless", ["none", "windows.csv"])
+def test_pictures_without_a_face_obey_the_limits_of_the_settings(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    faceless: str,
+) -> None:
+    save(np.zeros((1001, 1000, 3), np.uint8), tmp_path / "none" / "large.png")
+    (tmp_path / "windows.csv").write_text("picture,x0,y0,x1,y1\nnone/large.png,0,0,40,40\n")
+    assert run("--faceless", faceless) == 0
+    monkeypatch.setenv("FAMILIAR_LIMIT_MEGAPIXELS", "1")
+    capsys.readouterr()
+    assert run("--faceless", faceless) == 1
+    assert "large.png: " in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("options", [(), ("--all",)])
 def test_where_nothing_is_boxed_no_other_pictures_are_proposed(
     run: Run, boxed: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]

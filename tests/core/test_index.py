@@ -434,3 +434,24 @@ def test_a_data_folder_that_cannot_be_written_says_so(tmp_path: Path, how: str) 
     with pytest.raises(Problem) as caught, build_lock(data):
         pass
     assert caught.value.key == "data_unwritable"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (OSError("512 requested and 96 written"), "512 requested and 96 written"),
+        (OSError(), "OSError"),
+    ],
+    ids=["of the system", "of numpy", "without a word"],
+)
+def test_why_a_version_cannot_be_written_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, reason: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(index.np, "save", full)
+    with pytest.raises(Problem) as caught:
+        publish(tmp_path, tmp_path, some_contents(), DETECTOR, EXTRACTOR)
+    assert f"cannot be written: {reason}. " in caught.value.sentence()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from core.face import Face, Pixels, Vectors
 from worker.courtesy import (
@@ -88,6 +90,50 @@ def test_the_detector_takes_a_few_pictures_at_a_time_and_finds_the_same() -> Non
     assert recorder.sizes == [PICTURES_A_PASS, PICTURES_A_PASS, 1]
     assert [faces[0].box[3] for faces in found] == [float(n + 1) for n in range(count)]
     assert CourteousDetector(recorder, Courtesy()).detect([]) == []
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda model, courtesy: CourteousDetector(model, courtesy).detect(list(pictures(1))),
+        lambda model, courtesy: CourteousExtractor(model, courtesy).embed_faces(pictures(1)),
+        lambda model, courtesy: CourteousExtractor(model, courtesy).embed_pictures(pictures(1)),
+    ],
+    ids=["detect", "embed_faces", "embed_pictures"],
+)
+def test_no_pass_begins_while_somebody_is_answered(
+    work: Callable[[Recorder, Courtesy], object],
+) -> None:
+    recorder, courtesy = Recorder(), Courtesy(longest_wait=30)
+    building = threading.Thread(target=work, args=(recorder, courtesy))
+    with courtesy.answering():
+        building.start()
+        building.join(0.1)
+        assert recorder.sizes == []
+    building.join(5)
+    assert recorder.sizes == [1]
+
+
+def test_each_pass_steps_aside_anew() -> None:
+    """Somebody came during the first pass."""
+    courtesy = Courtesy(longest_wait=30)
+    asking = courtesy.answering()
+
+    class Asked(Recorder):
+        def detect(self, images: list[Pixels]) -> list[tuple[Face, ...]]:
+            if not self.sizes:
+                asking.__enter__()
+            return super().detect(images)
+
+    recorder = Asked()
+    images = list(pictures(PICTURES_A_PASS + 1))
+    building = threading.Thread(target=CourteousDetector(recorder, courtesy).detect, args=(images,))
+    building.start()
+    building.join(0.2)
+    assert recorder.sizes == [PICTURES_A_PASS]
+    asking.__exit__(None, None, None)
+    building.join(5)
+    assert recorder.sizes == [PICTURES_A_PASS, 1]
 
 
 def test_the_extractor_takes_a_few_crops_at_a_time_and_gives_the_same() -> None:

@@ -17,14 +17,24 @@ from PIL import Image
 from redis import Redis
 
 from core.gallery import build_index
-from core.job import FileDestination, Look, ReindexJob, SimilarJob, TelegramDestination
+from core.job import (
+    Destination,
+    DiscordDestination,
+    FileDestination,
+    Look,
+    ReindexJob,
+    SimilarJob,
+    TelegramDestination,
+)
 from core.picture import DEFAULT_LIMITS, Limits
+from core.settings import load_settings
 from core.texts import say
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
 from tests.platforms.processes import real_redis
 from worker import tasks
 from worker.claim import Claims, Standing, claim_key
 from worker.delivery import DeliveryFailed
+from worker.delivery.routes import Routes
 from worker.resident import Resident
 from worker.store import UploadStore
 from worker.tasks import Answering
@@ -216,6 +226,39 @@ def test_where_nothing_at_all_may_be_posted_it_is_tried_once_and_logged(
     assert "job-1 could not be delivered: the chat is gone" in caplog.text
     assert "and stays gone" in caplog.text
     assert claims.take("job-1") is Standing.ANSWERED
+
+
+@pytest.mark.parametrize(
+    "destination",
+    [
+        TelegramDestination(chat_id=1, message_id=2),
+        DiscordDestination(application_id=1, channel_id=2, message_id=3),
+    ],
+    ids=["telegram", "discord"],
+)
+def test_a_job_whose_bot_has_no_token_here_is_given_up_and_its_picture_forgotten(
+    redis: Redis,
+    indexed: Path,
+    claims: Claims,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    destination: Destination,
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a checkout may have its `.env`
+    for variable in ("FAMILIAR_TELEGRAM_TOKEN", "FAMILIAR_DISCORD_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
+    routes: Any = Routes(load_settings())
+    answering = answering_of(claims, redis, routes, indexed, None)
+    uploads = UploadStore(redis, 60)
+    asked = job(redis, indexed).model_copy(
+        update={"destination": destination, "upload": uploads.put(b"a picture", "job-1")}
+    )
+    answering.once(asked, "tag", answering.similar)
+    routes.close()
+    assert "job-1 could not be delivered: There is no token for the" in caplog.text
+    assert claims.take("job-1") is Standing.ANSWERED
+    assert uploads.get(asked.upload) is None
 
 
 class TestARateLimitLongerThanAnAttempt:

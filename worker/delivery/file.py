@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import threading
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from core.job import FileDestination
 from worker.delivery import DeliveryFailed
+
+log = logging.getLogger(__name__)
 
 KEPT_SECONDS: Final = 24 * 3600
 
@@ -66,28 +69,39 @@ class FileDelivery:
     """Writes ``answers/<job id>.json`` and, for an answer, the collage beside it.
 
     Each file appears at once and whole, the collage before the file that names it. Answers older
-    than a day are removed.
+    than a day are removed. Safe to use from several threads.
     """
 
-    def __init__(self, destination: FileDestination, data: Path, job_id: str) -> None:
-        self._destination = destination
+    def __init__(self, data: Path, job_id: str) -> None:
         self._data = data
         self._job_id = job_id
+        self._lock = threading.Lock()
+        self._told = False
 
     def working(self) -> None:
-        """Write that a worker has begun."""
-        self._write(FileAnswer(state=FileState.WORKING))
+        """Write that a worker has begun, unless something was said or answered already."""
+        with self._lock:
+            if self._told:
+                return
+            try:
+                self._write(FileAnswer(state=FileState.WORKING))
+            except DeliveryFailed as failure:
+                log.debug("That a worker has begun could not be written: %s", failure)
 
     def say(self, sentence: str, *, deadline: float) -> None:
         """Write a sentence."""
-        self._write(FileAnswer(state=FileState.SAID, sentence=sentence))
+        with self._lock:
+            self._told = True
+            self._write(FileAnswer(state=FileState.SAID, sentence=sentence))
 
     def answer(self, collage: bytes, caption: str, *, deadline: float) -> None:
         """Write the collage, then the caption and the collage's name."""
         suffix = "png" if collage.startswith(b"\x89PNG") else "jpg"
         name = f"{self._job_id}.{suffix}"
-        self._replace(answers_folder(self._data) / name, collage)
-        self._write(FileAnswer(state=FileState.ANSWERED, caption=caption, collage=name))
+        with self._lock:
+            self._told = True
+            self._replace(answers_folder(self._data) / name, collage)
+            self._write(FileAnswer(state=FileState.ANSWERED, caption=caption, collage=name))
 
     def _write(self, answer: FileAnswer) -> None:
         text = answer.model_dump_json(exclude_none=True)

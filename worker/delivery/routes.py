@@ -51,12 +51,16 @@ class Routes:
         )
 
     def to(self, destination: Destination, job_id: str) -> Delivery:
-        """The delivery of one job."""
+        """The delivery of one job.
+
+        Raises:
+            DeliveryFailed: There is no token for the platform.
+        """
         if isinstance(destination, DiscordDestination):
             return DiscordDelivery(destination, self._settings.discord, job_id, self._client)
         if isinstance(destination, TelegramDestination):
             return TelegramDelivery(destination, self._settings.telegram, self._client)
-        return FileDelivery(destination, self._settings.gallery.data, job_id)
+        return FileDelivery(self._settings.gallery.data, job_id)
 
     def close(self) -> None:
         """Close the connections."""

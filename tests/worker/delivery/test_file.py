@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from core.job import FileDestination
 from worker.delivery import DeliveryFailed
 from worker.delivery.file import (
     FileDelivery,
@@ -22,7 +23,7 @@ SOON = time.time() + 60
 
 
 def delivery(data: Path, job_id: str = "terminal-1") -> FileDelivery:
-    return FileDelivery(FileDestination(), data, job_id)
+    return FileDelivery(data, job_id)
 
 
 def test_each_call_replaces_what_the_file_said_before(tmp_path: Path) -> None:
@@ -66,6 +67,62 @@ def test_answers_older_than_a_day_are_removed(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_a_failed_delivery(tmp_path: Path) -> None:
     answers_folder(tmp_path).write_text("a file where the folder should be")
     with pytest.raises(DeliveryFailed) as failure:
-        delivery(tmp_path).working()
+        delivery(tmp_path).say("3 of 4 pictures...", deadline=SOON)
     assert failure.value.final
     assert not answer_file(tmp_path, "terminal-1").exists()
+
+
+def test_a_sign_that_cannot_be_written_fails_nothing(tmp_path: Path) -> None:
+    answers_folder(tmp_path).write_text("a file where the folder should be")
+    delivery(tmp_path).working()
+    assert answers_folder(tmp_path).is_file(), "and it stays as it was"
+
+
+TELLING = [
+    (lambda it: it.say("It is too late.", deadline=SOON), FileState.SAID),
+    (lambda it: it.answer(b"\xff\xd8 a picture", "1. Aoi 93%", deadline=SOON), FileState.ANSWERED),
+]
+
+
+@pytest.mark.parametrize(("tell", "state"), TELLING, ids=["said", "answered"])
+def test_a_sign_after_the_answer_changes_nothing(
+    tmp_path: Path, tell: Callable[[FileDelivery], None], state: FileState
+) -> None:
+    answer = delivery(tmp_path)
+    tell(answer)
+    answer.working()
+    told = read_answer(tmp_path, "terminal-1")
+    assert told is not None
+    assert told.state is state
+
+
+@pytest.mark.parametrize(("tell", "state"), TELLING, ids=["said", "answered"])
+def test_a_sign_that_is_being_written_does_not_replace_the_answer(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tell: Callable[[FileDelivery], None],
+    state: FileState,
+) -> None:
+    answer = delivery(tmp_path)
+    sign = threading.Thread(target=answer.working)
+    telling = threading.Thread(target=tell, args=(answer,))
+    begun, go_on = threading.Event(), threading.Event()
+    write = Path.write_bytes
+
+    def held_up(path: Path, content: bytes) -> int:
+        if threading.current_thread() is sign:
+            begun.set()
+            assert go_on.wait(10)
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", held_up)
+    sign.start()
+    assert begun.wait(10)
+    telling.start()
+    telling.join(0.2)
+    go_on.set()
+    for thread in (sign, telling):
+        thread.join(10)
+    told = read_answer(tmp_path, "terminal-1")
+    assert told is not None
+    assert told.state is state
