@@ -57,7 +57,7 @@ from core.train.session import (
     TrainingError,
     append_curve,
     precision_of,
-    refuse_finished,
+    refuse_taken,
     write_tensors,
     write_text,
 )
@@ -165,7 +165,7 @@ def train(
         raise TrainingError("Pictures without boxes need a trained detector that boxes them.")
     if teacher is not None and not unboxed:
         raise TrainingError("A detector is to box pictures without boxes, and none are given.")
-    refuse_finished(out, resume)
+    refuse_taken(out, resume)
     set_threads(options.threads)
     parts, learning = read_parts(folders)
     check_readable(parts.validation)

@@ -61,6 +61,7 @@ from core.train.networks import (
     new_network,
     with_length,
 )
+from core.train.results import why_taken
 from core.train.samplers import BalancedBatches, Passes
 
 CHECKPOINT = "checkpoint.pt"
@@ -90,6 +91,7 @@ LEARNS_UNLABELLED: frozenset[Loss] = frozenset({"familiar", "triplet", "triplet-
 
 SEMIHARD_MARGIN = 0.2
 
+_UNTOLD: Final = "untold"
 _NO_CHECKPOINT: Final = (OSError, *NOT_OF_TORCH)
 
 FACE_SHAPE = NetworkShape((48, 96, 128, 160), (1, 2, 1, 1), halvings=2, attention=16)
@@ -536,8 +538,10 @@ def _pictures(
     everything = load(folder)
     kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
     further = [load(each) for each in also]
+    apart = everything.only(held).pixels if options.held_out else None
     kept_away = {everything.names[label] for label in held}
     for place, part in zip(also, further, strict=True):
+        _refuse_held_out(folder, apart, place, part.pixels)
         if shared := sorted(kept_away.intersection(part.names)):
             raise TrainingDataError(
                 f"{place} has labels that are held out of {folder}: {', '.join(shared[:3])}; take"
@@ -545,6 +549,20 @@ def _pictures(
             )
     checks = {"held out": everything.only(held)} if options.held_out else {}
     return together([everything.only(kept), *further]), checks
+
+
+def shared(pictures: Pixels, known: Pixels) -> int:
+    """How many of some squares are, pixel for pixel, among others of the same side."""
+    digests = {hashlib.sha256(each.tobytes()).digest() for each in known}
+    return sum(hashlib.sha256(each.tobytes()).digest() in digests for each in pictures)
+
+
+def _refuse_held_out(folder: Path, apart: Pixels | None, place: Path, pixels: Pixels) -> None:
+    if apart is not None and (count := shared(apart, pixels)):
+        raise TrainingDataError(
+            f"{place} holds {count} pictures that are held out of {folder}; take them out of it,"
+            " or choose another seed."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -555,6 +573,8 @@ class _Checkpoint:
         options: As `described`.
         labels: What was learned.
         pictures: Digest of those; None: it is from before pictures were compared.
+        start: Digest of what it began with, None for random weights; `_UNTOLD`: it is from before
+            that was kept.
         run: As `_Run.state`.
         curve: Of the epochs that are done.
     """
@@ -562,6 +582,7 @@ class _Checkpoint:
     options: str
     labels: tuple[str, ...]
     pictures: str | None
+    start: str | None
     run: dict[str, Any]
     curve: list[dict[str, Any]]
 
@@ -582,6 +603,7 @@ def _read_checkpoint(path: Path, instead: str) -> _Checkpoint:
             _described_now(kept["options"]),
             tuple(json.loads(kept["options"])["labels"]),
             kept.get("pictures"),
+            kept.get("start", _UNTOLD),
             kept["run"],
             list(json.loads(kept["curve"])),
         )
@@ -591,13 +613,19 @@ def _read_checkpoint(path: Path, instead: str) -> _Checkpoint:
         ) from error
 
 
-def _begin(run: _Run, start: Path) -> None:
-    """Begin with what an earlier training of the same network and labels reached."""
-    if not (start / CHECKPOINT).is_file():
+def _digest_of_start(start: Path) -> str:
+    try:
+        with (start / CHECKPOINT).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
         raise TrainingDataError(
             f"{start} holds no training to begin with; give the folder that `familiar train"
             " extractor` wrote."
-        )
+        ) from error
+
+
+def _begin(run: _Run, start: Path) -> None:
+    """Begin with what an earlier training of the same network and labels reached."""
     begun = _read_checkpoint(start / CHECKPOINT, "begin with another training, or with none")
     if begun.labels != run.known.names:
         raise TrainingDataError(
@@ -610,6 +638,32 @@ def _begin(run: _Run, start: Path) -> None:
         raise TrainingDataError(
             f"The training in {start} had another network; nothing can begin with it."
         ) from error
+
+
+def _go_on(
+    run: _Run, checkpoint: Path, description: str, pictures: str, start: str | None
+) -> list[dict[str, Any]]:
+    """Take up what the same training kept; the curve of the epochs that are done."""
+    kept = _read_checkpoint(
+        checkpoint, "remove it and start again, or choose another folder for the result"
+    )
+    if (
+        kept.options != description
+        or kept.pictures not in (None, pictures)
+        or kept.start not in (_UNTOLD, start)
+    ):
+        raise TrainingDataError(
+            f"{checkpoint} belongs to a training with other options, other pictures or another"
+            " --start; choose another folder for the result."
+        )
+    try:
+        run.restore(kept.run)
+    except _NO_CHECKPOINT as error:
+        raise TrainingDataError(
+            f"{checkpoint} is of another network, perhaps of an earlier version; choose another"
+            " folder for the result."
+        ) from error
+    return kept.curve
 
 
 def train(
@@ -645,16 +699,13 @@ def train(
 
     Raises:
         TrainingDataError: A folder cannot be trained on, one label alone is held out, `also` has
-            labels that are held out, `out` holds a finished training, a checkpoint is damaged or
+            labels that are held out, `out` holds another training, a checkpoint is damaged or
             belongs to another network, to other pictures or other options, or the loss is no
             longer a number.
     """
     options = options or ExtractorTraining()
-    if not resume and (out / WEIGHTS).exists():
-        raise TrainingDataError(
-            f"{out} holds a finished training; choose another folder for the result with --out, or"
-            " keep this one with --resume."
-        )
+    if taken := why_taken(out, CHECKPOINT, resume):
+        raise TrainingDataError(taken)
     known, checks = _pictures(folder, also, options, left_out)
     others = None
     if unlabelled is not None:
@@ -663,26 +714,11 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     description = described(options, known.names)
     digest = _digest(known, others)
+    begun_with = None if start is None else _digest_of_start(start)
     curve: list[dict[str, Any]] = []
     checkpoint = out / CHECKPOINT
     if resume and checkpoint.exists():
-        kept = _read_checkpoint(
-            checkpoint,
-            "remove it and start again, or choose another folder for the result",
-        )
-        if kept.options != description or kept.pictures not in (None, digest):
-            raise TrainingDataError(
-                f"{checkpoint} belongs to a training with other options or other pictures;"
-                " start anew or choose another folder for the result."
-            )
-        try:
-            run.restore(kept.run)
-        except _NO_CHECKPOINT as error:
-            raise TrainingDataError(
-                f"{checkpoint} is of another network, perhaps of an earlier version; start anew or"
-                " choose another folder for the result."
-            ) from error
-        curve = kept.curve
+        curve = _go_on(run, checkpoint, description, digest, begun_with)
     elif start is not None:
         _begin(run, start)
     losses: list[float] = []
@@ -721,6 +757,7 @@ def train(
                 {
                     "options": description,
                     "pictures": digest,
+                    "start": begun_with,
                     "run": run.state(),
                     "curve": json.dumps(curve),
                 },

@@ -56,7 +56,7 @@ from core.train.session import (
     TrainingError,
     append_curve,
     precision_of,
-    refuse_finished,
+    refuse_taken,
     write_tensors,
     write_text,
 )
@@ -146,7 +146,7 @@ def train(
             pictures.
     """
     options = options or RefinerTraining()
-    refuse_finished(out, resume)
+    refuse_taken(out, resume)
     set_threads(options.threads)
     loaded = load_first_stage(detector)
     first = FirstStage(loaded)

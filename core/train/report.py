@@ -14,7 +14,13 @@ import numpy as np
 
 from core.evaluate import retrieval
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
-from core.train.extractor import LEARNS_UNLABELLED, LIKENESS, METRICS, ExtractorTraining
+from core.train.extractor import (
+    LEARNS_UNLABELLED,
+    LIKENESS,
+    METRICS,
+    ExtractorTraining,
+    shared,
+)
 from core.train.face_data import LabelledPictures, load_labelled, split_by_label
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
 from core.train.trained import TrainedNetwork
@@ -25,6 +31,10 @@ if TYPE_CHECKING:  # it brings TensorFlow with it
 FIGURES: Final = "figures"
 SHOWN: Final = 1_500
 """Pictures of a set that figures are drawn of at most; those of whole labels, in their order."""
+
+
+_HELD_OUT: Final = "held out"
+_TRAINED_ON: Final = "trained on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +51,7 @@ class Origin:
 
 
 def load_checks(folders: Sequence[Path], options: ExtractorTraining) -> dict[str, LabelledPictures]:
-    """Further sets to measure on, by the names of their folders; by paths where names repeat.
+    """Further sets to measure on, by the names of their folders; by paths where that is another's.
 
     Args:
         folders: ``<label>/<picture>``.
@@ -51,12 +61,21 @@ def load_checks(folders: Sequence[Path], options: ExtractorTraining) -> dict[str
         core.train.face_data.TrainingDataError: A set has too few pictures.
     """
     names = [folder.name for folder in folders]
-    return {
-        folder.name if names.count(folder.name) == 1 else folder.as_posix(): load_labelled(
-            folder, options.stored_side, fit=options.fit
-        )
-        for folder in folders
-    }
+    sets: dict[str, LabelledPictures] = {}
+    taken = {_place(_HELD_OUT), _place(_TRAINED_ON)}
+    for folder in folders:
+        often = names.count(folder.name) > 1 or _place(folder.name) in taken
+        name = folder.as_posix() if often else folder.name
+        while _place(name) in taken:
+            name += "_"
+        taken.add(_place(name))
+        sets[name] = load_labelled(folder, options.stored_side, fit=options.fit)
+    return sets
+
+
+def _place(name: str) -> str:
+    """Where the figures of a set lie, within all figures."""
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def report_extractor(
@@ -90,7 +109,7 @@ def report_extractor(
     kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
     sets: dict[str, LabelledPictures] = {}
     if options.held_out:
-        sets["held out"] = everything.only(held)
+        sets[_HELD_OUT] = everything.only(held)
     sets |= checks or {}
     network = TrainedNetwork(out, device=options.device)
     likeness = LIKENESS[options.loss]
@@ -98,7 +117,7 @@ def report_extractor(
     shown: dict[str, str] = {}
     problem: str | None = None
     # Where nothing was kept away, what was learned is shown, and said to be that.
-    drawn = sets or {"trained on": _first(everything.only(kept))}
+    drawn = sets or {_TRAINED_ON: _first(everything.only(kept))}
     for name, pictures in drawn.items():
         vectors = network.embed(pictures.pixels)
         found = retrieval(vectors, pictures.labels, likeness)
@@ -110,7 +129,7 @@ def report_extractor(
             "mAP": found.mean_average_precision,
             "equal error rate": found.equal_error_rate,
         }
-        place = out / FIGURES / re.sub(r"[^\w.-]+", "-", name)
+        place = out / FIGURES / _place(name)
         try:
             files = draw_figures(place, pictures, vectors, likeness)
         except FiguresUnavailable as error:
@@ -119,11 +138,9 @@ def report_extractor(
         shown |= {f"{name}: {file.stem}": file.relative_to(out).as_posix() for file in files}
     curve = json.loads((out / METRICS).read_bytes())["curve"]
     lines = {"loss": [(point["epoch"], point["loss"]) for point in curve]}
-    for name in sets:
-        lines[f"mAP, {name}"] = [
-            (point["epoch"], point[name]["mean_average_precision"])
-            for point in curve
-            if name in point
+    if options.held_out:
+        lines[f"mAP, {_HELD_OUT}"] = [
+            (point["epoch"], point[_HELD_OUT]["mean_average_precision"]) for point in curve
         ]
     problem = _draw_curves(out, lines, shown) or problem
     faces = options.fit == "pad"
@@ -133,13 +150,19 @@ def report_extractor(
         + (f"; {len(held)} more were held out" if len(held) else "")
     ]
     known = {everything.names[label] for label in kept}
+    learned = [everything.only(kept).pixels]
     for each in also:
         further = load_labelled(each, options.stored_side, fit=options.fit)
+        learned.append(further.pixels)
         new = [name for name in further.names if name not in known]
         known.update(new)
         data.append(f"`{each.name}`: {len(further.labels):,} pictures of {len(new)} more")
     if unlabelled is not None and options.loss in LEARNS_UNLABELLED:
         data.append(f"`{unlabelled.name}`: pictures without labels, each as one of its own")
+    seen = {
+        name: sum(shared(pictures.pixels, part) for part in learned)
+        for name, pictures in (checks or {}).items()
+    }
     card = ModelCard(
         title=f"{'Face' if faces else 'Picture'} network ({options.backbone}, {options.loss})",
         what=(
@@ -157,6 +180,12 @@ def report_extractor(
             "Figures of `trained on` show what was remembered, not what will be recognised."
             if not sets
             else "Sets of other characters differ in difficulty: compare figures of one set alone.",
+            *(
+                f"{count:,} pictures of `{name}` were trained on: its figures show what was"
+                " remembered."
+                for name, count in seen.items()
+                if count
+            ),
             "It says how alike two drawings are, not who is shown; not for photographs of people.",
         ],
         figures=shown,

@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import named_variables
 from core.train.detector_optimiser import Optimiser
+from core.train.results import why_taken
 
 METRICS: Final = "metrics.json"
 """What a finished training reaches."""
@@ -231,19 +232,18 @@ class Session:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise TrainingError(
                 f"{path} is damaged or no checkpoint of a training; remove it and start again, or"
-                " train without resuming."
+                " train into another folder."
             ) from error
         if plan != self._plan or data != self._data:
             raise TrainingError(
-                f"{path} was made with other options or other pictures; "
-                "train into another folder, or without resuming."
+                f"{path} was made with other options or other pictures; train into another folder."
             )
         state = self._state()
         shapes = {name: _kept_shape(variable) for name, variable in state.items()}
         if {name: tensor.shape for name, tensor in tensors.items()} != shapes:
             raise TrainingError(
                 f"{path} is of another network, perhaps of an earlier version; train into another"
-                " folder, or without resuming."
+                " folder."
             )
         for name, variable in state.items():
             variable.assign(tensors[name].reshape(variable.shape))
@@ -262,10 +262,7 @@ class Session:
         checkpoint = out / CHECKPOINT
         if resume and checkpoint.is_file():
             self.restore(checkpoint)
-        if self.epoch == self._options.epochs:
-            return _reached(out)
-        (out / METRICS).unlink(missing_ok=True)
-        return None
+        return _reached(out) if self.epoch == self._options.epochs else None
 
 
 def _kept_shape(variable: tf.Variable) -> tuple[int, ...]:
@@ -300,17 +297,14 @@ def write_text(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
-def refuse_finished(out: Path, resume: bool) -> None:
+def refuse_taken(out: Path, resume: bool) -> None:
     """Refuse to train into a folder that holds a result, unless it is to be gone on with.
 
     Raises:
         TrainingError: It does, and is not.
     """
-    if not resume and (out / METRICS).exists():
-        raise TrainingError(
-            f"{out} holds a finished training; choose another folder for the result with --out, or"
-            " keep this one with --resume."
-        )
+    if taken := why_taken(out, CHECKPOINT, resume):
+        raise TrainingError(taken)
 
 
 def _reached(out: Path) -> dict[str, float | int | None] | None:

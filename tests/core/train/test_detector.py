@@ -205,18 +205,26 @@ def test_a_training_killed_before_its_detector_was_there_exports_it(
     SavedModelDetector.load(out / "familiar-face")
 
 
-@pytest.mark.usefixtures("finished")
-def test_a_training_that_goes_on_is_not_called_finished(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "metrics.json").write_text('{"threshold": 0.5}')  # of one whose checkpoint is gone
+def test_a_training_is_not_written_over_another(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
 
     def stop(progress: Progress) -> None:
         if progress.epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(folder, tmp_path, TINY, resume=True, progress=stop)
+        train(folder, out, TINY, progress=stop)
+    before = (out / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(TrainingError, match="was begun; go on with it with --resume"):
+        train(folder, out, TINY)
+    assert (out / "checkpoint.safetensors").read_bytes() == before
 
-    assert not (tmp_path / "metrics.json").exists()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "weights.safetensors").write_bytes(b"of an extractor")
+    with pytest.raises(TrainingError, match="of another kind, or its"):
+        train(folder, other, TINY, resume=True)
+    assert [path.name for path in other.iterdir()] == ["weights.safetensors"]
 
 
 def test_a_finished_training_is_not_replaced(folder: Path, finished: Path) -> None:

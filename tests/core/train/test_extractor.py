@@ -63,8 +63,10 @@ TINY = ExtractorTraining(
 )
 
 
-def draw_folder(folder: Path, characters: int = 8, pictures: int = 6, name: str = "c") -> Path:
-    rng = np.random.default_rng(5)
+def draw_folder(
+    folder: Path, characters: int = 8, pictures: int = 6, name: str = "c", seed: int = 5
+) -> Path:
+    rng = np.random.default_rng(seed)
     for character in range(characters):
         hair = rng.integers(0, 256, 3)
         for number in range(pictures):
@@ -117,7 +119,7 @@ def test_the_same_seed_gives_the_same_weights(folder: Path, trained: Path, tmp_p
 def test_labels_of_further_folders_are_learned_and_none_is_held_out(
     folder: Path, trained: Path, tmp_path: Path
 ) -> None:
-    further = draw_folder(tmp_path / "further", characters=3, name="further")
+    further = draw_folder(tmp_path / "further", characters=3, name="further", seed=6)
     train(folder, tmp_path / "out", TINY, also=[further], unlabelled=folder)
     metrics = json.loads((tmp_path / "out" / METRICS).read_text())
     assert metrics["labels"] == 9
@@ -206,6 +208,46 @@ def test_a_finished_training_is_not_replaced(folder: Path, trained: Path, tmp_pa
     assert same_weights(weights, trained / "weights.safetensors")
 
 
+def test_a_training_is_not_written_over_another(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    shutil.copy(trained / CHECKPOINT, begun)
+    with pytest.raises(TrainingDataError, match="was begun; go on with it with --resume"):
+        train(folder, begun, TINY, unlabelled=folder)
+    for name in ("metrics.json", "checkpoint.safetensors", "familiar-face"):
+        other = tmp_path / name
+        (other / name).mkdir(parents=True)
+        with pytest.raises(TrainingDataError, match="of another kind, or its"):
+            train(folder, other, TINY, unlabelled=folder, resume=True)
+        with pytest.raises(TrainingDataError, match=r"holds a (finished )?training"):
+            train(folder, other, TINY, unlabelled=folder)
+        assert [path.name for path in other.iterdir()] == [name]
+
+
+def test_a_training_goes_on_from_what_it_began_with(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(report: TrainingProgress) -> None:
+        if report.precision_at_1 is not None:
+            raise Stopped
+
+    out = tmp_path / "out"
+    with pytest.raises(Stopped):
+        train(folder, out, TINY, unlabelled=folder, start=trained, progress=stop)
+    with pytest.raises(TrainingDataError, match="another --start"):
+        train(folder, out, TINY, unlabelled=folder, resume=True)
+    train(folder, out, TINY, unlabelled=folder, start=trained, resume=True)
+    before = torch.load(out / CHECKPOINT, weights_only=True)
+    del before["start"]  # as from before it was kept
+    torch.save(before, out / CHECKPOINT)
+    train(folder, out, TINY, unlabelled=folder, resume=True)
+
+
 def test_a_training_begins_with_an_earlier_one(folder: Path, trained: Path, tmp_path: Path) -> None:
     still = replace(TINY, epochs=1, rate=1e-9, sides=((1.0, 24),))
     weights = train(folder, tmp_path / "next", still, unlabelled=folder, start=trained)
@@ -245,6 +287,14 @@ def test_what_is_held_out_is_not_learned_from_a_further_folder(
 ) -> None:
     with pytest.raises(TrainingDataError, match="held out of"):
         train(folder, tmp_path / "out", TINY, also=[folder])
+
+
+def test_copies_of_what_is_held_out_are_not_learned_from(folder: Path, tmp_path: Path) -> None:
+    further = tmp_path / "further"
+    for label in folder.iterdir():
+        shutil.copytree(label, further / f"copy-of-{label.name}")
+    with pytest.raises(TrainingDataError, match=r"further holds 12 pictures that are held out"):
+        train(folder, tmp_path / "out", TINY, also=[further])
 
 
 def test_files_that_cannot_be_read_are_told(folder: Path, tmp_path: Path) -> None:
@@ -600,6 +650,24 @@ def test_a_finished_training_is_reported_on(folder: Path, trained: Path, tmp_pat
     shown = re.findall(r"\]\((.+?)\)", card)
     assert len(shown) == 9
     assert all((tmp_path / file).exists() for file in shown)
+
+
+@pytest.mark.parametrize("name", ["loss", "epoch", "held out", "held-out"])
+def test_a_set_may_have_any_name(folder: Path, trained: Path, tmp_path: Path, name: str) -> None:
+    out, check = tmp_path / "out", tmp_path / name
+    shutil.copytree(trained, out)
+    shutil.copytree(folder, check)
+
+    checks = load_checks([check], TINY)
+    report_extractor(out, folder, TINY, Origin("familiar train extractor"), checks=checks)
+
+    card = (out / "README.md").read_text()
+    (told,) = checks
+    assert f"| {told} |" in card.replace("`", "")
+    assert "| held out |" in card.replace("`", "")
+    assert "36 pictures of `" in card
+    assert "were trained on: its figures show what was remembered" in card
+    assert len(list((out / "figures").iterdir())) >= 2
 
 
 def test_sets_of_one_name_are_told_apart_by_their_paths(folder: Path, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_what_cannot_be_gone_on_from_is_named_and_left_as_it_is(
     with pytest.raises(TrainingError, match=sentence) as raised:
         session.restore(path)
     assert str(raised.value).startswith(str(path))
-    assert "without resuming" in str(raised.value)
+    assert "train into another folder" in str(raised.value)
     assert path.read_bytes() == before
     # Nothing of it is taken up.
     assert session.epoch == 0
