@@ -83,17 +83,18 @@ def use(
         bool, typer.Option("--print", help="Print the lines for .env and write nothing.")
     ] = False,
 ) -> None:
-    """Check that models load and see a picture, and write them into .env."""
+    """Check that models load and see pictures, and write them into .env."""
+    from core.models import with_whole_path
+    from core.models.first_look import look_first
+
     chosen: dict[str, str] = {}
     outdated: list[str] = []
     for name in names:
         with terminal.waiting(f"Loading {name}"):
             role, model = _loaded(name)
-            _look(model)
+            look_first(model)
         if role in chosen:
             raise Failure(f"There can be only one {role} in use; name one.")
-        from core.models import with_whole_path
-
         chosen[role] = with_whole_path(name)
         outdated += _index_of_others(role, model)
     lines = {_VARIABLES[role]: _quoted(name) for role, name in chosen.items()}
@@ -128,18 +129,6 @@ def _facts(model: Detector | Extractor) -> dict[str, object]:
         if hasattr(model, attribute):
             facts[attribute] = getattr(model, attribute)
     return facts
-
-
-def _look(model: Detector | Extractor) -> None:
-    """Let the model see a plain picture: what is wrong with it is to come out now."""
-    import numpy as np
-
-    picture = np.full((480, 640, 3), 128, dtype=np.uint8)
-    if hasattr(model, "detect"):
-        model.detect([picture])
-        return
-    model.embed_faces(model.prepare_face(picture, (200.0, 150.0, 300.0, 250.0))[None])
-    model.embed_pictures(model.prepare_picture(picture)[None])
 
 
 def _index_of_others(role: str, model: Detector | Extractor) -> list[str]:

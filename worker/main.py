@@ -83,7 +83,7 @@ def check(settings: Settings) -> bool:
 def run(settings: Settings) -> None:
     """Answer jobs until SIGTERM; then finish those in hand and leave the rest in the queue.
 
-    A worker whose models cannot be loaded runs all the same, and tells everyone who asks.
+    A worker whose models cannot be used runs all the same, and tells everyone who asks.
 
     Raises:
         Problem: No Redis server is set, or its address cannot be read.
@@ -154,14 +154,17 @@ def run(settings: Settings) -> None:
 
 
 def _resident(settings: Settings) -> Resident | None:
+    resident = None
     try:
         detector, extractor = load_models(settings.model)
+        log.info("loaded detector %s and extractor %s", detector.name, extractor.name)
+        resident = Resident(detector, extractor, settings.gallery.data)
+        resident.warm_up()
     except ModelError as error:
         log.error("the models cannot be used, and everyone who asks is told so: %s", error)
+        if resident is not None:
+            resident.close()
         return None
-    log.info("loaded detector %s and extractor %s", detector.name, extractor.name)
-    resident = Resident(detector, extractor, settings.gallery.data)
-    resident.warm_up()
     try:
         resident.searcher()
     except Problem as problem:

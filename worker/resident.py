@@ -7,8 +7,6 @@ import threading
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from core.index import Index, current_version
 from core.models import (
     Detector,
@@ -18,6 +16,7 @@ from core.models import (
     load_detector,
     load_extractor,
 )
+from core.models.first_look import look_first
 from core.problem import Problem
 from core.search import Searcher
 from core.settings import ModelSettings
@@ -141,11 +140,13 @@ class Resident:
         self._searcher: Searcher | None = None
 
     def warm_up(self) -> None:
-        """Let each model see one picture: a first one costs seconds, and no person should pay."""
-        picture = np.full((480, 640, 3), 128, dtype=np.uint8)
-        self.detector.detect([picture])
-        self.extractor.embed_faces(self.extractor.prepare_face(picture, None)[None])
-        self.extractor.embed_pictures(self.extractor.prepare_picture(picture)[None])
+        """Let each model see pictures: a first one costs seconds, and no person should pay.
+
+        Raises:
+            core.models.ModelError: One of them cannot.
+        """
+        look_first(self.detector)
+        look_first(self.extractor)
 
     def searcher(self) -> Searcher:
         """A searcher over the current index. One taken before keeps its own version.

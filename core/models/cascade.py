@@ -13,6 +13,10 @@ import numpy as np
 from core.face import Face, Pixels
 from core.models import ModelError
 
+LONGEST = 1280
+"""Longest side at which a picture is looked at, in pixels: the time grows with the area, and only
+one picture is looked at at a time."""
+
 _SMALLEST = 24
 _STEP = 1.1
 _NEIGHBOURS = 3
@@ -72,7 +76,7 @@ class CascadeDetector:
         if not thresholds:
             raise ModelError(f"{path} is no cascade that OpenCV can use.")
         # Faces are kept with their scores, which depend on what is read as a threshold, too.
-        identity = hashlib.sha256(data + repr(thresholds).encode()).hexdigest()
+        identity = hashlib.sha256(data + repr((thresholds, LONGEST)).encode()).hexdigest()
         return cls(name, identity, classifier, thresholds)
 
     def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
@@ -80,7 +84,13 @@ class CascadeDetector:
         return [self._faces_of(image) for image in images]
 
     def _faces_of(self, pixels: Pixels) -> tuple[Face, ...]:
-        grey = cv2.equalizeHist(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
+        height, width = pixels.shape[:2]
+        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        if (longest := max(height, width)) > LONGEST:
+            size = (max(1, width * LONGEST // longest), max(1, height * LONGEST // longest))
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        down, across = height / grey.shape[0], width / grey.shape[1]
+        grey = cv2.equalizeHist(grey)
         with self._lock:
             boxes, passed, sums = self._classifier.detectMultiScale3(
                 grey,
@@ -93,8 +103,16 @@ class CascadeDetector:
         above = np.ravel(sums) - np.asarray(self.stage_thresholds)[last]
         scores = 1.0 / (1.0 + np.exp(-np.clip(above, -_CLIPPED, _CLIPPED)))
         faces = [
-            Face((float(x), float(y), float(x + width), float(y + height)), float(score))
-            for (x, y, width, height), score in zip(boxes, scores, strict=True)
+            Face(
+                (
+                    float(x * across),
+                    float(y * down),
+                    min(float((x + wide) * across), float(width)),
+                    min(float((y + high) * down), float(height)),
+                ),
+                float(score),
+            )
+            for (x, y, wide, high), score in zip(boxes, scores, strict=True)
         ]
         return tuple(sorted(faces, key=lambda face: -face.score))
 

@@ -301,6 +301,11 @@ class SavedModelDetector:
         relative = np.asarray(result["detection_boxes"].numpy(), np.float32)
         scores = np.asarray(result["detection_scores"].numpy(), np.float32).copy()
         counts = np.asarray(result["num_detections"].numpy()).astype(int)
+        if not len(relative) == len(scores) == len(counts) == len(batch):
+            raise ModelError(
+                f"The detector {self.name} does not answer for each of {len(batch)} pictures;"
+                " export it with a batch of 1 if it is for one at a time."
+            )
         scores[np.arange(scores.shape[1])[None] >= counts[:, None]] = 0.0
         if self.classes is not None and "detection_classes" in result:
             classes = np.asarray(result["detection_classes"].numpy()).astype(int)

@@ -83,28 +83,38 @@ class OnnxFaces:
         self.side = _side(path, sides, description.side)
         self._at_once = batch if isinstance(batch, int) else _MOST_AT_ONCE
         self._fixed = isinstance(batch, int)
+        shown = batch if isinstance(batch, int) else 2
         try:
-            vector = self._run(np.zeros((1, self.side, self.side, 3), np.uint8))
+            vectors = self._run(np.zeros((shown, self.side, self.side, 3), np.uint8))
         except Exception as error:  # onnxruntime's errors share no other class
-            raise ModelError(f"{path} cannot be run: {str(error).splitlines()[0]}") from error
-        if vector.ndim != 2 or len(vector) != 1 or vector.shape[1] < 2:
-            raise ModelError(f"{path} does not give one vector a picture, but {vector.shape}.")
-        if not np.isfinite(vector).all():
+            why = str(error).splitlines()[0]
+            if self._fixed:
+                raise ModelError(f"{path} cannot be run: {why}") from error
+            raise ModelError(
+                f"{path} takes any number of pictures but cannot be run on {shown}; export it with"
+                f" a batch of 1 if it is for one at a time: {why}"
+            ) from error
+        if vectors.ndim != 2 or len(vectors) != shown or vectors.shape[1] < 2:
+            raise ModelError(
+                f"{path} does not give one vector a picture, but {vectors.shape} for {shown}."
+            )
+        if not np.isfinite(vectors).all():
             raise ModelError(
                 f"{path} gives vectors that are not of finite numbers; see whether mean and"
                 f" deviation in {path.with_suffix('.json').name} are those of its training."
             )
-        self.dimensions = int(vector.shape[1])
+        self.dimensions = int(vectors.shape[1])
 
     def embed(self, faces: Pixels) -> Vectors:
         """``(n, side, side, 3)`` RGB -> ``(n, dimensions)``."""
-        found = [
-            self._run(faces[start : start + self._at_once])
-            for start in range(0, len(faces), self._at_once)
-        ]
+        found = []
+        for start in range(0, len(faces), self._at_once):
+            chosen = faces[start : start + self._at_once]
+            found.append(self._run(chosen)[: len(chosen)])
         return np.concatenate(found)
 
     def _run(self, faces: Pixels) -> NDArray[np.float32]:
+        """All that the network gives, also for what fills a fixed batch up."""
         ordered = faces[..., ::-1] if self._reversed else faces
         values = (ordered.astype(np.float32) - self._mean) / self._deviation
         if self._fixed and len(values) < self._at_once:
@@ -113,7 +123,7 @@ class OnnxFaces:
         if self._channels_first:
             values = values.transpose(0, 3, 1, 2)
         (vectors,) = self._session.run([self._output], {self._input: np.ascontiguousarray(values)})
-        return np.asarray(vectors, np.float32)[: len(faces)]
+        return np.asarray(vectors, np.float32)
 
 
 def _side(path: Path, sides: list[int | str | None], described: int | None) -> int:
@@ -139,7 +149,7 @@ def load(
     Args:
         path: The file, with all of its weights in it.
         pictures: Sees the whole pictures.
-        device: A torch device's name; ``cuda`` is used where onnxruntime has it.
+        device: A torch device's name; a GPU is used where onnxruntime is built for it.
         threads: Of the processor, 0 for all.
 
     Raises:

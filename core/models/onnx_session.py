@@ -13,6 +13,8 @@ _SPINNING: Final = "session.intra_op.allow_spinning"
 """Whether threads without work keep a core busy, waiting for more: those of other libraries, which
 run before and after, would have to share it with them."""
 _ERRORS_ALONE: Final = 3
+_PROCESSOR: Final = "CPUExecutionProvider"
+_GPU: Final = "CUDAExecutionProvider"
 
 
 def open_session(content: bytes, what: str, *, device: str = "cpu", threads: int = 0) -> Any:
@@ -21,7 +23,8 @@ def open_session(content: bytes, what: str, *, device: str = "cpu", threads: int
     Args:
         content: Of an ONNX file, with all of its weights in it.
         what: The network's name in sentences.
-        device: A torch device's name; ``cuda`` is used where onnxruntime has it.
+        device: A torch device's name; a GPU is used where onnxruntime is built for it, else the
+            processor.
         threads: Of the processor, 0 for all.
 
     Raises:
@@ -33,16 +36,16 @@ def open_session(content: bytes, what: str, *, device: str = "cpu", threads: int
     options.log_severity_level = _ERRORS_ALONE
     options.intra_op_num_threads = threads
     options.add_session_config_entry(_SPINNING, "0")
-    wanted = ["CPUExecutionProvider"]
-    if device.startswith("cuda"):
-        wanted.insert(0, "CUDAExecutionProvider")
-    there = [name for name in wanted if name in onnxruntime.get_available_providers()]
+    providers: list[tuple[str, dict[str, str]]] = [(_PROCESSOR, {})]
+    kind, _, number = device.partition(":")
+    if kind == "cuda" and _GPU in onnxruntime.get_available_providers():
+        providers.insert(0, (_GPU, {"device_id": number or "0"}))
     with tempfile.TemporaryDirectory() as empty:
         # Further files that it names are looked for where there are none: they would be no part of
         # its hash, and it could name any.
         options.add_session_config_entry(_FURTHER_FILES, empty)
         try:
-            return onnxruntime.InferenceSession(content, options, providers=there)
+            return onnxruntime.InferenceSession(content, options, providers=providers)
         except Exception as error:  # onnxruntime's errors share no other class
             if "External data" in str(error):
                 raise ModelError(

@@ -8,13 +8,15 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from cli.main import main
 from cli.models import KNOWN, write_env
+from core.face import Face, Pixels
+from core.gallery import build_index
 from core.models import (
     DETECTOR_FORMS,
     EXTRACTOR_FORMS,
@@ -25,6 +27,7 @@ from core.models import (
     with_whole_path,
 )
 from core.settings import load_settings
+from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
 
 Run = Callable[..., int]
 
@@ -98,6 +101,39 @@ def test_use_checks_models_and_writes_them(
     assert told.out.strip() == line
     assert (tmp_path / ".env").read_text() == f"FAMILIAR_DISCORD_TOKEN=secret\n{line}\n"
     assert load_settings().model.extractor == f"trained:{tmp_path / 'my models'}"
+
+
+def test_use_says_when_the_index_was_made_with_another_model(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery, data = drawn_gallery(tmp_path / "gallery", each=1), tmp_path / "data"
+    monkeypatch.setenv("FAMILIAR_DATA", str(data))
+
+    def told(revision: int) -> str:
+        model = FakeExtractor(revision)
+        monkeypatch.setattr("worker.resident.load_extractor_of", lambda _: model)
+        assert run("models", "use", "familiar-character") == 0
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "index was made" not in told(revision=1), "there is none"
+    build_index(gallery, data, FakeDetector(), FakeExtractor())
+    assert "index was made" not in told(revision=1)
+    made_by, loaded = (f"fake-character ({FakeExtractor(n).sha256[:8]})" for n in (1, 2))
+    assert f"The index was made with {made_by}, and {loaded} is loaded now." in told(revision=2)
+
+
+def test_a_model_that_loads_but_cannot_look_is_not_written(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Failing(FakeDetector):
+        def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
+            raise ValueError("not these")
+
+    monkeypatch.setattr("worker.resident.load_detector_of", lambda _: Failing())
+    assert run("models", "use", "familiar-face") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "fake-face loads but cannot look at a picture: not these; export it anew" in said
+    assert not (tmp_path / ".env").exists()
 
 
 def test_a_model_that_cannot_be_used_is_not_written(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -27,6 +28,24 @@ def head(name: str) -> bytes:
     file = io.BytesIO()
     Image.fromarray(drawn_scene([(name, 150, 120, 40)], background=7)).save(file, "PNG")
     return file.getvalue()
+
+
+def save_blind(folder: Path) -> Path:
+    """A detector that takes one size alone and does not say so."""
+    from core.models.tensorflow_runtime import Module, tf
+
+    def look(pixels):
+        pixels = tf.reshape(pixels, [tf.shape(pixels)[0], 320, 320, 3])
+        scores = tf.reduce_mean(tf.cast(pixels, tf.float32), [1, 2])
+        return {
+            "detection_boxes": tf.repeat(scores[:, :, None], 4, 2),
+            "detection_scores": scores,
+            "num_detections": scores[:, 0],
+        }
+
+    signature = tf.function(look, [tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    tf.saved_model.save(Module(), str(folder / "blind"), signatures={"serving_default": signature})
+    return folder / "blind"
 
 
 def index(place: Workplace) -> None:
@@ -93,6 +112,13 @@ def test_models_that_cannot_be_loaded_are_told_to_everyone(workplace: Workplace)
     assert workplace.said(workplace.ask(head("blue"))) == say("models_unusable")
     assert workplace.said(workplace.ask_reindex()) == say("models_unusable")
     assert "no-such-model" in worker.output()
+
+
+def test_models_that_load_but_cannot_look_are_told_to_everyone_too(workplace: Workplace) -> None:
+    worker = workplace.start_worker(FAMILIAR_MODEL_DETECTOR=str(save_blind(workplace.folder)))
+    assert workplace.said(workplace.ask(head("blue"))) == say("models_unusable")
+    assert "blind loads but cannot look at a picture: Input to reshape" in worker.output()
+    assert worker.stop() == 0
 
 
 def test_a_job_of_an_unknown_form_is_dropped_and_the_next_is_answered(

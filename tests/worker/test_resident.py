@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from core.face import Pixels, Vectors
 from core.gallery import build_index
 from core.index import current_version
 from core.job import Look
@@ -103,6 +104,17 @@ def test_an_index_by_other_models_is_refused_even_where_an_older_one_fits(
         with pytest.raises(Problem) as problem:
             resident.searcher()
         assert problem.value.key == "index_other_models"
+
+
+def test_models_that_cannot_look_are_told_before_anybody_asks(data: Path) -> None:
+    class Failing(FakeExtractor):
+        def embed_pictures(self, pictures: Pixels) -> Vectors:
+            raise ValueError("not these")
+
+    resident = Resident(FakeDetector(), Failing(), data)
+    with pytest.raises(ModelError, match="fake-character loads but cannot look at a picture: not"):
+        resident.warm_up()
+    resident.close()
 
 
 def test_a_device_that_is_here_is_taken() -> None:

@@ -14,6 +14,7 @@ from core.face import Pixels, Vectors
 from core.models import SHIPPED, ModelError, load_extractor
 from core.models.aligned import LIFT, MARGIN, AlignedExtractor
 from core.models.extractor import FamiliarExtractor
+from core.models.first_look import look_first
 from core.models.irse50 import IrSe50Network
 
 
@@ -59,6 +60,16 @@ def test_a_face_without_landmarks_is_seen_by_its_box(pictures: FamiliarExtractor
     assert columns.mean() == pytest.approx(55.5, abs=1)
     # Square around a box of 80, moved up: less of it is above the face than beside.
     assert rows.min() == pytest.approx(columns.min() + 80 * LIFT, abs=1)
+
+
+def test_a_face_whose_points_all_lie_in_one_place_is_seen_by_its_box(
+    pictures: FamiliarExtractor,
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype(np.uint8)
+    box = (100.0, 100.0, 180.0, 180.0)
+    by_box = extractor(pictures).prepare_face(pixels, box)
+    in_one_place = ((140.0, 140.0),) * 5
+    assert np.array_equal(extractor(pictures).prepare_face(pixels, box, in_one_place), by_box)
 
 
 def test_a_crop_is_seen_whole(pictures: FamiliarExtractor) -> None:
@@ -120,6 +131,15 @@ class TestIrSe50:
         assert vectors.shape == (2, 512)
         assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
         assert not np.allclose(vectors[0], vectors[1])
+
+    def test_one_whose_vectors_are_no_numbers_is_refused_at_its_first_look(
+        self, published: dict[str, torch.Tensor], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "model_ir_se50.pth"
+        torch.save(published | {"input_layer.1.running_var": -torch.ones(64)}, path)
+        loaded = load_extractor(f"ir-se50:{path}")
+        with pytest.raises(ModelError, match=r"ir-se50 loads, but .* not of finite numbers"):
+            look_first(loaded)
 
     def test_a_checkpoint_of_another_network_is_refused_by_the_names_of_its_tensors(
         self, published: dict[str, torch.Tensor], tmp_path: Path

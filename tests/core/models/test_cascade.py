@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+import core.models.cascade
 from core.models import ModelError
 from core.models.cascade import CascadeDetector
 from core.train.voc import read_folder, split
@@ -35,6 +36,51 @@ def test_boxes_and_scores_are_the_projects_own() -> None:
     assert [face.box for face in faces] == [(50, 5, 58, 14), (10, 20, 40, 60)]
     assert faces[0].score == pytest.approx(1 / (1 + np.exp(-2)))
     assert faces[1].score < detector.threshold < faces[0].score
+
+
+class CornerClassifier:
+    """Boxes the lower right quarter of what it is shown, whose size it keeps."""
+
+    def detectMultiScale3(self, grey, **_):
+        height, width = self.shown = grey.shape
+        box = [width // 2, height // 2, width - width // 2, height - height // 2]
+        return np.array([box]), np.array([1]), np.array([1.0])
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [
+        ((1280, 900), (1280, 900)),  # as it is
+        ((900, 1281), (899, 1280)),
+        ((5300, 8000), (848, 1280)),
+        ((20000, 3), (1280, 1)),
+    ],
+)
+def test_a_large_picture_is_looked_at_smaller_and_its_boxes_are_its_own(
+    size: tuple[int, int], shown: tuple[int, int]
+) -> None:
+    classifier = CornerClassifier()
+    detector = CascadeDetector("lbpcascade", "0" * 64, classifier, [0.0, 0.0])
+
+    ((face,),) = detector.detect([np.zeros((*size, 3), np.uint8)])
+
+    assert classifier.shown == shown
+    x0, y0, x1, y1 = face.box
+    assert (x1, y1) == pytest.approx((size[1], size[0]))
+    assert x1 <= size[1]
+    assert y1 <= size[0]
+    assert x0 == pytest.approx(shown[1] // 2 * size[1] / shown[1])
+    assert y0 == pytest.approx(shown[0] // 2 * size[0] / shown[0])
+
+
+def test_how_large_pictures_are_looked_at_is_part_of_its_identity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = Path(cv2.data.haarcascades) / "haarcascade_eye.xml"
+    before = CascadeDetector.load(path).sha256
+    assert CascadeDetector.load(path).sha256 == before
+    monkeypatch.setattr(core.models.cascade, "LONGEST", 640)
+    assert CascadeDetector.load(path).sha256 != before
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

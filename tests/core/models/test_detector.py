@@ -20,6 +20,7 @@ from core.faceless import cut
 from core.faceless.drawing import drawn
 from core.models import SHIPPED, ModelError, load_detector
 from core.models.detector import SavedModelDetector, faces_of, letterboxed
+from core.models.first_look import look_first
 from core.models.tensorflow_runtime import Module, saved_model_pb2, tf
 from core.train.voc import read_folder, split
 from tests import shared_data
@@ -44,8 +45,9 @@ def save_red_finder(folder: Path) -> None:
         box = tf.cast(tf.stack([top, left, bottom, right], -1)[:, None], tf.float32)
         n = tf.shape(input_tensor)[0]
         # The second row lies beyond num_detections and must never be read.
+        beyond = tf.repeat(tf.constant([[[0.0, 0.0, 0.5, 0.5]]]), n, 0)
         return {
-            "detection_boxes": tf.concat([box, tf.zeros_like(box)], 1),
+            "detection_boxes": tf.concat([box, beyond], 1),
             "detection_scores": tf.fill([n, 2], 0.75),
             "detection_classes": tf.ones([n, 2]),
             "num_detections": tf.ones([n]),
@@ -184,6 +186,22 @@ def test_letterboxed_pictures_show_what_they_showed(size) -> None:
     small, scale = letterboxed(pixels, 320)
     shown = small[: int(size[0] * scale[1]), 0, 0].astype(float)
     assert (255 - shown).sum() / 255 == pytest.approx(edge * scale[1], abs=0.3)
+
+
+def test_a_detector_that_answers_for_its_first_picture_alone_is_named(tmp_path: Path) -> None:
+    def look(pixels):
+        return {
+            "detection_boxes": tf.constant([[[0.0, 0.0, 0.5, 0.5]]]),
+            "detection_scores": tf.constant([[0.9]]),
+            "num_detections": tf.constant([1.0]),
+        }
+
+    entering = tf.TensorSpec([None, None, None, 3], tf.uint8)
+    signature = tf.function(look, input_signature=[entering])
+    tf.saved_model.save(Module(), str(tmp_path), signatures={"serving_default": signature})
+    detector = load_detector(str(tmp_path))
+    with pytest.raises(ModelError, match="does not answer for each of 2 pictures; export it"):
+        look_first(detector)
 
 
 class TestDamage:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from packaging.requirements import Requirement
 
 import core.models.onnx
 from core.face import Pixels
 from core.models import ModelError, load_extractor
+from core.models.onnx_session import open_session
 
 
 def write(
@@ -76,6 +81,58 @@ def test_weights_in_further_files_are_refused_wherever_it_is_loaded(
     )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelError, match="keeps weights in further files; save it as one file"):
+        load_extractor(str(path))
+
+
+def test_no_version_of_onnxruntime_is_allowed_that_reads_any_file_a_network_names() -> None:
+    """As far as 1.23 they read absolute paths and those that lead out of the folder."""
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    requirements = map(Requirement, project["dependencies"])
+    (allowed,) = (each.specifier for each in requirements if each.name == "onnxruntime")
+    assert not [minor for minor in range(24) if allowed.contains(f"1.{minor}.99")]
+    assert allowed.contains(version("onnxruntime"))
+
+
+@pytest.mark.parametrize("location", ["{folder}/weights.bin", "../{name}/weights.bin"])
+def test_no_file_that_a_network_names_is_read(tmp_path: Path, location: str) -> None:
+    """From wherever it would be looked for."""
+    location = location.format(folder=tmp_path, name=tmp_path.name)
+    product = helper.make_node("MatMul", ["means", "weights"], ["vectors"])
+    means = helper.make_node("ReduceMean", ["data", "axes"], ["means"], keepdims=0)
+    path = write(tmp_path / "net.onnx", ["n", 3, 32, 32], [means, product])
+    network = onnx.load(path)
+    weights = numpy_helper.from_array(np.ones((3, 4), np.float32), "weights")
+    (tmp_path / "weights.bin").write_bytes(weights.raw_data)
+    onnx.external_data_helper.set_external_data(weights, location)
+    weights.ClearField("raw_data")
+    network.graph.initializer.append(weights)
+    path.write_bytes(network.SerializeToString())
+    with pytest.raises(ModelError):
+        load_extractor(str(path))
+
+
+def test_a_network_that_takes_one_alone_has_to_say_so(tmp_path: Path) -> None:
+    reshape = helper.make_node("Reshape", ["means", "shape"], ["vectors"])
+    shape = helper.make_node("Constant", [], ["shape"], value_ints=[1, 3])
+    means = helper.make_node("ReduceMean", ["data", "axes"], ["means"], keepdims=0)
+    path = write(tmp_path / "net.onnx", ["n", 3, 32, 32], [means, shape, reshape])
+    with pytest.raises(ModelError, match="cannot be run on 2; export it with a batch of 1"):
+        load_extractor(str(path))
+    assert load_extractor(str(write(path, [1, 3, 32, 32], [means, shape, reshape])))
+
+
+@pytest.mark.parametrize("batch", ["n", 4])
+@pytest.mark.parametrize("count", ["two each", "one alone"])
+def test_a_network_that_gives_another_number_of_vectors_is_refused(
+    tmp_path: Path, batch: int | str, count: str
+) -> None:
+    means = helper.make_node("ReduceMean", ["data", "axes"], ["means"], keepdims=0)
+    twice = helper.make_node("Concat", ["means", "means"], ["vectors"], axis=0)
+    first = helper.make_node("Constant", [], ["first"], value_ints=[0])
+    one = helper.make_node("Gather", ["means", "first"], ["vectors"], axis=0)
+    last = [twice] if count == "two each" else [first, one]
+    path = write(tmp_path / "net.onnx", [batch, 3, 32, 32], [means, *last])
+    with pytest.raises(ModelError, match="does not give one vector a picture"):
         load_extractor(str(path))
 
 
@@ -172,3 +229,26 @@ def test_the_number_of_threads_reaches_it(tmp_path: Path, monkeypatch: pytest.Mo
     )
     load_extractor(f"onnx:{write(tmp_path / 'net.onnx', ['n', 3, 32, 32])}", threads=1)
     assert told == [1]
+
+
+class NotedSession:
+    """Takes the place of onnxruntime's, and keeps how it was asked for."""
+
+    def __init__(self, content, options, providers):
+        self.providers = providers
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu"), [("cpu", None), ("cuda", "0"), ("cuda:0", "0"), ("cuda:1", "1")]
+)
+def test_a_gpu_is_the_one_that_is_named(
+    monkeypatch: pytest.MonkeyPatch, device: str, gpu: str | None
+) -> None:
+    processor = ("CPUExecutionProvider", {})
+    named = [] if gpu is None else [("CUDAExecutionProvider", {"device_id": gpu})]
+    there = ["CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "InferenceSession", NotedSession)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: there)
+    assert open_session(b"", "net", device=device).providers == [processor]
+    there.insert(0, "CUDAExecutionProvider")
+    assert open_session(b"", "net", device=device).providers == [*named, processor]
