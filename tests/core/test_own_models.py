@@ -18,6 +18,7 @@ from core.job import Look
 from core.models import Extractor, load_extractor
 from core.picture import read
 from core.problem import Problem
+from core.rows import Query
 from core.search import Searcher
 from tests.core.fakes import FakeDetector, drawn_gallery, drawn_scene, save
 
@@ -78,9 +79,10 @@ def test_a_gallery_is_indexed_and_asked(
     # The very face in another file is found again with a cosine of 1.
     scene = drawn_scene([("blue", 110, 110, 34)], background=100)
     again = read(save(scene, tmp_path / "again.bmp"))
-    [row] = Searcher(detector, extractor, index).search(again, Look.CHARACTER, 1).rows
-    assert row.matches[0].path == "blue/0.png"
-    assert row.matches[0].similarity == pytest.approx(1, abs=1e-5)
+    seen = Searcher(detector, extractor, index).see(again, Look.CHARACTER)
+    [found] = index.nearest(Query(seen.face_vectors[0], None), 1)
+    assert found.picture.path == "blue/0.png"
+    assert found.face_similarity == pytest.approx(1, abs=1e-5)
 
 
 def test_another_network_asks_for_a_new_index_in_one_sentence(
