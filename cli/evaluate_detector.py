@@ -93,11 +93,11 @@ def _measured(
     folder: Path, detector: Detector, everything: bool, settings: Settings
 ) -> tuple[BoxedFigures | None, Found]:
     from core.evaluate_detector import evaluate_boxed, evaluate_plain
-    from core.train.voc import AnnotationError, read_folder, split
+    from core.train.voc import AnnotationError, files_in, read_folder, split
 
     limits = settings.limit.picture
     with terminal.progress("Detecting", "pictures") as advance:
-        if next(folder.rglob("*.xml"), None) is None:
+        if not files_in(folder):
             found, unreadable = evaluate_plain(folder, detector, advance, limits)
             tell_unreadable(unreadable)
             return None, found

@@ -8,13 +8,16 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.embed import BATCH, Progress, detect_folder
 from core.evaluate import average_precision, claims
 from core.face import Face
 from core.faceless import Faceless, Kind
 from core.models import Detector
 from core.picture import DEFAULT_LIMITS, Limits
-from core.train.voc import Annotation, pixels_of
+from core.train.voc import Annotation, pixels_of, within
 
 _Item = TypeVar("_Item")
 
@@ -94,11 +97,13 @@ def evaluate_boxed(
         AnnotationError: A picture cannot be read.
         ValueError: No picture has a box.
     """
-    found = []
+    found: list[tuple[Face, ...]] = []
+    truths: list[NDArray[np.float32]] = []
     for batch in _batches(annotations):
-        found += detector.detect([pixels_of(annotation, limits) for annotation in batch])
+        pictures = [pixels_of(annotation, limits) for annotation in batch]
+        found += detector.detect(pictures)
+        truths += [within(*each).boxes for each in zip(batch, pictures, strict=True)]
         progress(len(found), len(annotations))
-    truths = [annotation.boxes for annotation in annotations]
     made = [
         right
         for faces, boxes in zip(found, truths, strict=True)

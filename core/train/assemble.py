@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from safetensors.torch import load_file, save
 
 from core.evaluate import threshold_at
-from core.face import Pixels, Vectors, crop
+from core.face import Pixels, Vectors
 from core.models import ModelError
 from core.models.backbones import ColourHistogram
 from core.models.extractor import (
@@ -40,13 +40,14 @@ from core.train.face_data import (
     LabelledPictures,
     LeftOut,
     TrainingDataError,
+    cut_square,
     load_labelled,
     load_unlabelled,
 )
 from core.train.histogram import fit_histogram
 from core.train.spread import rows_all_over
 from core.train.trained import TrainedNetwork
-from core.train.voc import pixels_of, read_folder
+from core.train.voc import files_in, pixels_of, read_folder, within
 from core.train.whitening import whitening_matrix
 
 COLOUR_COMPONENTS: Final = 32
@@ -108,7 +109,7 @@ def load_characters(
 
     Args:
         folder: ``<character>/<face crop>``, or pictures with named boxes in Pascal VOC files, of
-            which those that are called ``unknown`` are left out.
+            which those that are called ``unknown`` or lie outside of their picture are left out.
         framing: Margin and lift of the squares around boxes.
         left_out: Told of each face crop that cannot be read.
 
@@ -116,15 +117,16 @@ def load_characters(
         TrainingDataError: The folder has too few readable pictures.
         core.train.voc.AnnotationError: An annotation or its picture cannot be used.
     """
-    if not any(folder.rglob("*.xml")):
+    if not files_in(folder):
         return load_labelled(folder, _STORED_SIDE, left_out=left_out)
     squares, names = [], []
     for annotation in read_folder(folder):
         pixels = pixels_of(annotation)
-        for box, name in zip(annotation.boxes.tolist(), annotation.names, strict=True):
+        seen = within(annotation, pixels)
+        for box, name in zip(seen.boxes.tolist(), seen.names, strict=True):
             if name != _NOBODY:
                 square = lifted_square((box[0], box[1], box[2], box[3]), framing)
-                squares.append(resized(crop(pixels, square), _STORED_SIDE))
+                squares.append(cut_square(pixels, square, _STORED_SIDE))
                 names.append(name)
     known = sorted(set(names))
     if len(known) < 2:

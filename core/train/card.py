@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,13 +67,17 @@ def written(card: ModelCard) -> str:
 def write_card(card: ModelCard, folder: Path) -> Path:
     """Write the card into a folder, as `CARD_BESIDE` where somebody's own text is called `CARD`.
 
+    A reader never finds half of it. Of names that are no UTF-8, the other bytes are escaped.
+
     Returns:
         Its path.
     """
     path = folder / CARD
     if path.exists() and not _is_card(path):
         path = folder / CARD_BESIDE
-    path.write_text(written(card), encoding="utf-8")
+    partial = path.with_suffix(".partial")
+    partial.write_text(written(card), encoding="utf-8", errors="backslashreplace")
+    os.replace(partial, path)
     return path
 
 

@@ -62,7 +62,7 @@ from core.train.session import (
     write_text,
 )
 from core.train.teacher import Unboxed, teach
-from core.train.voc import Annotation, check_readable, digest_of, read_parts
+from core.train.voc import Annotation, check_readable, contents_of, digest_of, read_parts
 
 _STRONG_AT_LAST = 0.25
 """Of the strong changes, how many are left in the last epochs."""
@@ -186,6 +186,7 @@ def train(
             out / "taught.safetensors",
             side=options.side,
             precision=tf.as_dtype(precision_of(options.precision)),
+            kept=contents_of((*parts.tuning, *parts.validation)),
         )
         taught = Taught(boxed, options.taught)
         facts += key

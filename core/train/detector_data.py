@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.train.detector_changes import MOST_PIECES, bent, pasted, touched
-from core.train.voc import Annotation, pixels_of
+from core.train.voc import Annotation, pixels_of, within
 
 _Drawn = TypeVar("_Drawn")
 
@@ -97,7 +97,7 @@ def load_samples(
         scale = longest / max(pixels.shape[:2])
         if not enlarged:
             scale = min(1.0, scale)
-        samples.append(Sample(scaled(pixels, scale), annotation.boxes * scale))
+        samples.append(Sample(scaled(pixels, scale), within(annotation, pixels).boxes * scale))
     return samples
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import math
 import struct
 import zipfile
 import zlib
@@ -25,6 +26,8 @@ from core.train.spread import all_over
 
 LeftOut = Callable[[str], None]
 """Called with the name of each picture file that cannot be read and so is left out."""
+
+_TIMES_AS_LARGE: Final = 4
 
 _JPEG: Final = b"\xff\xd8"
 """How the one format begins that knows no transparency."""
@@ -104,8 +107,37 @@ def squared(pixels: Pixels, side: int, fit: Fit = "pad") -> Pixels:
         fit: What becomes of a picture that is not square.
     """
     if fit == "pad":
-        pixels = crop(pixels, whole_square(pixels))
+        return cut_square(pixels, whole_square(pixels), side)
     return resized(pixels, side)
+
+
+def cut_square(pixels: Pixels, square: tuple[int, int, int, int], side: int) -> Pixels:
+    """A square of a picture, ``(side, side, 3)``; what lies outside repeats the picture's edge.
+
+    A square that is many times as large as its picture, as around a strip, would not fit into
+    memory: both are made smaller first.
+
+    Args:
+        pixels: ``(height, width, 3)``.
+        square: ``(x0, y0, x1, y1)`` with equal sides, in pixels of the picture.
+        side: Of the result.
+    """
+    height, width = pixels.shape[:2]
+    left, top, reach = square[0], square[1], square[2] - square[0]
+    if reach**2 > max(_TIMES_AS_LARGE * height * width, TRAINING_LIMITS.pixels):
+        scale = math.sqrt(TRAINING_LIMITS.pixels) / reach
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+        left, top, reach = round(left * scale), round(top * scale), round(reach * scale)
+    return resized(crop(pixels, (left, top, left + reach, top + reach)), side)
+
+
+def bytes_of(path: Path) -> bytes:
+    """What a file holds; nothing where it cannot be read or is no file."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except OSError:
+        return b""
 
 
 def decoded(data: bytes) -> Pixels | None:
@@ -161,7 +193,7 @@ def load_labelled(
     for name, its_files in groupby(in_order, key=lambda file: file.character):
         if name is None:
             continue
-        files = ((str(folder / file.path), file.location.read_bytes()) for file in its_files)
+        files = ((str(folder / file.path), bytes_of(file.location)) for file in its_files)
         pictures = list(_readable(files, left_out))
         if len(pictures) < at_least:
             continue
@@ -215,7 +247,7 @@ def _contents(files: Iterable[_File]) -> Iterator[tuple[str, bytes]]:
     for path, its_files in groupby(files, key=lambda file: file.path):
         members = [file.member for file in its_files if file.member is not None]
         if not members:
-            yield str(path), path.read_bytes()
+            yield str(path), bytes_of(path)
             continue
         with _unpacking(path) as archive:
             for member in members:

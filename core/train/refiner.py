@@ -61,7 +61,7 @@ from core.train.session import (
     write_text,
 )
 from core.train.teacher import Unboxed, teach
-from core.train.voc import check_readable, digest_of, read_parts
+from core.train.voc import check_readable, contents_of, digest_of, read_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +172,7 @@ def train(
             out / "taught.safetensors",
             side=loaded.longest,
             precision=tf.as_dtype(precision_of(options.precision)),
+            kept=contents_of((*parts.tuning, *parts.validation)),
         )
         shown.append(Shown(taught, math.ceil(options.taught_views * len(taught)), 1.0))
         facts.append(key)

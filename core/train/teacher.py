@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ from core.picture import SUFFIXES
 from core.train.detector_data import Sample, scaled
 from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
-from core.train.face_data import decoded
+from core.train.face_data import bytes_of, decoded
 from core.train.refiner_network import FirstStage, Proposed, proposals
 from core.train.voc import AnnotationError, for_validation, number_of
 
@@ -63,6 +63,7 @@ def teach(
     *,
     side: int,
     precision: Any = None,
+    kept: Collection[str] = (),
 ) -> tuple[list[Sample], str]:
     """Box every picture of some folders.
 
@@ -75,13 +76,15 @@ def teach(
         side: Of the training pictures; smaller pictures are shown three quarters as large, and
             larger ones are kept twice as large at most.
         precision: Of a `DetectorNetwork`'s convolutions; None: single.
+        kept: What is tuned or reported on and so must not be trained on, as
+            `core.train.voc.contents_of` has it.
 
     Returns:
         The pictures with their boxes, and a hash of what was found.
 
     Raises:
         AnnotationError: The folders hold no readable picture, or only such as are known to show a
-            face and in which none is found for sure.
+            face and in which none is found for sure, or one of those in `kept`.
     """
     pictures = []
     known_faces = []
@@ -90,12 +93,18 @@ def teach(
         for path in sorted(source.folder.rglob("*")):
             if path.suffix.lower() not in SUFFIXES or for_validation(number_of(path)):
                 continue
-            data = path.read_bytes()
+            data = bytes_of(path)
             if (pixels := decoded(data)) is not None:
+                content = hashlib.sha256(data)
+                if content.hexdigest() in kept:
+                    raise AnnotationError(
+                        f"{path} is one of the boxed pictures that are kept for tuning and"
+                        " validation; take it out of what is trained on."
+                    )
                 smaller = scaled(pixels, min(1.0, 2 * side / max(pixels.shape[:2])))
                 pictures.append(np.ascontiguousarray(smaller))
                 known_faces.append(source.each_a_face)
-                digest.update(hashlib.sha256(data).digest() + bytes([source.each_a_face]))
+                digest.update(content.digest() + bytes([source.each_a_face]))
     names = ", ".join(str(source.folder) for source in unboxed)
     if not pictures:
         raise AnnotationError(f"There is no readable picture in {names}.")

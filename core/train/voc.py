@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
@@ -49,7 +49,9 @@ class Annotation:
 def number_of(picture: Path) -> int:
     """A number that stays with a picture: its name where that is one, else a checksum."""
     stem = picture.stem
-    return int(stem) if re.fullmatch(r"[0-9]+", stem) else zlib.crc32(stem.encode())
+    if re.fullmatch(r"[0-9]+", stem):
+        return int(stem)
+    return zlib.crc32(stem.encode(errors="surrogateescape"))
 
 
 def for_validation(number: int) -> bool:
@@ -63,7 +65,8 @@ def read_annotation(path: Path) -> Annotation:
     Boxes without any area are left out: LabelImg writes them where somebody clicked twice.
 
     Raises:
-        AnnotationError: The file is no Pascal VOC, or there is no picture of its name.
+        AnnotationError: The file is no Pascal VOC, a corner of a box is no finite number, or there
+            is no picture of its name.
     """
     try:
         # Expat refuses to blow entities up since 2.4.1, and reads none from elsewhere.
@@ -72,6 +75,11 @@ def read_annotation(path: Path) -> Annotation:
         names = []
         for item in root.iterfind("object"):
             corners = [float(item.findtext(f"bndbox/{k}", "")) for k in _CORNERS]
+            if not np.abs(corners).max() <= _FARTHEST:
+                raise AnnotationError(
+                    f"{path} has a box with a corner that is no finite number; draw it anew, or"
+                    " take it out."
+                )
             if corners[2] > corners[0] and corners[3] > corners[1]:
                 boxes.append(corners)
                 names.append(item.findtext("name", "face"))
@@ -97,6 +105,22 @@ def pixels_of(annotation: Annotation, limits: Limits = TRAINING_LIMITS) -> Pixel
         raise AnnotationError(f"{annotation.picture}: {reason(error)}.") from error
 
 
+def within(annotation: Annotation, pixels: Pixels) -> Annotation:
+    """The annotation with its boxes cut at the edges of its picture.
+
+    Boxes that lie outside of it are left out, and so are their names.
+
+    Args:
+        annotation: What was boxed.
+        pixels: The picture, as `pixels_of` gives it.
+    """
+    height, width = pixels.shape[:2]
+    boxes = np.clip(annotation.boxes, 0, np.array([width, height, width, height], np.float32))
+    seen = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+    names = tuple(annotation.names[row] for row in seen)
+    return replace(annotation, boxes=boxes[seen], names=names)
+
+
 def check_readable(annotations: Sequence[Annotation]) -> None:
     """Look at each picture before anybody waits for what needs it at the end.
 
@@ -115,7 +139,8 @@ def digest_of(annotations: Sequence[Annotation]) -> str:
     """
     digest = hashlib.sha256()
     for annotation in annotations:
-        digest.update(f"{annotation.picture.name} {_content(annotation)} ".encode())
+        line = f"{annotation.picture.name} {_content(annotation)} "
+        digest.update(line.encode(errors="surrogateescape"))
         digest.update(annotation.boxes.tobytes())
     return digest.hexdigest()
 
@@ -127,13 +152,31 @@ def _content(annotation: Annotation) -> str:
         raise AnnotationError(f"{annotation.picture}: {error.strerror}.") from error
 
 
+def contents_of(annotations: Iterable[Annotation]) -> frozenset[str]:
+    """The SHA-256 of each picture's file, in hexadecimal digits, by which copies are known.
+
+    Raises:
+        AnnotationError: A picture cannot be opened.
+    """
+    return frozenset(_content(annotation) for annotation in annotations)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The annotation files below `folder` in order, without hidden ones, such as macOS leaves."""
+    return [
+        path
+        for path in sorted(folder.rglob("*.xml"))
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
 def read_folder(folder: Path) -> list[Annotation]:
-    """Every annotation below `folder`, ordered by path.
+    """Every annotation below `folder`, ordered by path; see `files_in`.
 
     Raises:
         AnnotationError: There is none, or one of them cannot be read.
     """
-    annotations = [read_annotation(path) for path in sorted(folder.rglob("*.xml"))]
+    annotations = [read_annotation(path) for path in files_in(folder)]
     if not annotations:
         raise AnnotationError(f"There is no Pascal VOC annotation (*.xml) in {folder}.")
     return annotations
@@ -169,7 +212,7 @@ def read_parts(folders: Path | Sequence[Path]) -> tuple[Split, list[Annotation]]
     first, *others = [folders] if isinstance(folders, Path) else list(folders)
     parts = split(read_folder(first))
     further = [annotation for folder in others for annotation in read_folder(folder)]
-    kept = {_content(each) for each in (*parts.tuning, *parts.validation)} if further else set()
+    kept = contents_of((*parts.tuning, *parts.validation)) if further else frozenset()
     for annotation in further:
         if _content(annotation) in kept:
             raise AnnotationError(
@@ -180,3 +223,4 @@ def read_parts(folders: Path | Sequence[Path]) -> tuple[Split, list[Annotation]]
 
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_FARTHEST = float(np.finfo(np.float32).max)

@@ -402,6 +402,56 @@ def test_a_threshold_can_be_chosen_on_named_boxes(tmp_path: Path) -> None:
     assert known(boxed) == known(crops)
 
 
+def boxed(folder: Path, *boxes: tuple[str, tuple[int, int, int, int]]) -> Path:
+    """Two named faces, and a picture ``(100, 120, 3)`` with further boxes."""
+    folder.mkdir()
+    known = [("Aki", (10, 10, 60, 60)), ("Ben", (40, 20, 90, 70))]
+    for number, its in enumerate((known, boxes)):
+        objects = "".join(
+            f"<object><name>{name}</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin>"
+            f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
+            for name, (x0, y0, x1, y1) in its
+        )
+        (folder / f"{number}.xml").write_text(f"<annotation>{objects}</annotation>")
+        pixels = np.random.default_rng(number).integers(0, 256, (100, 120, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), pixels)
+    return folder
+
+
+def test_a_box_ends_where_its_picture_ends(tmp_path: Path) -> None:
+    far, whole = (
+        load_characters(boxed(tmp_path / str(number), ("Aki", (0, 0, *corner))), Choices())
+        for number, corner in enumerate([(200_000, 200_000), (120, 100)])
+    )
+    assert (far.pixels == whole.pixels).all()
+    assert far.labels.tolist() == [0, 1, 0]
+
+
+def test_what_lies_outside_of_its_picture_is_nobodys_face(tmp_path: Path) -> None:
+    outside = (5000, 5000, 5100, 5100)
+    found = load_characters(
+        boxed(tmp_path / "boxed", ("Cho", outside), ("Aki", (5, 5, 50, 50))), Choices()
+    )
+    assert found.names == ("Aki", "Ben")
+    assert found.labels.tolist() == [0, 1, 0]
+
+
+def test_face_crops_beside_a_hidden_annotation_are_face_crops(characters: Path) -> None:
+    """macOS leaves such files."""
+    (characters / "._0.xml").write_bytes(b"\0\5\x16\7 no XML")
+    assert len(load_characters(characters, Choices()).names) == 6
+
+
+def test_a_face_all_along_a_strip_needs_no_square_of_its_length(tmp_path: Path) -> None:
+    folder = boxed(tmp_path / "boxed", ("Aki", (0, 0, 60_000, 20)))
+    strip = np.zeros((20, 60_000, 3), np.uint8)
+    strip[:, 30_000:] = 200
+    cv2.imwrite(str(folder / "1.png"), strip)
+    face = load_characters(folder, Choices()).pixels[2]
+    assert (face[:, :62] == 0).all()
+    assert (face[:, 66:] == 200).all()
+
+
 def test_joined_networks_compare_by_the_mean_of_their_cosines(
     trained: Path, tmp_path: Path
 ) -> None:

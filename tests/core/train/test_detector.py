@@ -259,7 +259,7 @@ def test_a_training_begins_with_an_earlier_one_and_learns_from_what_that_one_see
     options = replace(TINY, epochs=1, rate=1e-9, plain_epochs=0)
     unboxed = tmp_path / "unboxed"
     unboxed.mkdir()
-    for picture in sorted(folder.glob("*.png"))[:6]:
+    for picture in sorted(folder.glob("00[!5].png"))[:6]:
         (unboxed / picture.name).write_bytes(picture.read_bytes())
     start = finished / "detector.safetensors"
 
@@ -303,12 +303,16 @@ def test_a_finished_detector_boxes_what_has_no_boxes(
     folder: Path, finished: Path, tmp_path: Path
 ) -> None:
     options = replace(TINY, epochs=1, strong=1.0)
-    unboxed = [Unboxed(folder)]
+    pictures = Path(shutil.copytree(folder, tmp_path / "unboxed"))
+    unboxed = [Unboxed(pictures)]
+    with pytest.raises(AnnotationError, match=r"005\.png is one of the boxed pictures"):
+        train(folder, tmp_path, options, teacher=finished / "familiar-face", unboxed=unboxed)
+    (pictures / "005.png").unlink()
 
     train(folder, tmp_path, options, teacher=finished / "familiar-face", unboxed=unboxed)
 
     # By their numbers 10 and 20 are kept away from it.
-    assert len(load_file(tmp_path / "taught.safetensors")["counts"]) == 18
+    assert len(load_file(tmp_path / "taught.safetensors")["counts"]) == 17
 
 
 def test_a_detector_that_has_nothing_to_box_is_refused(folder: Path, tmp_path: Path) -> None:

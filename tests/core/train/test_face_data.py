@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import io
+import os
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -10,10 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.face import crop
 from core.folder import scan
+from core.models.extractor import resized, whole_square
 from core.picture import SUFFIXES, decode
+from core.train import face_data
 from core.train.face_data import (
     TrainingDataError,
+    bytes_of,
+    cut_square,
     decoded,
     load_labelled,
     load_unlabelled,
@@ -200,6 +207,36 @@ def test_what_is_left_out_is_told(tmp_path: Path) -> None:
     assert told == [*broken, f"{tmp_path / 'more.zip'}/folder.png/empty.png"]
 
 
+def test_a_file_that_may_not_be_read_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "ab":
+        for picture in range(3):
+            write(tmp_path / name / f"{picture}.png", plain_picture((1, 2, 3)))
+    locked = tmp_path / "a" / "1.png"
+    original = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        if path.name == locked.name and path.parent.name == locked.parent.name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return original(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    told: list[str] = []
+    assert len(load_labelled(tmp_path, 8, left_out=told.append).labels) == 5
+    assert len(load_unlabelled(tmp_path, 8, left_out=told.append)) == 5
+    assert told == [str(locked)] * 2
+
+
+def test_what_is_no_file_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").mkdir()
+    (tmp_path / "broken.jpg").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "file.jpg").write_bytes(b"something")
+    found = {path.name: bytes_of(path) for path in tmp_path.iterdir()}
+    assert found == {"x.jpg": b"", "broken.jpg": b"", "pipe.jpg": b"", "file.jpg": b"something"}
+
+
 def test_a_zip_file_that_cannot_be_unpacked_is_named(tmp_path: Path) -> None:
     write(tmp_path / "0.png", plain_picture((10, 20, 30)))
     path = tmp_path / "more.zip"
@@ -294,3 +331,46 @@ def test_a_square_repeats_edges_or_squeezes() -> None:
     assert (padded[0] == padded[20]).all()
     assert padded[20, 10].tolist() == [0, 0, 0]
     assert squeezed[20, 30].tolist() == [200, 200, 200]
+
+
+def widest_cut(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What is given back fills with the sides of the squares that are cut from then on."""
+    sides: list[int] = []
+
+    def cut(pixels: np.ndarray, square: tuple[int, int, int, int]) -> np.ndarray:
+        sides.append(square[2] - square[0])
+        assert square[3] - square[1] == sides[-1] <= 9000
+        return crop(pixels, square)
+
+    monkeypatch.setattr(face_data, "crop", cut)
+    return sides
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_a_strip_is_shrunk_before_a_square_is_made_of_it(
+    monkeypatch: pytest.MonkeyPatch, wide: bool
+) -> None:
+    sides = widest_cut(monkeypatch)
+    strip = np.zeros((20, 60_000, 3), np.uint8)
+    strip[:, 30_000:] = 200
+    found = squared(strip if wide else strip.transpose(1, 0, 2), 64)
+    found = found if wide else found.transpose(1, 0, 2)
+    assert len(sides) == 1
+    assert (found[:, :31] == 0).all()
+    assert (found[:, 33:] == 200).all()
+
+
+def test_a_square_far_around_a_strip_shows_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    widest_cut(monkeypatch)
+    strip = np.zeros((400, 40_000, 3), np.uint8)
+    strip[:200] = 200
+    found = cut_square(strip, (-20_000, -60_000, 60_000, 20_000), 80)
+    assert (found[:60] == 200).all()
+    assert (found[61:] == 0).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(300, 4000), (4000, 300), (700, 700), (9600, 8000)])
+def test_other_pictures_are_cut_as_they_are(height: int, width: int) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+    expected = resized(crop(picture, whole_square(picture)), 32)
+    assert (squared(picture, 32) == expected).all()

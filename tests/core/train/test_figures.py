@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,27 @@ def test_figures_are_pictures(tmp_path: Path) -> None:
             colours = picture.convert("RGB").getcolors(1 << 20)
             assert colours is not None
             assert len(colours) > 5, file
+
+
+def test_a_card_is_written_whole_whatever_names_are_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = ModelCard("Net", "What.", ["`caf\udce9`"], "Terms.", "train é", 3, {}, ["Few."], {})
+    text = write_card(card, tmp_path).read_text(encoding="utf-8")
+    assert "- `caf\\udce9`\n" in text
+    assert "train é" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+    original = Path.write_text
+
+    def full(path: Path, text: str, **named: str) -> int:
+        original(path, text[:9], **named)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        write_card(card, tmp_path)
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize("measured", [True, False])

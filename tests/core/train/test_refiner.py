@@ -202,9 +202,8 @@ def test_what_was_proposed_in_other_pictures_is_not_taken_again(
     folder: Path, first: Path, finished: Path, tmp_path: Path
 ) -> None:
     for out in ("one", "other"):
-        copied = Path(shutil.copytree(finished, tmp_path / out))
-        for name in ("checkpoint.safetensors", "metrics.json"):
-            (copied / name).unlink()
+        (tmp_path / out).mkdir()
+        shutil.copy(finished / "proposed.safetensors", tmp_path / out)
     changed = Path(shutil.copytree(folder, tmp_path / "changed"))
     for picture in changed.glob("*.png"):
         cv2.imwrite(str(picture), 255 - cv2.imread(str(picture)))
@@ -224,8 +223,14 @@ def test_it_begins_with_a_detectors_backbone_and_leaves_its_first_layers(
     start = tmp_path / "detector.safetensors"
     write_weights(start, DetectorNetwork(16, seed=5), 16)
     options = replace(TINY, epochs=1)
+    pictures = Path(shutil.copytree(folder, tmp_path / "unboxed"))
+    unboxed = [Unboxed(pictures)]
+    with pytest.raises(AnnotationError, match="is one of the boxed pictures"):
+        train(folder, first, tmp_path, options, start=start, unboxed=unboxed)
+    for kept in split(read_folder(pictures)).tuning:
+        kept.picture.unlink()
 
-    train(folder, first, tmp_path, options, start=start, unboxed=[Unboxed(folder)])
+    train(folder, first, tmp_path, options, start=start, unboxed=unboxed)
 
     began, ended = load_file(start), load_file(tmp_path / "refiner.safetensors")
     for name in set(began) & set(ended):
@@ -233,7 +238,7 @@ def test_it_begins_with_a_detectors_backbone_and_leaves_its_first_layers(
         kept = name.split(".")[0] in FIRST_LAYERS and not name.endswith(("mean", "variance"))
         assert same == kept, name
     # Whatever the second stage begins with has boxed them, not the first stage.
-    assert len(load_file(tmp_path / "taught.safetensors")["counts"]) == 23
+    assert len(load_file(tmp_path / "taught.safetensors")["counts"]) == 21
 
 
 def test_it_begins_with_a_second_stage_and_leaves_out_what_has_another_shape(

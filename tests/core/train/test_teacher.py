@@ -19,7 +19,7 @@ from core.train import teacher
 from core.train.detector_network import DetectorNetwork
 from core.train.refiner_network import FirstStage
 from core.train.teacher import Unboxed, teach
-from core.train.voc import AnnotationError
+from core.train.voc import Annotation, AnnotationError, contents_of
 from tests.core.train.refiner_drawings import write_first_stage
 
 Found = list[tuple[tuple[float, float, float, float], float]]
@@ -131,6 +131,34 @@ def test_pictures_for_validation_are_not_looked_at(
 
     assert len(taught(folder)) == 2
     assert looks == [2, 2]
+
+
+def test_what_is_no_file_is_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "folder.png").mkdir()
+    (folder / "broken.jpg").symlink_to(folder / "nowhere")
+    answering(monkeypatch, [], [])
+    assert len(taught(folder)) == 3
+
+
+def test_what_is_tuned_or_reported_on_is_not_trained_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under whatever name it lies among the pictures without boxes."""
+    answering(monkeypatch, [(BOX, 0.9)], [(MIRRORED, 0.9)])
+    boxed = shutil.copy(folder / "2.png", folder.parent / "00010.png")
+    kept = contents_of([Annotation(Path(boxed), np.zeros((0, 4), np.float32), ())])
+
+    def learn() -> int:
+        cache = folder.parent / "cache"
+        network = DetectorNetwork(16)
+        return len(teach(network, "one", [Unboxed(folder)], cache, side=256, kept=kept)[0])
+
+    with pytest.raises(AnnotationError, match=r"pictures/2\.png is one of the boxed pictures"):
+        learn()
+    assert not (folder.parent / "cache").exists()
+    # Nothing is learned from pictures of such numbers, whatever they show.
+    (folder / "2.png").rename(folder / "20.png")
+    assert learn() == 2
 
 
 def test_nothing_is_looked_at_twice_unless_something_changed(

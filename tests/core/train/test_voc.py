@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from pathlib import Path
 
@@ -14,12 +15,15 @@ from core.train.voc import (
     PICTURE_SUFFIXES,
     Annotation,
     AnnotationError,
+    contents_of,
     digest_of,
+    files_in,
     pixels_of,
     read_annotation,
     read_folder,
     read_parts,
     split,
+    within,
 )
 
 
@@ -74,6 +78,27 @@ def test_what_is_no_annotation_is_named(tmp_path: Path, text: str) -> None:
         read_annotation(path)
 
 
+@pytest.mark.parametrize("corner", ["inf", "nan", "-inf", "1e300"])
+def test_a_corner_that_is_nowhere_is_named(tmp_path: Path, corner: str) -> None:
+    path = write(tmp_path, "7", ("face", 1, 1, 3, 77))
+    path.write_text(path.read_text().replace("77", corner))
+    with pytest.raises(AnnotationError, match=r"7\.xml has a box with a corner that is no finite"):
+        read_annotation(path)
+
+
+def test_boxes_end_where_their_picture_ends(tmp_path: Path) -> None:
+    inside, across = ("in", 1, 2, 60, 40), ("across", -5, 20, 90000, 90000)
+    outside = [("right", 60, 1, 70, 9), ("above", 1, -9, 5, 0), ("far", 5000, 5000, 5100, 5100)]
+    annotation = read_annotation(write(tmp_path, "7", outside[0], inside, across, *outside[1:]))
+
+    seen = within(annotation, pixels_of(annotation))
+
+    assert seen.boxes.tolist() == [[1, 2, 60, 40], [0, 20, 60, 40]]
+    assert seen.boxes.dtype == np.float32
+    assert seen.names == ("in", "across")
+    assert seen.picture == annotation.picture
+
+
 def test_an_entity_bomb_does_not_blow_up(tmp_path: Path) -> None:
     path = write(tmp_path, "7")
     entities = '<!ENTITY a0 "faces">' + "".join(
@@ -97,6 +122,18 @@ def test_folders_are_read_below_and_in_order(tmp_path: Path) -> None:
     found = [a.picture.relative_to(tmp_path).as_posix() for a in read_folder(tmp_path)]
 
     assert found == ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg"]
+
+
+def test_what_is_hidden_is_no_annotation(tmp_path: Path) -> None:
+    """Such as the files that macOS leaves beside each of its own on other disks."""
+    folder = tmp_path / ".mine"
+    (folder / ".Trash").mkdir(parents=True)
+    kept = write(folder, "00001")
+    write(folder / ".Trash", "00002")
+    (folder / "._00001.xml").write_bytes(b"\0\5\x16\7 no XML")
+
+    assert files_in(folder) == [kept]
+    assert [a.picture.name for a in read_folder(folder)] == ["00001.jpg"]
 
 
 def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
@@ -165,6 +202,27 @@ def test_the_hash_of_pictures_is_that_of_names_contents_and_boxes(tmp_path: Path
     moved = digest_of(read_folder(tmp_path))
     cv2.imwrite(str(tmp_path / "2.jpg"), np.full((40, 60, 3), 255, np.uint8))
     assert len({before, moved, digest_of(read_folder(tmp_path))}) == 3
+
+
+def test_names_that_are_no_utf_8_have_a_number_and_a_hash_too(tmp_path: Path) -> None:
+    strange = Annotation(tmp_path / "caf\udce9.jpg", np.zeros((0, 4), np.float32), ())
+    strange.picture.write_bytes(b"anything")
+    assert strange.number == zlib.crc32(b"caf\xe9")
+    of_content = hashlib.sha256(b"anything").hexdigest().encode()
+    expected = hashlib.sha256(b"caf\xe9.jpg " + of_content + b" ").hexdigest()
+    assert digest_of([strange]) == expected
+
+    known = Annotation(tmp_path / "café.jpg", np.zeros((0, 4), np.float32), ())
+    assert known.number == zlib.crc32("café".encode())
+
+
+def test_copies_are_known_by_what_is_in_them(tmp_path: Path) -> None:
+    write(tmp_path, "1")
+    first = hashlib.sha256((tmp_path / "1.jpg").read_bytes()).hexdigest()
+    assert contents_of(read_folder(tmp_path)) == {first}
+    gone = Annotation(tmp_path / "none.jpg", np.zeros((0, 4), np.float32), ())
+    with pytest.raises(AnnotationError, match=r"none\.jpg: No such file"):
+        contents_of([gone])
 
 
 def test_every_kind_that_is_read_elsewhere_can_be_boxed_and_the_first_of_a_name_is() -> None:
