@@ -153,14 +153,14 @@ class Resident:
 
         Raises:
             Problem: Nothing is indexed, other models made the index, or it is damaged. A damaged
-                version does not replace an intact one that is in memory.
+                version, or pointer to one, does not replace an intact one that is in memory.
         """
-        version = current_version(self._data)
+        version = self._current_version()
         searcher = self._searcher
         if searcher is not None and version == self._version:
             return searcher
         with self._opening:
-            version = current_version(self._data)
+            version = self._current_version()
             if self._searcher is not None and version == self._version:
                 return self._searcher
             try:
@@ -174,6 +174,16 @@ class Resident:
                 log.info("opened index version %s", version)
             self._version = version
             return self._searcher
+
+    def _current_version(self) -> str | None:
+        """The version in use; the one in memory where nobody can tell."""
+        try:
+            return current_version(self._data)
+        except Problem as problem:
+            if self._searcher is None:
+                raise
+            log.error("version %s stays in use: %s", self._version, problem)
+            return self._version
 
     def close(self) -> None:
         """End the batcher's thread."""

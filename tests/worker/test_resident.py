@@ -94,6 +94,23 @@ def test_a_damaged_version_does_not_replace_an_intact_one(
     fresh.close()
 
 
+def test_a_damaged_pointer_does_not_silence_an_intact_index(
+    resident: Resident, gallery: Path, data: Path
+) -> None:
+    build(gallery, data)
+    intact = resident.searcher()
+    pointer = (data / "current").read_text()
+    (data / "current").write_text("../x")
+    assert resident.searcher() is intact
+    fresh = Resident(FakeDetector(), FakeExtractor(), data)
+    with pytest.raises(Problem) as problem:
+        fresh.searcher()
+    assert problem.value.key == "index_damaged"
+    fresh.close()
+    (data / "current").write_text(pointer)
+    assert resident.searcher() is intact
+
+
 def test_an_index_by_other_models_is_refused_even_where_an_older_one_fits(
     resident: Resident, gallery: Path, data: Path
 ) -> None:
