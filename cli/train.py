@@ -310,7 +310,10 @@ def extractor(
     ] = None,
     unlabelled: Annotated[
         Path | None,
-        typer.Option(help="Folder of further pictures without labels, in zip files there too."),
+        typer.Option(
+            help="Folder of further pictures without labels, in zip files there too; not for the"
+            " losses arcface and attributes."
+        ),
     ] = None,
     epochs: Epochs = None,
     identities: Annotated[
@@ -358,11 +361,21 @@ def extractor(
     out = out or Path(f"runs/extractor-{of.value}")
     from core.models import ModelError
     from core.train.augment import STRONG
-    from core.train.extractor import ExtractorTraining, of_loss, of_pictures, train
+    from core.train.extractor import (
+        LEARNS_UNLABELLED,
+        ExtractorTraining,
+        of_loss,
+        of_pictures,
+        train,
+    )
     from core.train.face_data import TrainingDataError
     from core.train.report import Origin, load_checks, report_extractor
     from worker.resident import torch_device
 
+    if unlabelled is not None and loss.value not in LEARNS_UNLABELLED:
+        raise Failure(
+            f"Nothing is learned from --unlabelled with --loss {loss.value}; leave it out."
+        )
     try:
         options = replace(
             ExtractorTraining() if of is Kind.FACES else of_pictures(),

@@ -124,6 +124,17 @@ def test_refiner(
     assert str(out / "familiar-face") in told.out
 
 
+@pytest.mark.parametrize("loss", ["arcface", "attributes"])
+def test_pictures_that_a_loss_does_not_learn_from_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], loss: str
+) -> None:
+    given = ("--unlabelled", tmp_path, "--loss", loss, "--out", tmp_path / "out")
+    assert ended("train", "extractor", tmp_path, *given) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"Nothing is learned from --unlabelled with --loss {loss}; leave it out." in told
+    assert not (tmp_path / "out").exists()
+
+
 def test_extractor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
