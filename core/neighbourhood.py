@@ -17,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Vectors
-from core.face_space import FEWEST
+
+FEWEST: Final = 40
+"""Faces of a gallery from which on each is joined; in smaller ones, with two or three pictures of a
+character, most of a face's nearest are of others, and nothing is gained."""
 
 NEAREST: Final = 4
 """Faces that one is joined with, at most."""
@@ -39,7 +42,7 @@ _COSINES_TOGETHER: Final = 1 << 23
 
 def remembered(faces: int) -> int:
     """How many are remembered for each of so many faces; 0: too few to be anybody's neighbours."""
-    return 0 if faces < FEWEST else min(KEPT, faces - 1)
+    return 0 if faces < FEWEST else KEPT
 
 
 def nearest_of_each(faces: Vectors) -> NDArray[np.int32]:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 import core.neighbourhood
 from core.face import Vectors
-from core.face_space import FEWEST
 from core.neighbourhood import (
+    FEWEST,
     KEPT,
     NEAREST,
     POWER,

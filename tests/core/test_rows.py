@@ -22,7 +22,7 @@ def unit(generator: np.random.Generator, *shape: int) -> Vectors:
     return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), np.float32)
 
 
-def some_contents(pictures: int = 40, seed: int = 0, copies: int = 0) -> Contents:
+def some_contents(pictures: int = 60, seed: int = 0, copies: int = 0) -> Contents:
     """Pictures with no face, one or two; the last `copies` are copies of the first."""
     generator = np.random.default_rng(seed)
     picture_vectors = unit(generator, pictures, 6)
