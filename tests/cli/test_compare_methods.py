@@ -125,6 +125,16 @@ def test_a_folder_that_cannot_be_measured_is_a_sentence_before_anything_is_train
     assert capsys.readouterr().err.splitlines()[-1] == sentence
 
 
+@pytest.fixture
+def nothing_may_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("something was measured")
+
+    monkeypatch.setattr(core.methods.table, "train_all", refuse)
+    monkeypatch.setattr(core.methods.table, "compare", refuse)
+
+
+@pytest.mark.usefixtures("nothing_may_be_measured")
 @pytest.mark.parametrize(
     ("plot", "sentence"),
     [
@@ -136,22 +146,17 @@ def test_a_folder_that_cannot_be_measured_is_a_sentence_before_anything_is_train
 def test_a_chart_that_cannot_be_written_is_a_sentence_before_anything_is_measured(
     gallery: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     plot: str,
     sentence: str,
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("something was measured")
-
-    monkeypatch.setattr(core.methods.table, "train_all", refuse)
-    monkeypatch.setattr(core.methods.table, "compare", refuse)
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     assert ended(gallery, "--crops", "--device", "cpu", "--plot", plot) == 1
     assert capsys.readouterr().err.splitlines()[-1].endswith(sentence)
 
 
+@pytest.mark.usefixtures("nothing_may_be_measured")
 @pytest.mark.parametrize(
     ("plot", "place"),
     [
@@ -168,14 +173,9 @@ def test_a_chart_where_nothing_may_be_written_is_a_sentence_before_anything_is_m
     plot: str,
     place: str,
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("something was measured")
-
     def may(path: str | Path, rights: int) -> bool:
         return Path(path).absolute() != tmp_path / place or not rights & os.W_OK
 
-    monkeypatch.setattr(core.methods.table, "train_all", refuse)
-    monkeypatch.setattr(core.methods.table, "compare", refuse)
     monkeypatch.setattr(os, "access", may)  # root may write anywhere
     (tmp_path / "closed").mkdir()
     (tmp_path / "closed.png").touch()

@@ -75,6 +75,14 @@ def test_a_new_version_answers_at_once_and_the_old_one_to_its_end(
     assert "blue/twin.jpg" not in names(running, picture)
 
 
+def assert_damaged_for_a_fresh_worker(data: Path) -> None:
+    fresh = Resident(FakeDetector(), FakeExtractor(), data)
+    with pytest.raises(Problem) as problem:
+        fresh.searcher()
+    assert problem.value.key == "index_damaged"
+    fresh.close()
+
+
 def test_a_damaged_version_does_not_replace_an_intact_one(
     resident: Resident, gallery: Path, data: Path
 ) -> None:
@@ -87,11 +95,7 @@ def test_a_damaged_version_does_not_replace_an_intact_one(
     for path in (data / "versions" / version).glob("*.npy"):
         path.write_bytes(path.read_bytes()[:64])
     assert resident.searcher() is intact
-    fresh = Resident(FakeDetector(), FakeExtractor(), data)
-    with pytest.raises(Problem) as problem:
-        fresh.searcher()
-    assert problem.value.key == "index_damaged"
-    fresh.close()
+    assert_damaged_for_a_fresh_worker(data)
 
 
 def test_a_damaged_pointer_does_not_silence_an_intact_index(
@@ -102,11 +106,7 @@ def test_a_damaged_pointer_does_not_silence_an_intact_index(
     pointer = (data / "current").read_text()
     (data / "current").write_text("../x")
     assert resident.searcher() is intact
-    fresh = Resident(FakeDetector(), FakeExtractor(), data)
-    with pytest.raises(Problem) as problem:
-        fresh.searcher()
-    assert problem.value.key == "index_damaged"
-    fresh.close()
+    assert_damaged_for_a_fresh_worker(data)
     (data / "current").write_text(pointer)
     assert resident.searcher() is intact
 
