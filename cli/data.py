@@ -97,6 +97,13 @@ def group(
     smallest: Annotated[
         int | None, typer.Option(min=1, help="Groups of fewer pictures are left out.")
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A series that is left out, such as one with characters that results are reported"
+            " on; may be given again."
+        ),
+    ] = None,
 ) -> None:
     """Copy heads that seem to show one character into a folder of their own."""
     settings = load_settings()
@@ -115,6 +122,7 @@ def group(
                 loaded,
                 like=like,
                 smallest=SMALLEST if smallest is None else smallest,
+                without=without or (),
                 progress=advance,
                 limits=settings.limit.picture,
             )
@@ -143,7 +151,8 @@ def split(
     seed: Seed = 0,
 ) -> None:
     """Copy a folder into train and val; duplicates are never on both sides."""
-    from core.train.dataset import NEAR, DatasetError, Unit, split_folder
+    from core.train.copies import NEAR
+    from core.train.dataset import DatasetError, Unit, split_folder
 
     if by not in set(Unit):
         raise Failure("--by is picture or character.")

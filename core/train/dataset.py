@@ -15,18 +15,13 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.face import Pixels
 from core.folder import PictureFile, read_ahead, scan
 from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, read
 from core.problem import Problem
-
-NEAR: Final = 4
-"""Bits of 64 by which the difference hashes of near duplicates differ at most. Among 7,747 crops
-of 95 characters, 343 pairs of one character are that near, and 10 of the 30 million others."""
+from core.train.copies import NEAR, difference_hash, groups_of_duplicates
 
 TRAIN: Final = "train"
 VALIDATION: Final = "val"
@@ -44,47 +39,6 @@ class Unit(StrEnum):
 
     PICTURE = "picture"
     CHARACTER = "character"
-
-
-def difference_hash(pixels: Pixels) -> int:
-    """64 bits that stay nearly the same when a picture is scaled, re-encoded or recoloured a bit.
-
-    The picture is shrunk to 9 x 8 grey pixels; a bit says whether a pixel is darker than the one
-    to its right (Krawetz 2013, "Kind of Like That", hackerfactor.com).
-    """
-    grey = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
-    bits = np.packbits(small[:, :-1] < small[:, 1:])
-    return int.from_bytes(bits.tobytes(), "big")
-
-
-def groups_of_duplicates(hashes: Sequence[int], near: int = NEAR) -> NDArray[np.int64]:
-    """Number the groups of pictures that are duplicates of each other, by any chain.
-
-    Args:
-        hashes: Of each picture, 64 bits.
-        near: Bits by which two duplicates differ at most.
-
-    Returns:
-        ``(n,)``, the group of each picture, numbered in the order of their first pictures.
-    """
-    bits = np.array(hashes, np.uint64)
-    leader = np.arange(len(bits))
-
-    def first(place: int) -> int:
-        while leader[place] != place:
-            leader[place] = leader[leader[place]]
-            place = int(leader[place])
-        return place
-
-    for place, own in enumerate(bits[:-1]):
-        differing = np.bitwise_count(bits[place + 1 :] ^ own)
-        for other in np.flatnonzero(differing <= near) + place + 1:
-            one, two = sorted((first(place), first(int(other))))
-            leader[two] = one
-    return np.unique([first(place) for place in range(len(bits))], return_inverse=True)[1].astype(
-        np.int64
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ an Affinity Graph", arXiv:1904.02749, has what that gains); the rest is left out
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +106,7 @@ def write_groups(
     *,
     like: float | None = None,
     smallest: int = SMALLEST,
+    without: Collection[str] = (),
     progress: Progress | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> GroupsWritten:
@@ -116,12 +118,14 @@ def write_groups(
         extractor: Compares faces; each picture is taken for a face crop.
         like: See `groups_of`; None: as the extractor's own threshold has it.
         smallest: See `groups_of`.
+        without: Series that are left out.
         progress: Called with the pictures done and the pictures in all.
         limits: What a picture may be at most.
 
     Raises:
-        DatasetError: `out` is taken or lies in the folder, no group was found, there is no
-            threshold, or two pictures of a group would get one name.
+        DatasetError: `out` is taken or lies in the folder, one of `without` is no series there,
+            no group was found, there is no threshold, or two pictures of a group would get one
+            name.
         Problem: The folder is missing, or no picture in it can be read.
     """
     if like is None:
@@ -140,9 +144,12 @@ def write_groups(
             series, name = (first, rest) if rest else (folder.resolve().name, first)
             rows_of.setdefault(series, []).append(row)
             names.append(name.replace("/", "_"))
+        if unknown := sorted(set(without).difference(rows_of)):
+            raise DatasetError(f"{folder} has no series {unknown[0]}, which is to be left out.")
         groups = [
             (series, number, [rows[place] for place in group])
             for series, rows in rows_of.items()
+            if series not in without
             for number, group in enumerate(
                 groups_of(seen.character[rows], like=like, apart=APART * like, smallest=smallest)
             )

@@ -146,8 +146,10 @@ def test_group_copies_what_is_alike(
     assert found == {("0.png", "2.png", "4.png", "6.png"), ("1.png", "3.png", "5.png", "7.png")}
     assert run(*grouped, tmp_path / "groups") == 1
     assert "is there already" in capsys.readouterr().err
+    assert run(*grouped, "apart", "--without", "somebody") == 1
+    assert "has no series somebody, which is to be left out" in capsys.readouterr().err
     assert run(*grouped, "none", "--like", 1.0, "--extractor", "other") == 0
-    assert names == ["familiar-character"] * 3 + ["other"]
+    assert names == ["familiar-character"] * 4 + ["other"]
 
 
 @pytest.mark.parametrize(

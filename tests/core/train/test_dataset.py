@@ -12,15 +12,8 @@ import pytest
 
 from core.face import Pixels
 from core.problem import Problem
-from core.train.dataset import (
-    NEAR,
-    DatasetError,
-    Unit,
-    balance_folder,
-    difference_hash,
-    groups_of_duplicates,
-    split_folder,
-)
+from core.train.copies import NEAR, difference_hash
+from core.train.dataset import DatasetError, Unit, balance_folder, split_folder
 
 
 def drawing(number: int, side: int = 60) -> Pixels:
@@ -57,37 +50,6 @@ def hashes(folder: Path) -> dict[str, int]:
 
 def nearest(train: dict[str, int], validation: dict[str, int]) -> int:
     return min((a ^ b).bit_count() for a in train.values() for b in validation.values())
-
-
-class TestDifferenceHash:
-    def test_a_bit_says_that_the_pixel_to_the_right_is_brighter(self) -> None:
-        rising = np.repeat(np.arange(0, 270, 30, dtype=np.uint8)[None, :, None], 8, 0)
-        rising = np.repeat(rising, 3, 2)
-        assert difference_hash(rising) == 2**64 - 1
-        assert difference_hash(rising[:, ::-1]) == 0
-        rising[0] = 0  # the first row holds the first eight bits
-        assert difference_hash(rising) == 2**56 - 1
-
-    def test_another_size_and_compression_hardly_change_it(self) -> None:
-        for number in range(20):
-            pixels = drawing(number)
-            _, data = cv2.imencode(".jpg", cv2.resize(pixels, (90, 130)), [1, 60])
-            again = cv2.imdecode(data, cv2.IMREAD_COLOR)
-            near = difference_hash(pixels) ^ difference_hash(again)
-            assert near.bit_count() <= NEAR
-
-    def test_other_pictures_are_far(self) -> None:
-        known = [difference_hash(drawing(number)) for number in range(40)]
-        distances = [(a ^ b).bit_count() for i, a in enumerate(known) for b in known[:i]]
-        assert min(distances) > NEAR
-
-
-def test_duplicates_of_duplicates_are_one_group() -> None:
-    #         a       far   near a   near the one before, not near a
-    chain = [0b0000, 2**60 - 1, 0b0111, 0b111111]
-    assert groups_of_duplicates(chain, near=3).tolist() == [0, 1, 0, 0]
-    assert groups_of_duplicates(chain, near=2).tolist() == [0, 1, 2, 3]
-    assert groups_of_duplicates([]).tolist() == []
 
 
 class TestSplit:

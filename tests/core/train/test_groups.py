@@ -109,6 +109,15 @@ def test_groups_are_written_within_each_series(heads: Path, tmp_path: Path) -> N
     assert counted[-1] == (11, 11)
 
 
+def test_a_series_can_be_left_out_and_only_one_that_is_there(heads: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="has no series three"):
+        write_groups(heads, tmp_path / "out", surely(0.5), smallest=3, without=["one", "three"])
+    assert not (tmp_path / "out").exists()
+    done = write_groups(heads, tmp_path / "out", surely(0.5), smallest=3, without=["one"])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["two_0"]
+    assert (done.groups, done.grouped) == (1, 3)
+
+
 def test_the_extractors_own_threshold_says_what_is_alike(heads: Path, tmp_path: Path) -> None:
     # Two pictures of one colour are alike to 0.98 or so.
     with pytest.raises(DatasetError, match="seem to show one character"):
