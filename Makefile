@@ -34,6 +34,9 @@ bench: $(INSTALLED)
 DATA := ../shared/data
 RUNS := runs/shipped
 UNBOXED = --unboxed $(DATA)/series --crops $(DATA)/characters/train
+# Series with characters, and copies of pictures, that results are reported on.
+REPORTED := code_geass neon_genesis_evangelion rezero steins_gate
+WITHOUT = $(addprefix --without ,$(REPORTED))
 FACES = $(DATA)/characters/train --unlabelled $(DATA)/unlabelled
 JOINED = --colours $(DATA)/series --unlabelled $(DATA)/unlabelled --unlabelled $(RUNS)/heads/faces \
 	--unlabelled $(RUNS)/heads/series --characters $(DATA)/frames
@@ -64,8 +67,8 @@ weights: $(INSTALLED)
 	$(BIN)/familiar train extractor $(FACES) --seed 7 --out $(RUNS)/face-7 --resume
 	$(BIN)/familiar train extractor $(FACES) --strong --seed 8 --out $(RUNS)/face-8 --resume
 	$(BIN)/familiar train extractor $(FACES) --epochs 10 --seed 9 --out $(RUNS)/face-9 --resume
-	$(BIN)/familiar train extractor $(DATA)/series --of pictures --unlabelled $(DATA)/faces \
-		--held-out 6 --out $(RUNS)/picture --resume
+	$(BIN)/familiar train extractor $(DATA)/series $(WITHOUT) --of pictures \
+		--unlabelled $(DATA)/faces --held-out 6 --out $(RUNS)/picture --resume
 	for each in faces series; do \
 		$(BIN)/familiar data crop $(DATA)/$$each --out $(RUNS)/heads/$$each \
 			--margin 0.7 --lift 0.5 --smallest 28 || exit 1; \
@@ -74,7 +77,7 @@ weights: $(INSTALLED)
 		--beside $(RUNS)/face-8 --beside $(RUNS)/face-9 --out $(RUNS)/first
 	rm -rf $(RUNS)/grouped
 	$(BIN)/familiar data group $(RUNS)/heads/series --extractor trained:$(RUNS)/first \
-		--like 0.5 --out $(RUNS)/grouped
+		--like 0.5 $(WITHOUT) --out $(RUNS)/grouped
 	$(BIN)/familiar train extractor $(FACES) --also $(RUNS)/grouped --identities 64 --seed 12 \
 		--out $(RUNS)/face-12 --resume
 	$(BIN)/familiar train assemble $(RUNS)/face-9 $(RUNS)/picture $(JOINED) \

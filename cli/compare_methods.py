@@ -34,6 +34,13 @@ def compare_methods(
     series: Annotated[
         Path | None, typer.Option(help="Whole pictures to train on, <series>/<picture>.")
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A series that is not trained on, as FOLDER's characters are in it; may be given"
+            " again."
+        ),
+    ] = None,
     budget: Annotated[
         float,
         typer.Option(
@@ -79,17 +86,22 @@ def compare_methods(
         from worker.resident import extractor_precision, load_detector_of, torch_device
     # What cannot be measured is said now, and not when everything has been trained.
     check_characters(folder, settings.limit.picture)
-    for each in (faces, series):
-        shared = shared_pictures(folder, each) if each is not None else ()
-        if shared:
-            raise Failure(
-                f"{len(shared):,} pictures of {folder} lie in {each} too ({shared[0]} for one);"
-                " nothing may be measured on what was trained on."
-            )
+    if without and series is None:
+        raise Failure("--without leaves out one of the --series; give these too.")
+    left_out = tuple(without or ())
+    with terminal.waiting("Looking for copies of the pictures in what is trained on"):
+        for each, apart in ((faces, ()), (series, left_out)):
+            shared = shared_pictures(folder, each, apart, settings.limit.picture) if each else ()
+            if shared:
+                raise Failure(
+                    f"{len(shared):,} pictures of {folder} lie in {each} too ({shared[0]} for one);"
+                    " nothing may be measured on what was trained on. Take them out of it, or"
+                    " leave out the series with their characters: --without NAME."
+                )
     try:
         device = torch_device(device)
         spent = Budget(budget, seed, device)
-        trained = train_all(TrainingFolders(faces, series, models), spent, _reporter)
+        trained = train_all(TrainingFolders(faces, series, models, left_out), spent, _reporter)
     except (ModelError, TrainingDataError, ValueError) as error:
         raise Failure(str(error)) from error
     shipped = FamiliarExtractor.load(

@@ -341,6 +341,13 @@ def extractor(
     held_out: Annotated[
         int, typer.Option(min=0, help="Labels kept away from training, to measure on.")
     ] = 0,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A label of FOLDER that is left out, such as a series with characters that results"
+            " are reported on; may be given again."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
     seed: Seed = 7,
     strong: Annotated[
@@ -381,6 +388,7 @@ def extractor(
             ExtractorTraining() if of is Kind.FACES else of_pictures(),
             seed=seed,
             held_out=held_out,
+            without=tuple(without or ()),
             device=torch_device(device),
         )
         options = of_loss(options, loss.value, backbone.value, triplet_margin)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -25,11 +25,12 @@ from core.job import Look
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
 from core.methods.histogram import ColourHistogram
 from core.methods.trained import Framing, TrainedExtractor
-from core.methods.training import OF_PICTURES, Budget, Name, contents, trained, trainings
+from core.methods.training import OF_PICTURES, Budget, Name, trained, trainings
 from core.models import Detector, Extractor, ModelError
 from core.models.extractor import FamiliarExtractor
 from core.picture import DEFAULT_LIMITS, Limits
 from core.rows import Contents, IndexedFace, IndexedPicture, Query, Rows
+from core.train.copies import copied, prints_in
 from core.train.extractor import Report
 from core.train.trained import TrainedNetwork
 
@@ -139,11 +140,13 @@ class TrainingFolders:
         faces: ``<character>/<crop>``; None: methods of faces are not trained.
         series: ``<series>/<picture>``; None: methods of whole pictures are not trained.
         models: Where the results are kept.
+        without: Of `series`, those that are not trained on.
     """
 
     faces: Path | None
     series: Path | None
     models: Path
+    without: tuple[str, ...] = ()
 
 
 Trained = Mapping[Name, Path]
@@ -170,20 +173,34 @@ def train_all(
     """
     results: dict[Name, Path] = {}
     for name, options in trainings(budget).items():
-        folder = folders.series if name in OF_PICTURES else folders.faces
+        of_pictures = name in OF_PICTURES
+        folder = folders.series if of_pictures else folders.faces
+        learned = replace(options, without=folders.without) if of_pictures else options
         if folder is not None:
             with report(name) as progress:
-                results[name] = trained(name, options, folder, folders.models, progress)
+                results[name] = trained(name, learned, folder, folders.models, progress)
     return results
 
 
-def shared_pictures(folder: Path, trained_on: Path) -> tuple[str, ...]:
-    """Paths in `folder` of pictures that lie, byte for byte, in `trained_on` too.
+def shared_pictures(
+    folder: Path,
+    trained_on: Path,
+    without: Collection[str] = (),
+    limits: Limits = DEFAULT_LIMITS,
+) -> tuple[str, ...]:
+    """Paths in `folder` of pictures of which a copy is trained on, as they are or scaled.
 
     A picture that was trained on says nothing about characters that were not.
+
+    Args:
+        folder: To measure on.
+        trained_on: ``<label>/<picture>``.
+        without: Labels of it that are not trained on.
+        limits: What a picture may be at most.
     """
-    known = {digest for _, digest in contents(trained_on)}
-    return tuple(path for path, digest in contents(folder) if digest in known)
+    paths, asking = prints_in(folder, limits=limits)
+    _, known = prints_in(trained_on, without, limits)
+    return tuple(path for path, found in zip(paths, copied(asking, known), strict=True) if found)
 
 
 def load_sources(

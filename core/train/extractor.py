@@ -34,6 +34,7 @@ from core.models.precision import bfloat16_is_fast
 from core.models.weights import NOT_OF_TORCH
 from core.train.attributes import COLOURS, TASKS, estimated
 from core.train.augment import Augmentation, augmented, plain
+from core.train.copies import copied, prints_of
 from core.train.face_data import (
     Fit,
     LabelledPictures,
@@ -117,6 +118,7 @@ class ExtractorTraining:
         unlabelled_in_batch: Unlabelled pictures in a batch, each of which gives two views; all of
             them where there are fewer.
         held_out: Labels kept away from training, to check on.
+        without: Labels of the first folder that are as if they were not there.
         margin: Angular margin in radians.
         scale: Of the cosines in the angular margin loss.
         centres: Directions of each label.
@@ -147,6 +149,7 @@ class ExtractorTraining:
     pictures: int = 2
     unlabelled_in_batch: int = 8
     held_out: int = 0
+    without: tuple[str, ...] = ()
     margin: float = 0.3
     scale: float = 32.0
     centres: int = 1
@@ -193,6 +196,7 @@ def described(options: ExtractorTraining, names: tuple[str, ...]) -> str:
         "backbone": "familiar",
         "steps": None,
         "bfloat16": None,
+        "without": (),
     }
     later_of_shape = {"halvings": None, "attention": 0}
     for group, defaults in ((fields, later), (fields["shape"], later_of_shape)):
@@ -532,10 +536,12 @@ def _pictures(
             "One held-out label has nothing to be told from; hold out two or more, or none."
         )
 
-    def load(place: Path) -> LabelledPictures:
-        return load_labelled(place, options.stored_side, fit=options.fit, left_out=left_out)
+    def load(place: Path, without: Sequence[str] = ()) -> LabelledPictures:
+        return load_labelled(
+            place, options.stored_side, fit=options.fit, left_out=left_out, without=without
+        )
 
-    everything = load(folder)
+    everything = load(folder, options.without)
     kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
     further = [load(each) for each in also]
     apart = everything.only(held).pixels if options.held_out else None
@@ -551,17 +557,13 @@ def _pictures(
     return together([everything.only(kept), *further]), checks
 
 
-def shared(pictures: Pixels, known: Pixels) -> int:
-    """How many of some squares are, pixel for pixel, among others of the same side."""
-    digests = {hashlib.sha256(each.tobytes()).digest() for each in known}
-    return sum(hashlib.sha256(each.tobytes()).digest() in digests for each in pictures)
-
-
 def _refuse_held_out(folder: Path, apart: Pixels | None, place: Path, pixels: Pixels) -> None:
-    if apart is not None and (count := shared(apart, pixels)):
+    if apart is None:
+        return
+    if count := int(copied(prints_of(apart), prints_of(pixels)).sum()):
         raise TrainingDataError(
-            f"{place} holds {count} pictures that are held out of {folder}; take them out of it,"
-            " or choose another seed."
+            f"{place} holds copies of {count} pictures that are held out of {folder}; take them out"
+            " of it, or choose another seed."
         )
 
 

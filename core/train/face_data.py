@@ -7,7 +7,7 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -27,6 +27,7 @@ from core.train.spread import all_over
 LeftOut = Callable[[str], None]
 """Called with the name of each picture file that cannot be read and so is left out."""
 
+_AT_LEAST: Final = 2
 _TIMES_AS_LARGE: Final = 4
 
 _JPEG: Final = b"\xff\xd8"
@@ -162,26 +163,29 @@ def decoded(data: bytes) -> Pixels | None:
 def load_labelled(
     folder: Path,
     side: int,
-    at_least: int = 2,
     fit: Fit = "pad",
     left_out: LeftOut | None = None,
+    without: Collection[str] = (),
 ) -> LabelledPictures:
     """Read ``<folder>/<name>/<picture>``, names and pictures in the order of their names.
 
-    What counts is what `core.folder.scan` finds, at any depth below a label's folder.
+    What counts is what `core.folder.scan` finds, at any depth below a label's folder. A label with
+    one readable picture is left out.
 
     Args:
         folder: One folder a label.
         side: Of the squares.
-        at_least: Labels with fewer readable pictures are left out.
         fit: What becomes of a picture that is not square.
         left_out: Told of each file that cannot be read.
+        without: Labels that are not read.
 
     Raises:
-        TrainingDataError: Fewer than two labels have enough pictures.
+        TrainingDataError: Fewer than two labels have enough pictures, or one of `without` is none
+            of the folder's.
         core.problem.Problem: `folder` is not a folder.
     """
     found = scan(folder)
+    refuse_unknown(folder, without, (file.character for file in found.pictures))
     if left_out is not None:
         for path, _ in found.unreadable:
             left_out(str(folder / path))
@@ -191,21 +195,33 @@ def load_labelled(
     # Folder by folder: as texts, ``a-b/1.png`` would come before ``a/1.png``.
     in_order = sorted(found.pictures, key=lambda file: file.path.split("/"))
     for name, its_files in groupby(in_order, key=lambda file: file.character):
-        if name is None:
+        if name is None or name in without:
             continue
         files = ((str(folder / file.path), bytes_of(file.location)) for file in its_files)
         pictures = list(_readable(files, left_out))
-        if len(pictures) < at_least:
+        if len(pictures) < _AT_LEAST:
             continue
         squares.extend(squared(picture, side, fit) for picture in pictures)
         labels.extend([len(names)] * len(pictures))
         names.append(name)
     if len(names) < 2:
         raise TrainingDataError(
-            f"{folder} needs at least two folders with {at_least} readable pictures or more,"
+            f"{folder} needs at least two folders with {_AT_LEAST} readable pictures or more,"
             " one folder a character."
         )
     return LabelledPictures(np.stack(squares), np.array(labels, np.int64), tuple(names))
+
+
+def refuse_unknown(folder: Path, without: Collection[str], names: Iterable[str | None]) -> None:
+    """Refuse to leave out what is not there: it may be there under another name.
+
+    Raises:
+        TrainingDataError: One of `without` is none of the names.
+    """
+    if unknown := sorted(set(without).difference(names)):
+        raise TrainingDataError(
+            f"{folder} has no folder {unknown[0]} with pictures in it, which is to be left out."
+        )
 
 
 def _readable(files: Iterable[tuple[str, bytes]], left_out: LeftOut | None) -> Iterator[Pixels]:

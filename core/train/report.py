@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from core.evaluate import retrieval
+from core.face import Pixels
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
+from core.train.copies import copied, prints_of
 from core.train.extractor import (
     LEARNS_UNLABELLED,
     LIKENESS,
     METRICS,
     ExtractorTraining,
-    shared,
 )
 from core.train.face_data import LabelledPictures, load_labelled, split_by_label
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
@@ -105,7 +106,9 @@ def report_extractor(
     Raises:
         core.train.face_data.TrainingDataError: The folder cannot be read any longer.
     """
-    everything = load_labelled(folder, options.stored_side, fit=options.fit)
+    everything = load_labelled(
+        folder, options.stored_side, fit=options.fit, without=options.without
+    )
     kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
     sets: dict[str, LabelledPictures] = {}
     if options.held_out:
@@ -159,10 +162,7 @@ def report_extractor(
         data.append(f"`{each.name}`: {len(further.labels):,} pictures of {len(new)} more")
     if unlabelled is not None and options.loss in LEARNS_UNLABELLED:
         data.append(f"`{unlabelled.name}`: pictures without labels, each as one of its own")
-    seen = {
-        name: sum(shared(pictures.pixels, part) for part in learned)
-        for name, pictures in (checks or {}).items()
-    }
+    seen = {name: _copies(pictures.pixels, learned) for name, pictures in (checks or {}).items()}
     card = ModelCard(
         title=f"{'Face' if faces else 'Picture'} network ({options.backbone}, {options.loss})",
         what=(
@@ -181,8 +181,8 @@ def report_extractor(
             if not sets
             else "Sets of other characters differ in difficulty: compare figures of one set alone.",
             *(
-                f"{count:,} pictures of `{name}` were trained on: its figures show what was"
-                " remembered."
+                f"{count:,} pictures of `{name}` or copies of them were trained on: its figures"
+                " show what was remembered."
                 for name, count in seen.items()
                 if count
             ),
@@ -261,6 +261,12 @@ def report_detector(
     )
     write_card(card, out)
     return problem
+
+
+def _copies(pictures: Pixels, learned: Sequence[Pixels]) -> int:
+    asking = prints_of(pictures)
+    found = np.logical_or.reduce([copied(asking, prints_of(part)) for part in learned])
+    return int(found.sum())
 
 
 def _first(pictures: LabelledPictures) -> LabelledPictures:

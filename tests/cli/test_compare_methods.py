@@ -12,7 +12,8 @@ import pytest
 import core.methods.chart
 import core.methods.table
 from cli.main import main
-from core.methods.table import METHODS
+from core.methods.table import METHODS, TrainingFolders
+from core.methods.training import Name
 from core.problem import Problem
 from tests.core.fakes import drawn_gallery, drawn_scene, save
 
@@ -100,6 +101,30 @@ def test_nothing_is_measured_on_what_was_trained_on(
     assert "1 pictures of" in (message := capsys.readouterr().err)
     assert "blue/0.png" in message
     assert not (tmp_path / "runs").exists()
+
+
+def test_series_with_the_characters_that_are_measured_are_left_out(
+    gallery: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given: list[TrainingFolders] = []
+
+    def train(folders: TrainingFolders, *_: object) -> dict[Name, Path]:
+        given.append(folders)
+        return {}
+
+    monkeypatch.setattr(core.methods.table, "train_all", train)
+    series = drawn_gallery(tmp_path / "series", each=2)
+    copy = ("--crops", "--series", series, "--device", "cpu", "--json")
+    assert ended(gallery, *copy) == 1
+    assert "leave out the series with their characters" in capsys.readouterr().err
+    without = [each for name in sorted(os.listdir(series)) for each in ("--without", name)]
+    assert ended(gallery, *copy, *without) == 0
+    assert [folders.without for folders in given] == [tuple(sorted(os.listdir(series)))]
+    assert ended(gallery, "--crops", "--without", "blue") == 1
+    assert "give these too" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("pictures", [0, 1])

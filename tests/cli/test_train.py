@@ -145,7 +145,8 @@ def test_extractor(
     monkeypatch.setattr(extractor_training, "train", training)
     options = ("--out", out, "--of", "pictures", "--unlabelled", more, "--epochs", 4, "--seed", 3)
     further = ("--identities", 6, "--held-out", 2, "--device", "cpu", "--start", more, "--strong")
-    assert ended("train", "extractor", tmp_path, *options, *further) == 0
+    apart = ("--without", "rezero", "--without", "steins_gate")
+    assert ended("train", "extractor", tmp_path, *options, *further, *apart) == 0
     folder, place, how = training.given
     assert (folder, place) == (tmp_path, out)
     assert how == replace(
@@ -154,6 +155,7 @@ def test_extractor(
         seed=3,
         identities=6,
         held_out=2,
+        without=("rezero", "steins_gate"),
         device="cpu",
         augmentation=STRONG,
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import core.methods.table
 from core.evaluate_folder import evaluate_folder
 from core.job import Look
 from core.methods.chart import draw_chart
@@ -23,7 +26,14 @@ from core.methods.table import (
     shared_pictures,
     train_all,
 )
-from core.methods.training import Budget, Name, contents, trained, trainings
+from core.methods.training import (
+    OF_PICTURES,
+    Budget,
+    Name,
+    contents,
+    trained,
+    trainings,
+)
 from core.models import load_extractor
 from core.models.backbones import NetworkShape
 from core.problem import Problem
@@ -165,14 +175,37 @@ def test_the_chart_is_a_picture(comparison: Comparison, tmp_path: Path) -> None:
         (tmp_path / "chart.png").unlink()
 
 
-def test_leaked_copies_are_found_by_their_bytes(gallery: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scaled", [False, True])
+def test_leaked_copies_are_found_as_they_are_and_scaled(
+    gallery: Path, tmp_path: Path, scaled: bool
+) -> None:
     (tmp_path / "other").mkdir()
-    leaked = tmp_path / "other" / "renamed.png"
+    leaked = tmp_path / "other" / "renamed.jpg"
     leaked.write_bytes((gallery / "blue" / "1.png").read_bytes())
+    if scaled:
+        with Image.open(gallery / "blue" / "1.png") as picture:
+            picture.convert("RGB").resize((96, 96)).save(leaked, quality=70)
     save(drawn_scene([("coral", 90, 90, 30)], background=999), tmp_path / "other" / "own.png")
     assert shared_pictures(gallery, tmp_path) == ("blue/1.png",)
+    assert shared_pictures(gallery, tmp_path, without=["other"]) == ()
     leaked.unlink()
     assert shared_pictures(gallery, tmp_path) == ()
+
+
+def test_series_are_left_out_of_what_pictures_are_learned_from_alone(
+    gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, tuple[str, ...]] = {}
+
+    def train(name: Name, options: ExtractorTraining, *_: object) -> Path:
+        seen[name] = options.without
+        return tmp_path
+
+    monkeypatch.setattr(core.methods.table, "trained", train)
+    folders = TrainingFolders(gallery, gallery, tmp_path, ("blue",))
+    train_all(folders, Budget(), lambda _: nullcontext(lambda _: None))
+    assert {name for name, without in seen.items() if without == ("blue",)} == OF_PICTURES
+    assert {without for name, without in seen.items() if name not in OF_PICTURES} == {()}
 
 
 def test_what_is_linked_or_hidden_is_neither_compared_nor_trained_on(

@@ -293,7 +293,7 @@ def test_copies_of_what_is_held_out_are_not_learned_from(folder: Path, tmp_path:
     further = tmp_path / "further"
     for label in folder.iterdir():
         shutil.copytree(label, further / f"copy-of-{label.name}")
-    with pytest.raises(TrainingDataError, match=r"further holds 12 pictures that are held out"):
+    with pytest.raises(TrainingDataError, match=r"further holds copies of 12 pictures that are"):
         train(folder, tmp_path / "out", TINY, also=[further])
 
 
@@ -314,6 +314,23 @@ def test_files_that_cannot_be_read_are_told(folder: Path, tmp_path: Path) -> Non
         left_out=left_out.append,
     )
     assert [Path(name).name for name in left_out] == ["empty.png", "broken.jpg"]
+
+
+def test_labels_that_are_left_out_are_neither_learned_nor_held_out(
+    folder: Path, tmp_path: Path
+) -> None:
+    fewer = tmp_path / "fewer"
+    shutil.copytree(folder, fewer)
+    for label in ("c1", "c6"):
+        shutil.rmtree(fewer / label)
+    whole = replace(TINY, epochs=1, without=("c1", "c6"))
+    weights = train(folder, tmp_path / "out", whole)
+    assert same_weights(weights, train(fewer, tmp_path / "other", replace(TINY, epochs=1)))
+    report_extractor(tmp_path / "out", folder, whole, Origin("familiar train extractor"))
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "24 pictures of 4 characters; 2 more were held out" in card
+    with pytest.raises(TrainingDataError, match="other options"):
+        train(folder, tmp_path / "out", replace(whole, without=("c1",)), resume=True)
 
 
 def test_one_held_out_label_is_refused_before_anything_is_trained(

@@ -54,6 +54,17 @@ def test_labels_follow_the_folders(tmp_path: Path) -> None:
     assert found.pixels[4, 8, 8].tolist() == [200, 0, 0]
 
 
+def test_labels_can_be_left_out_and_only_such_as_there_are(tmp_path: Path) -> None:
+    for name in ("aoi", "rin", "yui", "rezero"):
+        for number in range(2):
+            write(tmp_path / name / f"{number}.png", plain_picture((len(name), 1, 2)))
+    found = load_labelled(tmp_path, 16, without=["rin", "rezero"])
+    assert found.names == ("aoi", "yui")
+    assert found.labels.tolist() == [0, 0, 1, 1]
+    with pytest.raises(TrainingDataError, match=r"no folder re_zero with pictures in it"):
+        load_labelled(tmp_path, 16, without=["rin", "re_zero"])
+
+
 def test_what_counts_is_what_every_other_command_finds(tmp_path: Path) -> None:
     """Else a character would be learned whom no check for leaks has seen."""
     for name in ("a", "a-b", ".hidden"):
