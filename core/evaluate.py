@@ -167,8 +167,9 @@ def average_precision(
     """Area under the precision-recall curve of a detector, over all pictures together.
 
     As in the PASCAL VOC challenge from 2010 on: the most confident box of all pictures claims
-    first; a box is right when the free truth that it overlaps most overlaps it by `iou` or more;
-    a second box on the same truth is wrong; precision is made monotonic before it is summed.
+    first; a box is right when the truth that it overlaps most overlaps it by `iou` or more and no
+    other has claimed it: a second box on the same truth is wrong, whatever truths are free beside
+    it; precision is made monotonic before it is summed.
 
     Args:
         detections: The faces found in each picture, in any order.
@@ -214,9 +215,9 @@ def claims(
     free = np.ones(len(boxes), bool)
     made = []
     for face in sorted(faces, key=lambda f: -f.score):
-        overlap = _overlaps(face.box, boxes) * free
+        overlap = _overlaps(face.box, boxes)
         best = int(overlap.argmax()) if len(boxes) else -1
-        right = best >= 0 and bool(overlap[best] >= iou)
+        right = best >= 0 and bool(free[best] and overlap[best] >= iou)
         if right:
             free[best] = False
         made.append((face.score, right))

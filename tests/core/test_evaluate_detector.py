@@ -58,6 +58,19 @@ def test_figures_of_boxed_pictures(tmp_path: Path) -> None:
     assert progress[-1] == (3, 3)
 
 
+def test_a_second_box_on_a_face_is_wrong_although_another_face_beside_it_is_free(
+    tmp_path: Path,
+) -> None:
+    """Two heads close together; both boxes lie on the first."""
+    one, other = (0.0, 0.0, 20.0, 20.0), (6.0, 0.0, 26.0, 20.0)
+    detector = Answers((Face((1.0, 0.0, 21.0, 20.0), 0.9), Face((2.0, 0.0, 22.0, 20.0), 0.8)))
+    figures, _ = evaluate_boxed([numbered(tmp_path, 0, one, other)], detector)
+    assert figures.average_precision == 0.5
+    detector = Answers((Face((1.0, 0.0, 21.0, 20.0), 0.9), Face((4.0, 0.0, 24.0, 20.0), 0.8)))
+    figures, _ = evaluate_boxed([numbered(tmp_path, 0, one, other)], detector)
+    assert figures.average_precision == 1.0
+
+
 def test_a_box_where_nothing_is_boxed_is_wrong_and_in_no_picture_with_a_face(
     tmp_path: Path,
 ) -> None:
