@@ -2,23 +2,67 @@
 
 They see a face by its landmarks where the detector gives them and by its box where it does not.
 Whole pictures go through the shipped extractor's picture network, so that every look is answered.
+
+What a network's file does not say of itself stands in a JSON file of the same name beside it,
+``network.json`` for ``network.onnx``; without it, the values of its `Description` hold.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Final, Protocol
+from pathlib import Path
+from typing import Final, Literal, Protocol, TypeVar
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.align import aligned
 from core.face import Landmarks, Pixels, Vectors, crop, widened_square
+from core.models import ModelError, first_fault
 from core.models.extractor import FamiliarExtractor, resized, whole_square
 
 MARGIN: Final = 0.2
 LIFT: Final = 0.25
 """In `core.align.REFERENCE` a face of 80 pixels from brow to chin stands in a square of 112, its
 centre 20 pixels below the square's: a box is widened and moved up to show the same."""
+
+
+class Description(BaseModel):
+    """What is stated beside a network.
+
+    Attributes:
+        channels: The order that the network knows.
+        margin: Without landmarks, a box is widened by this share of its longer side.
+        lift: And moved up by this share.
+        same_threshold: Face cosine from which two faces count as the same character.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    channels: Literal["rgb", "bgr"] = "rgb"
+    margin: float = Field(default=MARGIN, ge=0, le=2)
+    lift: float = Field(default=LIFT, ge=-1, le=1)
+    same_threshold: float | None = Field(default=None, ge=-1, le=1)
+
+
+_Described = TypeVar("_Described", bound=Description)
+
+
+def described(network: Path, kind: type[_Described]) -> _Described:
+    """What is stated beside a network's file, in a file of the same name that ends in ``.json``.
+
+    Raises:
+        ModelError: It is damaged, or states something else.
+    """
+    beside = network.with_suffix(".json")
+    try:
+        text = beside.read_bytes() if beside.is_file() else b"{}"
+    except OSError as error:
+        raise ModelError(f"{beside} cannot be read ({error.strerror}).") from error
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise ModelError(f"{beside} cannot be used: {first_fault(error)}.") from error
 
 
 class FaceNetwork(Protocol):
@@ -33,7 +77,9 @@ class FaceNetwork(Protocol):
     dimensions: int
 
     def embed(self, faces: Pixels) -> Vectors:
-        """``(n, side, side, 3)`` RGB, ``n`` at least 1 -> ``(n, dimensions)`` of any length.
+        """``(n, side, side, 3)``, ``n`` at least 1 -> ``(n, dimensions)`` of any length.
+
+        The channels come in the order that the network knows.
 
         Thread-safe.
         """
@@ -49,31 +95,28 @@ class AlignedExtractor:
         identity: str,
         network: FaceNetwork,
         pictures: FamiliarExtractor,
-        *,
-        same_threshold: float | None = None,
-        margin: float = MARGIN,
-        lift: float = LIFT,
+        description: Description,
     ) -> None:
         """
         Args:
             name: What was asked for.
-            identity: Of the face network: whatever its vectors depend on.
+            identity: Of the face network's file.
             network: Sees the faces.
             pictures: Sees the whole pictures.
-            same_threshold: Face cosine from which two faces count as the same character.
-            margin: Without landmarks, a box is widened by this share of its longer side.
-            lift: And moved up by this share.
+            description: How the network wants to be shown faces, and what it is told apart by.
         """
         self.name = name
-        self.sha256 = hashlib.sha256(f"{identity} {pictures.sha256}".encode()).hexdigest()
+        # No vector depends on the threshold: another one asks for no other index.
+        shown = description.model_dump_json(exclude={"same_threshold"})
+        whole = f"{identity} {shown} {pictures.sha256}"
+        self.sha256 = hashlib.sha256(whole.encode()).hexdigest()
         self.face_dimensions = network.dimensions
         self.picture_dimensions = pictures.picture_dimensions
         self.weights_of_both = pictures.weights_of_both
-        self.same_threshold = same_threshold
+        self.same_threshold = description.same_threshold
         self._network = network
         self._pictures = pictures
-        self._margin = margin
-        self._lift = lift
+        self._description = description
 
     def prepare_face(
         self,
@@ -88,8 +131,8 @@ class AlignedExtractor:
         if box is None:
             return resized(crop(pixels, whole_square(pixels)), side)
         x0, y0, x1, y1 = box
-        up = self._lift * max(x1 - x0, y1 - y0)
-        square = widened_square((x0, y0 - up, x1, y1 - up), self._margin)
+        up = self._description.lift * max(x1 - x0, y1 - y0)
+        square = widened_square((x0, y0 - up, x1, y1 - up), self._description.margin)
         return resized(crop(pixels, square), side)
 
     def prepare_picture(self, pixels: Pixels) -> Pixels:
@@ -100,7 +143,8 @@ class AlignedExtractor:
         """``(n, side, side, 3)`` -> ``(n, face_dimensions)`` of unit length."""
         if not len(faces):
             return np.empty((0, self.face_dimensions), np.float32)
-        vectors = np.asarray(self._network.embed(faces), np.float32)
+        ordered = faces[..., ::-1] if self._description.channels == "bgr" else faces
+        vectors = np.asarray(self._network.embed(ordered), np.float32)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.face import Pixels, Vectors
-from core.models.aligned import AlignedExtractor
+from core.models.aligned import AlignedExtractor, Description, described
 from core.models.extractor import FamiliarExtractor
 from core.models.weights import fill, identity_of, read_tensors
 
@@ -102,7 +102,7 @@ class IrSe50Network(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(n, 3, 112, 112)`` RGB in -1..1 -> ``(n, 512)`` float32 of unit length."""
+        """``(n, 3, 112, 112)`` in -1..1 -> ``(n, 512)`` float32 of unit length."""
         features = self.output_layer(self.body(self.input_layer(x)))
         return functional.normalize(features.float(), dim=1)
 
@@ -118,7 +118,7 @@ class IrSe50Faces:
         self._network = network.eval().to(self._device)
 
     def embed(self, faces: Pixels) -> Vectors:
-        """``(n, 112, 112, 3)`` RGB -> ``(n, 512)``."""
+        """``(n, 112, 112, 3)`` in the network's order of channels -> ``(n, 512)``."""
         with torch.inference_mode():
             values = torch.from_numpy(np.ascontiguousarray(faces)).to(self._device)
             values = values.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
@@ -129,16 +129,19 @@ def load(weights: Path, pictures: FamiliarExtractor, device: str = "cpu") -> Ali
     """An extractor of public weights.
 
     Args:
-        weights: A ``.pth`` or ``.safetensors`` file with the published names.
+        weights: A ``.pth`` or ``.safetensors`` file with the published names; beside it may stand
+            how faces are shown to it, see `core.models.aligned.Description`.
         pictures: Sees the whole pictures.
         device: Torch device.
 
     Raises:
         ModelError: The file is missing or damaged, or its tensors are not all that is needed and
-            nothing else.
+            nothing else; or what stands beside it cannot be used.
     """
+    description = described(weights, Description)
     with torch.device("meta"):  # numbers drawn by chance would only be replaced
         network = IrSe50Network()
     network = network.to_empty(device="cpu")
     fill(network, read_tensors(weights), "IR-SE50", str(weights))
-    return AlignedExtractor(NAME, identity_of(network), IrSe50Faces(network, device), pictures)
+    identity = identity_of(network)
+    return AlignedExtractor(NAME, identity, IrSe50Faces(network, device), pictures, description)

@@ -1,22 +1,18 @@
-"""Face networks in ONNX files, run by onnxruntime.
-
-What a file does not say of itself stands in a JSON file of the same name beside it,
-``network.json`` for ``network.onnx``; without it, `Description`'s values hold.
-"""
+"""Face networks in ONNX files, run by onnxruntime."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat
 
 from core.face import Pixels, Vectors
-from core.models import ModelError, first_fault
-from core.models.aligned import LIFT, MARGIN, AlignedExtractor
+from core.models import ModelError
+from core.models.aligned import AlignedExtractor, Description, described
 from core.models.extractor import FamiliarExtractor
 from core.models.onnx_session import open_session
 
@@ -25,34 +21,24 @@ _MOST_AT_ONCE: Final = 32
 _Divisor = Annotated[FiniteFloat, Field(gt=0)]
 
 
-class Description(BaseModel):
+class OnnxDescription(Description):
     """What an ONNX file does not say of itself.
 
     Attributes:
         side: Of the faces that it takes, in pixels; to be given where the file leaves it open.
-        mean: Of the pixels 0..255, taken off, a channel each.
+        mean: Of the pixels 0..255, taken off, a channel each in the network's order.
         deviation: What is left is divided by this, a channel each.
-        channels: The order that the network knows.
-        margin: Without landmarks, a box is widened by this share of its longer side.
-        lift: And moved up by this share.
-        same_threshold: Face cosine from which two faces count as the same character.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     side: int | None = Field(default=None, ge=16, le=1024)
     mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (127.5, 127.5, 127.5)
     deviation: tuple[_Divisor, _Divisor, _Divisor] = (127.5, 127.5, 127.5)
-    channels: Literal["rgb", "bgr"] = "rgb"
-    margin: float = Field(default=MARGIN, ge=0, le=2)
-    lift: float = Field(default=LIFT, ge=-1, le=1)
-    same_threshold: float | None = Field(default=None, ge=-1, le=1)
 
 
 class OnnxFaces:
     """A session with its preprocessing. See `core.models.aligned.FaceNetwork`."""
 
-    def __init__(self, path: Path, session: Any, description: Description) -> None:
+    def __init__(self, path: Path, session: Any, description: OnnxDescription) -> None:
         """
         Args:
             path: Of the file, for sentences.
@@ -66,7 +52,6 @@ class OnnxFaces:
         self._session = session
         self._mean = np.array(description.mean, np.float32)
         self._deviation = np.array(description.deviation, np.float32)
-        self._reversed = description.channels == "bgr"
         entering, leaving = session.get_inputs(), session.get_outputs()
         if len(entering) != 1 or entering[0].type != "tensor(float)" or len(entering[0].shape) != 4:
             raise ModelError(f"{path} does not take one batch of pictures as 32-bit floats.")
@@ -106,7 +91,7 @@ class OnnxFaces:
         self.dimensions = int(vectors.shape[1])
 
     def embed(self, faces: Pixels) -> Vectors:
-        """``(n, side, side, 3)`` RGB -> ``(n, dimensions)``."""
+        """``(n, side, side, 3)`` in the network's order of channels -> ``(n, dimensions)``."""
         found = []
         for start in range(0, len(faces), self._at_once):
             chosen = faces[start : start + self._at_once]
@@ -115,8 +100,7 @@ class OnnxFaces:
 
     def _run(self, faces: Pixels) -> NDArray[np.float32]:
         """All that the network gives, also for what fills a fixed batch up."""
-        ordered = faces[..., ::-1] if self._reversed else faces
-        values = (ordered.astype(np.float32) - self._mean) / self._deviation
+        values = (faces.astype(np.float32) - self._mean) / self._deviation
         if self._fixed and len(values) < self._at_once:
             filling = np.zeros((self._at_once - len(values), *values.shape[1:]), np.float32)
             values = np.concatenate([values, filling])
@@ -155,24 +139,12 @@ def load(
     Raises:
         ModelError: The file is missing, damaged or not a face network.
     """
-    beside = path.with_suffix(".json")
     try:
         data = path.read_bytes()
-        text = beside.read_bytes() if beside.is_file() else b"{}"
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror}).") from error
-    try:
-        description = Description.model_validate_json(text)
-    except ValidationError as error:
-        raise ModelError(f"{beside} cannot be used: {first_fault(error)}.") from error
+    description = described(path, OnnxDescription)
     session = open_session(data, str(path), device=device, threads=threads)
-    identity = hashlib.sha256(data + description.model_dump_json().encode()).hexdigest()
-    return AlignedExtractor(
-        NAME,
-        identity,
-        OnnxFaces(path, session, description),
-        pictures,
-        same_threshold=description.same_threshold,
-        margin=description.margin,
-        lift=description.lift,
-    )
+    identity = hashlib.sha256(data).hexdigest()
+    network = OnnxFaces(path, session, description)
+    return AlignedExtractor(NAME, identity, network, pictures, description)

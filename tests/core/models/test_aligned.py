@@ -12,7 +12,7 @@ import torch
 from core.align import REFERENCE
 from core.face import Pixels, Vectors
 from core.models import SHIPPED, ModelError, load_extractor
-from core.models.aligned import LIFT, MARGIN, AlignedExtractor
+from core.models.aligned import LIFT, MARGIN, AlignedExtractor, Description, described
 from core.models.extractor import FamiliarExtractor
 from core.models.first_look import look_first
 from core.models.irse50 import IrSe50Network
@@ -33,8 +33,44 @@ def pictures() -> FamiliarExtractor:
     return FamiliarExtractor.load(SHIPPED / "familiar-character")
 
 
-def extractor(pictures: FamiliarExtractor, identity: str = "a") -> AlignedExtractor:
-    return AlignedExtractor("corner", identity, CornerNetwork(), pictures, same_threshold=0.4)
+def extractor(
+    pictures: FamiliarExtractor, identity: str = "a", **stated: object
+) -> AlignedExtractor:
+    description = Description.model_validate({"same_threshold": 0.4} | stated)
+    return AlignedExtractor("corner", identity, CornerNetwork(), pictures, description)
+
+
+def test_channels_come_in_the_order_that_the_network_knows(pictures: FamiliarExtractor) -> None:
+    faces = np.zeros((2, 112, 112, 3), np.uint8)
+    faces[..., 0] = 255
+    (first, _) = extractor(pictures).embed_faces(faces)
+    assert first.tolist() == pytest.approx([0.5**0.5, 0, 0, 0.5**0.5, 0, 0])
+    (first, _) = extractor(pictures, channels="bgr").embed_faces(faces)
+    assert first.tolist() == pytest.approx([0, 0, 0.5**0.5, 0, 0, 0.5**0.5])
+
+
+def test_its_hash_follows_all_that_vectors_depend_on(pictures: FamiliarExtractor) -> None:
+    own = extractor(pictures).sha256
+    assert extractor(pictures, same_threshold=0.9).sha256 == own
+    others = (
+        extractor(pictures, channels="bgr"),
+        extractor(pictures, margin=0.3),
+        extractor(pictures, lift=0.1),
+        extractor(pictures, "b"),
+    )
+    assert len({own, *(other.sha256 for other in others)}) == 5
+
+
+def test_what_is_stated_beside_a_network(tmp_path: Path) -> None:
+    assert described(tmp_path / "network.pth", Description) == Description()
+    beside = tmp_path / "network.json"
+    beside.write_text('{"channels": "bgr", "lift": 0.5}')
+    found = described(tmp_path / "network.pth", Description)
+    assert (found.channels, found.lift, found.margin) == ("bgr", 0.5, MARGIN)
+    for text in ('{"side": 112}', "{", '{"channels": "grb"}'):
+        beside.write_text(text)
+        with pytest.raises(ModelError, match=r"network\.json cannot be used"):
+            described(tmp_path / "network.pth", Description)
 
 
 def test_a_face_with_landmarks_is_aligned_whatever_its_box(pictures: FamiliarExtractor) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
-from core.models.irse50 import DIMENSIONS, SIDE, IrSe50Network
+from core.models.irse50 import DIMENSIONS, SIDE, IrSe50Faces, IrSe50Network
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:
@@ -54,3 +56,23 @@ def test_its_vectors_are_of_unit_length() -> None:
         vectors = network(torch.randn(2, 3, SIDE, SIDE))
     assert vectors.shape == (2, DIMENSIONS)
     assert torch.allclose(vectors.norm(dim=1), torch.ones(2), atol=1e-5)
+
+
+class Watched(IrSe50Network):
+    """Keeps what it is shown."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen = x
+        return torch.ones(len(x), DIMENSIONS)
+
+
+def test_pixels_are_shown_from_minus_one_to_one() -> None:
+    network = Watched()
+    faces = np.zeros((1, SIDE, SIDE, 3), np.uint8)
+    faces[0, 5, 7] = (255, 0, 51)
+    IrSe50Faces(network).embed(faces)
+    assert network.seen.shape == (1, 3, SIDE, SIDE)
+    assert torch.allclose(network.seen[0, :, 5, 7], torch.tensor([1.0, -1.0, -0.6]), atol=1e-6)
