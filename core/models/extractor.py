@@ -9,7 +9,8 @@ every precision.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final, Protocol, Self
 
@@ -40,6 +41,7 @@ CONFIGURATION = "extractor.json"
 FACE_WEIGHTS = "face.safetensors"
 PICTURE_WEIGHTS = "picture.safetensors"
 INT8: Final = (f"{FOLDER}/face.onnx", f"{FOLDER}/picture.onnx")
+_OF_NO_VECTOR: Final = ("same_character_threshold", "false_accepts")
 """The convolutions of both networks in int8."""
 
 
@@ -265,19 +267,17 @@ class FamiliarExtractor:
         Raises:
             ModelError: A file is missing, damaged or belongs to another network.
         """
-        hashes = {}
+        contents = {}
         for name in (CONFIGURATION, FACE_WEIGHTS, PICTURE_WEIGHTS):
             try:
-                hashes[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+                contents[name] = (folder / name).read_bytes()
             except OSError as error:
                 raise ModelError(
                     f"The extractor in {folder} lacks {name} ({error.strerror}); put the folder"
                     " back as it was shipped, or train it with `familiar train extractor`."
                 ) from error
         try:
-            configuration = ExtractorConfiguration.model_validate_json(
-                (folder / CONFIGURATION).read_bytes()
-            )
+            configuration = ExtractorConfiguration.model_validate_json(contents[CONFIGURATION])
         except ValidationError as error:
             raise ModelError(
                 f"{folder / CONFIGURATION} is damaged or of another version: "
@@ -286,8 +286,12 @@ class FamiliarExtractor:
         face = load_network(folder / FACE_WEIGHTS, configuration.face)
         picture = load_network(folder / PICTURE_WEIGHTS, configuration.picture)
         listed = configuration.files or {}
-        for name in (FACE_WEIGHTS, PICTURE_WEIGHTS):
-            if listed.get(name, hashes[name]) != hashes[name]:
+        hashes = {
+            name: hashlib.sha256(contents[name]).hexdigest()
+            for name in (FACE_WEIGHTS, PICTURE_WEIGHTS)
+        }
+        for name, value in hashes.items():
+            if listed.get(name, value) != value:
                 raise ModelError(
                     f"{folder / name} is damaged or was replaced; put the folder back as it was"
                     " shipped, or assemble the extractor anew."
@@ -301,7 +305,7 @@ class FamiliarExtractor:
                 precision = "float32"
         return cls(
             folder.name,
-            hashlib.sha256(b"".join(map(bytes.fromhex, hashes.values()))).hexdigest(),
+            _identity(contents[CONFIGURATION], hashes),
             configuration,
             face,
             picture,
@@ -352,6 +356,14 @@ class FamiliarExtractor:
                 vectors = vectors[: len(pixels)] + vectors[len(pixels) :]
             vectors = torch.nn.functional.normalize(vectors.float(), dim=1)
             return np.asarray(vectors.cpu().numpy(), np.float32)
+
+
+def _identity(configuration: bytes, weights: Mapping[str, str]) -> str:
+    """One hash for all that vectors, and how they are weighed, depend on; no threshold does."""
+    told = json.loads(configuration)
+    for name in _OF_NO_VECTOR:
+        told.pop(name, None)
+    return hashlib.sha256(json.dumps([told, weights], sort_keys=True).encode()).hexdigest()
 
 
 def as_values(pixels: Pixels, device: torch.device | None = None) -> Tensor:

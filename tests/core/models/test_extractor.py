@@ -134,9 +134,19 @@ def test_the_name_of_the_weights_follows_every_file(tmp_path: Path) -> None:
     first = FamiliarExtractor.load(copy).sha256
     assert first == FamiliarExtractor.load(SHIPPED).sha256
     assert len(first) == 64
-    text = (copy / CONFIGURATION).read_text()
-    (copy / CONFIGURATION).write_text(text + " ")
+    told = json.loads((copy / CONFIGURATION).read_text())
+    (copy / CONFIGURATION).write_text(json.dumps(told | {"margin": 0.5}))
     assert FamiliarExtractor.load(copy).sha256 != first
+
+
+def test_another_threshold_asks_for_no_other_index(tmp_path: Path) -> None:
+    copy = shutil.copytree(SHIPPED, tmp_path / "copy")
+    told = json.loads((copy / CONFIGURATION).read_text())
+    changed = {"same_character_threshold": 0.75, "false_accepts": 0.5}
+    (copy / CONFIGURATION).write_text(json.dumps(told | changed))
+    other = FamiliarExtractor.load(copy)
+    assert other.same_threshold == 0.75
+    assert other.sha256 == FamiliarExtractor.load(SHIPPED).sha256
 
 
 @pytest.mark.parametrize("name", [CONFIGURATION, FACE_WEIGHTS, PICTURE_WEIGHTS])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision.models
+from torch import Tensor, nn
 
 from core.models import ModelError, load_extractor
 from core.models.resnet101 import WEIGHTS_VARIABLE, ResNet101
@@ -36,6 +37,23 @@ def test_a_file_of_weights_serves_faces_and_pictures(
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert extractor.embed_faces(np.empty((0, 224, 224, 3), np.uint8)).shape == (0, 2048)
     assert extractor.sha256 == ResNet101.load(weights).sha256
+
+
+def test_pixels_are_shown_as_torchvision_trained_on_them(weights: Path) -> None:
+    class Watched(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen = x
+            return torch.ones(len(x), 2048)
+
+    extractor = ResNet101.load(weights)
+    network = Watched()
+    extractor._network = network
+    pixels = np.zeros((1, 224, 224, 3), np.uint8)
+    pixels[0, 5, 7] = (255, 0, 51)
+    extractor.embed_pictures(pixels)
+    # torchvision.models.ResNet101_Weights.IMAGENET1K_V2.transforms()
+    expected = [(1 - 0.485) / 0.229, (0 - 0.456) / 0.224, (0.2 - 0.406) / 0.225]
+    assert network.seen[0, :, 5, 7].tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_file_that_holds_code_is_not_run(tmp_path: Path) -> None:
