@@ -99,8 +99,10 @@ def measure_detector(device: Device) -> list[MeasuredModel]:
     from core.models import DEFAULT_DETECTOR, SHIPPED
     from core.models.detector import SavedModelDetector, letterboxed
     from core.models.precision import bfloat16_is_fast
-    from core.models.tensorflow_runtime import tf
+    from core.models.tensorflow_runtime import keep_off_gpu, tf
 
+    if device == "CPU":
+        keep_off_gpu()  # before anything is computed, after which a GPU stays taken
     if device == "GPU" and not tf.config.list_physical_devices("GPU"):
         return []
     picture = picture_with_a_face()

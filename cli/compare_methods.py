@@ -15,7 +15,7 @@ from rich.table import Table
 from cli import terminal
 from cli.folders import Crops, tell_unreadable
 from cli.terminal import Failure, messages, results
-from cli.train import training_line
+from cli.train import tell_unread, training_line
 from core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -98,12 +98,15 @@ def compare_methods(
                     " nothing may be measured on what was trained on. Take them out of it, or"
                     " leave out the series with their characters: --without NAME."
                 )
+    unread: list[str] = []
     try:
         device = torch_device(device)
         spent = Budget(budget, seed, device)
-        trained = train_all(TrainingFolders(faces, series, models, left_out), spent, _reporter)
+        folders = TrainingFolders(faces, series, models, left_out)
+        trained = train_all(folders, spent, _reporter, unread.append)
     except (ModelError, TrainingDataError, ValueError) as error:
         raise Failure(str(error)) from error
+    tell_unread(sorted(set(unread)))
     shipped = FamiliarExtractor.load(
         SHIPPED / DEFAULT_EXTRACTOR,
         device,

@@ -28,7 +28,10 @@ Out = Annotated[
     Path, typer.Option(help="Folder for checkpoint, weights, curves and figures; made if missing.")
 ]
 Seed = Annotated[
-    int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same result.")
+    int,
+    typer.Option(
+        min=0, max=2**32 - 1, help="The same seed gives the same result, on the same processor."
+    ),
 ]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the checkpoint in --out, if there is one.")
@@ -131,6 +134,13 @@ def _without_boxes(unboxed: list[Path] | None, crops: list[Path] | None) -> list
     ]
 
 
+def _tell_device() -> None:
+    from core.train.session import trains_on_gpu
+
+    where = "a GPU" if trains_on_gpu() else "the processor"
+    messages.print(f"TensorFlow trains on {where}.")
+
+
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise Failure(f"The folder {folder} does not exist.")
@@ -193,6 +203,8 @@ def detector(
     if rate is not None:
         options = replace(options, rate=rate)
     without = _without_boxes(unboxed, crops)
+    unread: list[str] = []
+    _tell_device()
     if without:
         messages.print("First another detector boxes the pictures that have no boxes.")
     with training_line() as line:
@@ -206,9 +218,11 @@ def detector(
                 teacher=teacher,
                 resume=resume,
                 progress=line.show,
+                left_out=unread.append,
             )
         except (TrainingError, AnnotationError, ModelError) as error:
             raise Failure(str(error)) from error
+    tell_unread(unread)
     reached = metrics["validation_ap50"]
     if reached is not None:
         results.print(f"AP50 on the pictures kept for validation: {reached:.3f}")
@@ -263,6 +277,8 @@ def refiner(
     if rate is not None:
         options = replace(options, rate=rate)
     without = _without_boxes(unboxed, crops)
+    unread: list[str] = []
+    _tell_device()
     messages.print("First the detector looks at every training picture.")
     with training_line() as line:
         try:
@@ -275,9 +291,11 @@ def refiner(
                 unboxed=without,
                 resume=resume,
                 progress=line.show,
+                left_out=unread.append,
             )
         except (TrainingError, AnnotationError, ModelError) as error:
             raise Failure(str(error)) from error
+    tell_unread(unread)
     before, after = metrics["first_stage_tuning_ap50"], metrics["tuning_ap50"]
     if before is not None and after is not None:
         results.print(f"AP50 on the tuning pictures: {before:.3f} before, {after:.3f} with it")
@@ -367,7 +385,7 @@ def extractor(
     also, check = ([_with_name(each) for each in given or []] for given in (also, check))
     out = out or Path(f"runs/extractor-{of.value}")
     from core.models import ModelError
-    from core.train.augment import STRONG
+    from core.train.augment import stronger
     from core.train.extractor import (
         LEARNS_UNLABELLED,
         ExtractorTraining,
@@ -399,12 +417,12 @@ def extractor(
     if identities is not None:
         options = replace(options, identities=identities)
     if strong:
-        options = replace(options, augmentation=STRONG)
+        options = replace(options, augmentation=stronger(options.augmentation))
     try:
-        checks = load_checks(check, options)
+        unread: list[str] = []
+        checks = load_checks(check, options, unread.append)
     except TrainingDataError as error:
         raise Failure(str(error)) from error
-    unread: list[str] = []
     with training_line() as line:
 
         def show(now: TrainingProgress) -> None:
@@ -429,7 +447,7 @@ def extractor(
             )
         except (TrainingDataError, ValueError) as error:
             raise Failure(str(error)) from error
-    _tell_unread(unread)
+    tell_unread(unread)
     try:
         problem = report_extractor(
             out,
@@ -535,7 +553,7 @@ def assembled(
             put_in_place(made, out)
     except (TrainingDataError, AnnotationError, ModelError) as error:
         raise Failure(str(error)) from error
-    _tell_unread(unread)
+    tell_unread(unread)
     results.print(
         f"The extractor is in {out}; two faces are the same character from a likeness of"
         f" {threshold:.3f} on."
@@ -552,7 +570,8 @@ def _command() -> str:
     return shlex.join(["familiar", *sys.argv[1:]])
 
 
-def _tell_unread(files: list[str]) -> None:
+def tell_unread(files: list[str]) -> None:
+    """Say how many files were left out, if any."""
     if files:
         messages.print(
             f"{len(files):,} files could not be read and were left out, {files[0]} first."

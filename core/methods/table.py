@@ -32,6 +32,7 @@ from core.picture import DEFAULT_LIMITS, Limits
 from core.rows import Contents, IndexedFace, IndexedPicture, Query, Rows
 from core.train.copies import copied, prints_in
 from core.train.extractor import Report
+from core.train.face_data import LeftOut
 from core.train.trained import TrainedNetwork
 
 Source = Literal[
@@ -157,6 +158,7 @@ def train_all(
     folders: TrainingFolders,
     budget: Budget,
     report: Callable[[Name], AbstractContextManager[Report]],
+    left_out: LeftOut | None = None,
 ) -> dict[Name, Path]:
     """Train what can be trained with the folders at hand, and is not there yet.
 
@@ -164,6 +166,7 @@ def train_all(
         folders: To train on, and where to keep the results.
         budget: Of each network.
         report: Gives for each training who is told of its steps.
+        left_out: Told of each picture file that cannot be read.
 
     Returns:
         The folder of each result.
@@ -178,7 +181,14 @@ def train_all(
         learned = replace(options, without=folders.without) if of_pictures else options
         if folder is not None:
             with report(name) as progress:
-                results[name] = trained(name, learned, folder, folders.models, progress)
+                results[name] = trained(
+                    name,
+                    learned,
+                    folder,
+                    folders.models,
+                    progress=progress,
+                    left_out=left_out,
+                )
     return results
 
 

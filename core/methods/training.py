@@ -18,6 +18,7 @@ from core.train.extractor import (
     of_pictures,
     train,
 )
+from core.train.face_data import LeftOut
 from core.train.networks import IR_SE50_SIDE
 
 SIDE: Final = 64
@@ -120,7 +121,9 @@ def trained(
     options: ExtractorTraining,
     folder: Path,
     models: Path,
+    *,
     progress: Report | None = None,
+    left_out: LeftOut | None = None,
 ) -> Path:
     """The result of a training, made where it is not there yet.
 
@@ -130,6 +133,7 @@ def trained(
         folder: ``<label>/<picture>``; other pictures have a place of their own.
         models: Where results are kept, and what was begun is gone on with.
         progress: Told of each step.
+        left_out: Told of each picture file that cannot be read, where there is a training.
 
     Returns:
         The folder of the result.
@@ -141,5 +145,5 @@ def trained(
     identity = json.dumps([asdict(replace(options, device="")), pictures], sort_keys=True)
     out = models / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
     if not ((out / WEIGHTS).is_file() and (out / METRICS).is_file()):
-        train(folder, out, options, resume=True, progress=progress)
+        train(folder, out, options, resume=True, progress=progress, left_out=left_out)
     return out

@@ -138,6 +138,7 @@ class SavedModelDetector:
         classes: Of the detector's classes, those that are faces; None: all of them.
         frame: Height and width of the pictures that it takes; None: any.
         longest: The picture's longest side as the network sees it, in pixels.
+        at_once: Pictures that it is given together at most.
         networks: Files of its networks in int8, in order; empty where it has none.
         precision: What its convolutions compute in.
     """
@@ -194,7 +195,7 @@ class SavedModelDetector:
                     f"The detector {name} gives {key} of the shape {given} instead of the Object"
                     f" Detection API's, {tuple('n' if n is None else n for n in shape)}."
                 )
-        self._input, self._at_once, self.frame = _entrance(name, self.signature)
+        self._input, self.at_once, self.frame = _entrance(name, self.signature)
         self.longest = description.longest if self.frame is None else max(self.frame)
         self._quantised = (
             quantised_graph(folder, description.files or {}, model, tuple(_NEEDED), threads)
@@ -271,8 +272,8 @@ class SavedModelDetector:
             alike[pixels.shape[:2]].append(index)
         found: list[tuple[Face, ...]] = [()] * len(images)
         for indices in alike.values():
-            for start in range(0, len(indices), self._at_once):
-                chosen = indices[start : start + self._at_once]
+            for start in range(0, len(indices), self.at_once):
+                chosen = indices[start : start + self.at_once]
                 boxes, scores, points = self._look(np.stack([scaled[i][0] for i in chosen]))
                 for row, index in enumerate(chosen):
                     height, width = images[index].shape[:2]

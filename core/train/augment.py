@@ -6,7 +6,7 @@ hue moves only a little: hair and eyes are most of who a drawn character is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -73,6 +73,12 @@ STRONG = Augmentation(
 )
 """Every change larger or more frequent than by default: a network learns its characters less by
 heart, and needs longer."""
+
+
+def stronger(change: Augmentation) -> Augmentation:
+    """`STRONG`, with as many grounds as `change` fills, and its zooms at least."""
+    (low, high), (lower, higher) = STRONG.zoom, change.zoom
+    return replace(STRONG, zoom=(min(low, lower), max(high, higher)), backdrop=change.backdrop)
 
 
 def _framed(pixels: Pixels, side: int, change: Augmentation, rng: np.random.Generator) -> Pixels:

@@ -46,6 +46,7 @@ from core.train.detector_network import (
     named_variables,
     suppressed,
 )
+from core.train.face_data import LeftOut
 from core.train.quantise import examples_of
 from core.train.refiner_network import FirstStage, load_first_stage
 from core.train.session import (
@@ -131,6 +132,7 @@ def train(
     teacher: Path | None = None,
     resume: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
+    left_out: LeftOut | None = None,
 ) -> dict[str, float | int | None]:
     """Train a detector; the same seed, data and machine give the same weights.
 
@@ -146,6 +148,7 @@ def train(
             that of `start`.
         resume: Go on from the checkpoint in `out`, if there is one.
         progress: Called after each step.
+        left_out: Told of each picture without boxes that cannot be read.
 
     Returns:
         What ``metrics.json`` holds.
@@ -187,6 +190,7 @@ def train(
             side=options.side,
             precision=tf.as_dtype(precision_of(options.precision)),
             kept=contents_of((*parts.tuning, *parts.validation)),
+            left_out=left_out,
         )
         taught = Taught(boxed, options.taught)
         facts += key

@@ -95,6 +95,8 @@ SEMIHARD_MARGIN = 0.2
 _UNTOLD: Final = "untold"
 _NO_CHECKPOINT: Final = (OSError, *NOT_OF_TORCH)
 
+_STORED_FOR_IR_SE50: Final = 128
+
 FACE_SHAPE = NetworkShape((48, 96, 128, 160), (1, 2, 1, 1), halvings=2, attention=16)
 FACE_AUGMENTATION = Augmentation()
 
@@ -250,15 +252,16 @@ def of_loss(
     backbone: Backbone = "familiar",
     triplet_margin: float | None = None,
 ) -> ExtractorTraining:
-    """The same training with another loss or network, its squares as that network sees them.
+    """The same training with another loss or network, its squares as large as that network sees
+    them.
 
     Raises:
         ValueError: The margin is not of that loss.
     """
-    sides = ((1.0, IR_SE50_SIDE),) if backbone == "ir-se50" else options.sides
-    return replace(
-        options, loss=loss, backbone=backbone, triplet_margin=triplet_margin, sides=sides
-    )
+    if backbone == "ir-se50":
+        stored = max(options.stored_side, _STORED_FOR_IR_SE50)
+        options = replace(options, sides=((1.0, IR_SE50_SIDE),), stored_side=stored)
+    return replace(options, loss=loss, backbone=backbone, triplet_margin=triplet_margin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,6 +419,8 @@ class _Run:
     def take_step(self) -> float:
         """One batch forward and back; the loss."""
         options = self.options
+        # What a network drops at random, too, is the same in a training that was gone on with.
+        torch.manual_seed(int(np.random.default_rng([options.seed, self.step, 5]).integers(2**63)))
         rng = np.random.default_rng([options.seed, self.step, 4])
         rows = self.batches.draw(self.step)
         pictures = [self.known.pixels[rows]]
@@ -553,8 +558,11 @@ def _pictures(
                 f"{place} has labels that are held out of {folder}: {', '.join(shared[:3])}; take"
                 " them out of it, or choose another seed."
             )
-    checks = {"held out": everything.only(held)} if options.held_out else {}
-    return together([everything.only(kept), *further]), checks
+    learned = everything.only(kept)
+    if apart is None:
+        return together([learned, *further]), {}
+    learned = learned.where(~copied(prints_of(learned.pixels), prints_of(apart)))
+    return together([learned, *further]), {"held out": everything.only(held)}
 
 
 def _refuse_held_out(folder: Path, apart: Pixels | None, place: Path, pixels: Pixels) -> None:

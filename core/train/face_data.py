@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from core.face import Pixels, crop
 from core.folder import scan
 from core.models.extractor import resized, whole_square
-from core.picture import SUFFIXES, TRAINING_LIMITS, UnreadablePicture, decode
+from core.picture import SUFFIXES, TRAINING_LIMITS, UnreadablePicture, check, decode
 from core.train.spread import all_over
 
 LeftOut = Callable[[str], None]
@@ -67,6 +67,20 @@ class LabelledPictures:
     pixels: Pixels
     labels: NDArray[np.int64]
     names: tuple[str, ...]
+
+    def where(self, chosen: NDArray[np.bool_]) -> LabelledPictures:
+        """Some of the pictures, ``(n,)``, under the same labels.
+
+        Raises:
+            TrainingDataError: A label has none left.
+        """
+        left = np.bincount(self.labels[chosen], minlength=len(self.names))
+        if not left.all():
+            raise TrainingDataError(
+                f"All pictures of {self.names[int(left.argmin())]} are copies of pictures that are"
+                " held out; take it away, or choose another seed."
+            )
+        return LabelledPictures(self.pixels[chosen], self.labels[chosen], self.names)
 
     def only(self, labels: NDArray[np.int64]) -> LabelledPictures:
         """The pictures of some labels, numbered anew in the order given."""
@@ -152,8 +166,9 @@ def decoded(data: bytes) -> Pixels | None:
         except UnreadablePicture:
             return None
     try:
+        check(data, TRAINING_LIMITS)
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
+    except (cv2.error, UnreadablePicture):
         return None
     if picture is None:
         return None
@@ -267,7 +282,8 @@ def _contents(files: Iterable[_File]) -> Iterator[tuple[str, bytes]]:
             continue
         with _unpacking(path) as archive:
             for member in members:
-                yield f"{path}/{member}", archive.read(member)
+                large = archive.getinfo(member).file_size > TRAINING_LIMITS.file_bytes
+                yield f"{path}/{member}", b"" if large else archive.read(member)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from core.train.detector import exported_score, read_weights
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork, named_variables
+from core.train.face_data import LeftOut
 from core.train.quantise import examples_of
 from core.train.refiner_choice import (
     FIRST_ALONE,
@@ -117,6 +118,7 @@ def train(
     unboxed: Sequence[Unboxed] = (),
     resume: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
+    left_out: LeftOut | None = None,
 ) -> dict[str, float | int | None]:
     """Train a second stage for a detector; the same seed, data and machine give the same weights.
 
@@ -134,6 +136,7 @@ def train(
             where it is one, else the first stage.
         resume: Go on from the checkpoint in `out`, if there is one.
         progress: Called after each step.
+        left_out: Told of each picture without boxes that cannot be read.
 
     Returns:
         What ``metrics.json`` holds.
@@ -173,6 +176,7 @@ def train(
             side=loaded.longest,
             precision=tf.as_dtype(precision_of(options.precision)),
             kept=contents_of((*parts.tuning, *parts.validation)),
+            left_out=left_out,
         )
         shown.append(Shown(taught, math.ceil(options.taught_views * len(taught)), 1.0))
         facts.append(key)

@@ -170,17 +170,23 @@ def moved(changes: Any, boxes: Any) -> Any:
 
 
 def load_first_stage(folder: Path) -> SavedModelDetector:
-    """A detector that takes pictures of any size, for `FirstStage`; GPUs are left to the training.
+    """A detector that takes pictures of any number and size, for `FirstStage`; GPUs are left to the
+    training.
 
     Raises:
         ModelError: The folder holds no detector.
-        TrainingError: The detector takes pictures of one size alone.
+        TrainingError: The detector takes pictures of one size alone, or one at a time.
     """
     loaded = SavedModelDetector.load(folder, device="gpu", described=False)
     if loaded.frame is not None:
         raise TrainingError(
             f"The detector {loaded.name} takes pictures of one size alone; training needs one that"
             " takes any."
+        )
+    if loaded.at_once == 1:
+        raise TrainingError(
+            f"The detector {loaded.name} takes one picture at a time; training needs one that takes"
+            " any number: export it with a batch of no fixed size."
         )
     return loaded
 

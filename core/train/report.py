@@ -22,7 +22,7 @@ from core.train.extractor import (
     METRICS,
     ExtractorTraining,
 )
-from core.train.face_data import LabelledPictures, load_labelled, split_by_label
+from core.train.face_data import LabelledPictures, LeftOut, load_labelled, split_by_label
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
 from core.train.trained import TrainedNetwork
 
@@ -51,12 +51,15 @@ class Origin:
     terms: str = ""
 
 
-def load_checks(folders: Sequence[Path], options: ExtractorTraining) -> dict[str, LabelledPictures]:
+def load_checks(
+    folders: Sequence[Path], options: ExtractorTraining, left_out: LeftOut | None = None
+) -> dict[str, LabelledPictures]:
     """Further sets to measure on, by the names of their folders; by paths where that is another's.
 
     Args:
         folders: ``<label>/<picture>``.
         options: Of the training that is to be measured.
+        left_out: Told of each picture file that cannot be read.
 
     Raises:
         core.train.face_data.TrainingDataError: A set has too few pictures.
@@ -70,7 +73,7 @@ def load_checks(folders: Sequence[Path], options: ExtractorTraining) -> dict[str
         while _place(name) in taken:
             name += "_"
         taken.add(_place(name))
-        sets[name] = load_labelled(folder, options.stored_side, fit=options.fit)
+        sets[name] = load_labelled(folder, options.stored_side, fit=options.fit, left_out=left_out)
     return sets
 
 

@@ -274,11 +274,24 @@ def precision_of(wanted: str) -> str:
     """``bfloat16`` or ``float32``, also for ``auto``; see `Options`."""
     if wanted != "auto":
         return wanted
-    flags = Path("/proc/cpuinfo")
-    fast = tf.config.list_logical_devices("GPU") or (
-        flags.is_file() and "avx512_bf16" in flags.read_text(encoding="utf-8")
-    )
+    if gpus := tf.config.get_visible_devices("GPU"):
+        fast = all(_capability(gpu) >= _AMPERE for gpu in gpus)
+    else:
+        flags = Path("/proc/cpuinfo")
+        fast = flags.is_file() and "avx512_bf16" in flags.read_text(encoding="utf-8")
     return "bfloat16" if fast else "float32"
+
+
+def trains_on_gpu() -> bool:
+    """Whether TensorFlow has a GPU to train on."""
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
+def _capability(gpu: Any) -> tuple[int, int]:
+    """NVIDIA's compute capability; that of no card for a GPU that has none."""
+    details = tf.config.experimental.get_device_details(gpu)
+    major, minor = details.get("compute_capability", (0, 0))
+    return int(major), int(minor)
 
 
 def write_tensors(path: Path, tensors: dict[str, Any], facts: dict[str, str]) -> None:
@@ -348,3 +361,6 @@ def append_curve(path: Path, line: dict[str, float | int | str]) -> None:
 
 # What may differ between a training and its continuation.
 _FREE = ("threads",)
+
+_AMPERE = (8, 0)
+"""Compute capability of NVIDIA's first cards, of 2020, with instructions for bfloat16."""

@@ -24,7 +24,7 @@ from core.picture import SUFFIXES
 from core.train.detector_data import Sample, scaled
 from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
-from core.train.face_data import bytes_of, decoded
+from core.train.face_data import LeftOut, bytes_of, decoded
 from core.train.refiner_network import FirstStage, Proposed, proposals
 from core.train.voc import AnnotationError, for_validation, number_of
 
@@ -64,6 +64,7 @@ def teach(
     side: int,
     precision: Any = None,
     kept: Collection[str] = (),
+    left_out: LeftOut | None = None,
 ) -> tuple[list[Sample], str]:
     """Box every picture of some folders.
 
@@ -78,6 +79,7 @@ def teach(
         precision: Of a `DetectorNetwork`'s convolutions; None: single.
         kept: What is tuned or reported on and so must not be trained on, as
             `core.train.voc.contents_of` has it.
+        left_out: Told of each picture file that cannot be read.
 
     Returns:
         The pictures with their boxes, and a hash of what was found.
@@ -94,17 +96,21 @@ def teach(
             if path.suffix.lower() not in SUFFIXES or for_validation(number_of(path)):
                 continue
             data = bytes_of(path)
-            if (pixels := decoded(data)) is not None:
-                content = hashlib.sha256(data)
-                if content.hexdigest() in kept:
-                    raise AnnotationError(
-                        f"{path} is one of the boxed pictures that are kept for tuning and"
-                        " validation; take it out of what is trained on."
-                    )
-                smaller = scaled(pixels, min(1.0, 2 * side / max(pixels.shape[:2])))
-                pictures.append(np.ascontiguousarray(smaller))
-                known_faces.append(source.each_a_face)
-                digest.update(content.digest() + bytes([source.each_a_face]))
+            pixels = decoded(data)
+            if pixels is None:
+                if left_out is not None:
+                    left_out(str(path))
+                continue
+            content = hashlib.sha256(data)
+            if content.hexdigest() in kept:
+                raise AnnotationError(
+                    f"{path} is one of the boxed pictures that are kept for tuning and validation;"
+                    " take it out of what is trained on."
+                )
+            smaller = scaled(pixels, min(1.0, 2 * side / max(pixels.shape[:2])))
+            pictures.append(np.ascontiguousarray(smaller))
+            known_faces.append(source.each_a_face)
+            digest.update(content.digest() + bytes([source.each_a_face]))
     names = ", ".join(str(source.folder) for source in unboxed)
     if not pictures:
         raise AnnotationError(f"There is no readable picture in {names}.")

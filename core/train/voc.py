@@ -206,20 +206,21 @@ def read_parts(folders: Path | Sequence[Path]) -> tuple[Split, list[Annotation]]
     """The parts of the first folder, and all that is trained on: its part and the others whole.
 
     Raises:
-        AnnotationError: The pictures of a folder cannot be used, or another folder holds one that
-            the first keeps for tuning or validation.
+        AnnotationError: The pictures of a folder cannot be used, or a copy of one that the first
+            keeps for tuning or validation would be trained on.
     """
     first, *others = [folders] if isinstance(folders, Path) else list(folders)
     parts = split(read_folder(first))
     further = [annotation for folder in others for annotation in read_folder(folder)]
-    kept = contents_of((*parts.tuning, *parts.validation)) if further else frozenset()
-    for annotation in further:
+    learning = [*parts.training, *further]
+    kept = contents_of((*parts.tuning, *parts.validation))
+    for annotation in learning:
         if _content(annotation) in kept:
             raise AnnotationError(
                 f"{annotation.picture} is one of the pictures in {first} that are kept for tuning"
                 " and validation; take it out of what is trained on."
             )
-    return parts, [*parts.training, *further]
+    return parts, learning
 
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

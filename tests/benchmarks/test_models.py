@@ -10,6 +10,7 @@ from benchmarks.models import (
     MeasuredModel,
     graph_operations,
     measure_alone,
+    measure_detector,
     measure_whole,
     notes,
     picture_with_a_face,
@@ -17,7 +18,13 @@ from benchmarks.models import (
     table,
 )
 from core.face import Pixels
-from core.models import DEFAULT_DETECTOR, SHIPPED, load_detector, load_extractor
+from core.models import (
+    DEFAULT_DETECTOR,
+    SHIPPED,
+    load_detector,
+    load_extractor,
+    tensorflow_runtime,
+)
 from core.models.detector import SavedModelDetector, letterboxed
 from core.models.extractor import FamiliarExtractor
 from core.models.quantised import QuantisedNetwork, after, network_path
@@ -38,6 +45,25 @@ def test_operations_of_a_graph_counted_by_hand() -> None:
     first = 16 * 10 * 8 * 27
     second = 12 * 6 * 8 * 25
     assert graph_operations(function, np.zeros((32, 20, 3), np.uint8)) == 2 * (first + second)
+
+
+def test_the_processor_is_measured_without_a_gpu_that_computing_would_have_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class StoppedError(Exception):
+        pass
+
+    order: list[str] = []
+
+    def compute(*_: object) -> None:
+        order.append("computed")
+        raise StoppedError
+
+    monkeypatch.setattr(tensorflow_runtime, "keep_off_gpu", lambda: order.append("kept off"))
+    monkeypatch.setattr(tf.random, "normal", compute)
+    with pytest.raises(StoppedError):
+        measure_detector("CPU")
+    assert order == ["kept off", "computed"]
 
 
 def test_the_shipped_detector_needs_more_for_a_larger_picture() -> None:

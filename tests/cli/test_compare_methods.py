@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -111,8 +112,12 @@ def test_series_with_the_characters_that_are_measured_are_left_out(
 ) -> None:
     given: list[TrainingFolders] = []
 
-    def train(folders: TrainingFolders, *_: object) -> dict[Name, Path]:
+    def train(
+        folders: TrainingFolders, _: object, __: object, left_out: Callable[[str], None]
+    ) -> dict[Name, Path]:
         given.append(folders)
+        left_out("damaged.jpg")
+        left_out("damaged.jpg")
         return {}
 
     monkeypatch.setattr(core.methods.table, "train_all", train)
@@ -122,6 +127,7 @@ def test_series_with_the_characters_that_are_measured_are_left_out(
     assert "leave out the series with their characters" in capsys.readouterr().err
     without = [each for name in sorted(os.listdir(series)) for each in ("--without", name)]
     assert ended(gallery, *copy, *without) == 0
+    assert "1 files could not be read and were left out, damaged.jpg" in capsys.readouterr().err
     assert [folders.without for folders in given] == [tuple(sorted(os.listdir(series)))]
     assert ended(gallery, "--crops", "--without", "blue") == 1
     assert "give these too" in capsys.readouterr().err

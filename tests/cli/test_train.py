@@ -14,7 +14,7 @@ import core.train.refiner as refiner_training
 import core.train.report as training_report
 from cli.main import main
 from core.models import ModelError
-from core.train.augment import STRONG
+from core.train.augment import stronger
 from core.train.detector import DetectorTraining
 from core.train.detector_changes import OFTEN
 from core.train.extractor import ExtractorTraining, TrainingProgress
@@ -157,7 +157,7 @@ def test_extractor(
         held_out=2,
         without=("rezero", "steins_gate"),
         device="cpu",
-        augmentation=STRONG,
+        augmentation=stronger(extractor_training.of_pictures().augmentation),
     )
     assert training.named["unlabelled"] == more
     assert training.named["start"] == more

@@ -197,7 +197,7 @@ def test_series_are_left_out_of_what_pictures_are_learned_from_alone(
 ) -> None:
     seen: dict[str, tuple[str, ...]] = {}
 
-    def train(name: Name, options: ExtractorTraining, *_: object) -> Path:
+    def train(name: Name, options: ExtractorTraining, *_: object, **__: object) -> Path:
         seen[name] = options.without
         return tmp_path
 
@@ -272,9 +272,9 @@ def test_a_training_that_was_stopped_is_gone_on_with(gallery: Path, tmp_path: Pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trained("facenet", options, gallery, tmp_path, stop)
+        trained("facenet", options, gallery, tmp_path, progress=stop)
     steps: list[int] = []
-    trained("facenet", options, gallery, tmp_path, lambda now: steps.append(now.step))
+    trained("facenet", options, gallery, tmp_path, progress=lambda now: steps.append(now.step))
     assert steps == [3, 4]
 
 

@@ -49,12 +49,15 @@ def write_pictures(folder: Path, count: int) -> Path:
     return folder
 
 
-def write_first_stage(folder: Path, size: tuple[int, int] | None = None) -> Path:
+def write_first_stage(
+    folder: Path, size: tuple[int, int] | None = None, batch: int | None = None
+) -> Path:
     """A detector that boxes what is bright in either half of a picture, too far to the right.
 
     Args:
         folder: Made if it is missing.
         size: The one height and width that it takes; None: any.
+        batch: Pictures that it takes at a time; None: any number.
     """
 
     def look(input_tensor):
@@ -88,7 +91,7 @@ def write_first_stage(folder: Path, size: tuple[int, int] | None = None) -> Path
             "num_detections": tf.fill([tf.shape(found)[0]], 2.0),
         }
 
-    spec = tf.TensorSpec([None, *(size or (None, None)), 3], tf.uint8, name="input_tensor")
+    spec = tf.TensorSpec([batch, *(size or (None, None)), 3], tf.uint8, name="input_tensor")
     signature = tf.function(look, input_signature=[spec])
     folder.mkdir(parents=True)
     tf.saved_model.save(Module(), str(folder / "saved_model"), {"serving_default": signature})

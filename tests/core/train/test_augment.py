@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.train.augment import Augmentation, augmented, plain
+from core.train.augment import STRONG, Augmentation, augmented, colour_matrix, plain, stronger
 
 STILL = Augmentation(
     zoom=(1.0, 1.0),
@@ -101,3 +101,33 @@ def test_the_same_chance_gives_the_same_pictures() -> None:
     once = augmented(pixels, 48, Augmentation(), np.random.default_rng([1, 2]))
     again = augmented(pixels, 48, Augmentation(), np.random.default_rng([1, 2]))
     assert (once == again).all()
+
+
+def test_light_makes_pictures_brighter_and_darker_and_turns_contrast_around_grey() -> None:
+    change = Augmentation(**{**vars_of(STILL), "light": 0.2})
+    for value, darkest, brightest in ((0, 0, 51), (128, 102, 153), (255, 204, 255)):
+        pictures = np.full((2000, 1, 1, 3), value, np.uint8)
+        changed = augmented(pictures, 1, change, np.random.default_rng(3))
+        shown = as_pixels(changed)[:, 0, 0].mean(-1)
+        assert shown.min() == pytest.approx(darkest, abs=2)
+        assert shown.max() == pytest.approx(brightest, abs=2)
+
+
+def test_a_colour_matrix_keeps_grey_in_the_middle_but_for_brightness() -> None:
+    rng = np.random.default_rng(1)
+    change = Augmentation(**{**vars_of(STILL), "light": 0.3, "hue": 9.0, "saturation": 0.4})
+    for _ in range(20):
+        matrix = colour_matrix(change, rng)
+        moved = matrix[:, :3] @ np.full(3, 0.5, np.float32) + matrix[:, 3] - 0.5
+        assert moved == pytest.approx(np.full(3, moved[0]), abs=1e-5)
+        assert abs(moved[0]) <= 0.15 + 1e-6
+
+
+@pytest.mark.parametrize("change", [Augmentation(), Augmentation(zoom=(0.65, 1.05), backdrop=0.2)])
+def test_stronger_changes_go_at_least_as_far(change: Augmentation) -> None:
+    found = stronger(change)
+    assert found.zoom[0] <= change.zoom[0]
+    assert found.zoom[1] >= change.zoom[1]
+    assert found.backdrop == change.backdrop
+    for name in ("shift", "turn", "stretch", "light", "palette", "saturation", "hue", "covered"):
+        assert getattr(found, name) == getattr(STRONG, name) > getattr(change, name)

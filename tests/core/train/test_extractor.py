@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import copy
 import json
 import os
 import re
@@ -14,13 +15,17 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
+from torch import nn
 
+import core.train.extractor as extractor_training
 from core.evaluate import retrieval
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.train.attributes import COLOURS, estimated
@@ -529,6 +534,118 @@ def labelled() -> LabelledPictures:
     )
 
 
+def test_what_is_kept_is_the_running_average_of_the_weights() -> None:
+    run = _Run(replace(TINY, average=0.9), labelled(), None)
+    name = next(iter(dict(run.network.named_parameters())))
+
+    def now(network: nn.Module) -> torch.Tensor:
+        return network.state_dict()[name].clone()
+
+    expected = now(run.average)
+    assert torch.equal(expected, now(run.network))
+    for step in range(1, 4):
+        run.take_step()
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * now(run.network)
+        assert torch.allclose(now(run.average), expected, atol=1e-6)
+    assert not torch.allclose(now(run.average), now(run.network))
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    run = _Run(replace(TINY, rate=1.0, warmup=0.1, epochs=20, steps=100), labelled(), None)
+    rates = []
+    for step in range(run.steps):
+        run.step = step
+        rates.append(run.learning_rate())
+    assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
+    assert max(rates) == 1.0
+    assert rates[10 + 45] == pytest.approx(0.505)  # half of the way down to a hundredth
+    assert 0.01 < rates[-1] < 0.012
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_the_contrastive_loss_is_half_of_the_shipped_one() -> None:
+    without, once, twice = (
+        _Run(replace(TINY, contrast=contrast), labelled(), None).take_step()
+        for contrast in (0.0, 1.0, 2.0)
+    )
+    assert once > without
+    assert twice - once == pytest.approx(once - without, rel=1e-4)
+
+
+def test_both_views_of_an_unlabelled_picture_are_one_identity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = labelled()
+    run = _Run(replace(TINY, unlabelled_in_batch=4), known, known.pixels[:6])
+    seen: list[list[int]] = []
+    loss = run._loss
+
+    def watched(vectors: torch.Tensor, identities: torch.Tensor, rows: Any) -> torch.Tensor:
+        seen.append(identities[len(rows) :].tolist())
+        return loss(vectors, identities, rows)
+
+    monkeypatch.setattr(run, "_loss", watched)
+    run.take_step()
+    (of_unlabelled,) = seen
+    assert len(of_unlabelled) == 8
+    assert of_unlabelled[:4] == of_unlabelled[4:]
+    assert len(set(of_unlabelled)) == 4
+    assert min(of_unlabelled) >= len(known.names)
+
+
+def test_what_is_dropped_at_random_is_the_same_after_going_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Dropping(EmbeddingNetwork):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(nn.functional.dropout(x, 0.5, self.training))
+
+    def new_network(_: str, shape: NetworkShape) -> Dropping:
+        return Dropping(shape)
+
+    monkeypatch.setattr(extractor_training, "new_network", new_network)
+    whole = _Run(TINY, labelled(), None)
+    for _ in range(3):
+        whole.take_step()
+    half = _Run(TINY, labelled(), None)
+    half.take_step()
+    state = copy.deepcopy(half.state())
+    torch.manual_seed(99)  # whatever happened meanwhile
+    rest = _Run(TINY, labelled(), None)
+    rest.restore(state)
+    for _ in range(2):
+        rest.take_step()
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, rest.network.state_dict()[name]), name
+
+
+def test_squares_are_kept_as_large_as_the_largest_network_sees_them() -> None:
+    for options in (ExtractorTraining(), of_pictures()):
+        wide = of_loss(options, "arcface", "ir-se50")
+        assert wide.stored_side >= max(side for _, side in wide.sides) == 112
+        assert of_loss(options, "arcface").stored_side == options.stored_side
+
+
+def test_copies_of_held_out_pictures_are_not_learned_under_another_label(
+    folder: Path, tmp_path: Path
+) -> None:
+    train(folder, tmp_path / "first", replace(TINY, epochs=1))
+    names = sorted(path.name for path in folder.iterdir())
+    _, held = split_by_label(len(names), TINY.held_out, TINY.seed)
+    kept = next(name for number, name in enumerate(names) if number not in held)
+    leaking = tmp_path / "leaking"
+    shutil.copytree(folder, leaking)
+    with Image.open(folder / names[held[0]] / "0.png") as picture:
+        picture.resize((80, 72)).save(leaking / kept / "zzz.jpg", quality=90)
+    weights = train(leaking, tmp_path / "second", replace(TINY, epochs=1))
+    assert same_weights(tmp_path / "first" / "weights.safetensors", weights)
+    for path in (leaking / kept).iterdir():
+        shutil.copy(folder / names[held[1]] / "1.png", path)
+    with pytest.raises(TrainingDataError, match=rf"All pictures of {kept} are copies"):
+        train(leaking, tmp_path / "third", replace(TINY, epochs=1))
+
+
 def test_a_step_starts_from_fresh_gradients() -> None:
     """What an earlier step left behind must not move the weights."""
     clean, soiled = _Run(TINY, labelled(), None), _Run(TINY, labelled(), None)
@@ -655,7 +772,12 @@ def test_a_finished_training_is_reported_on(folder: Path, trained: Path, tmp_pat
     for name in (METRICS, "weights.safetensors"):
         (tmp_path / name).write_bytes((trained / name).read_bytes())
     origin = Origin("familiar train extractor drawn --seed 11", "Drawn by code: free to use.")
-    checks = load_checks([folder], TINY)
+    damaged = tmp_path / folder.name
+    shutil.copytree(folder, damaged)
+    (damaged / "c0" / "damaged.jpg").write_bytes(b"\xff\xd8 no picture")
+    told: list[str] = []
+    checks = load_checks([damaged], TINY, told.append)
+    assert told == [str(damaged / "c0" / "damaged.jpg")]
     report = report_extractor(tmp_path, folder, TINY, origin, unlabelled=folder, checks=checks)
     assert report is None
     card = (tmp_path / "README.md").read_text()

@@ -311,6 +311,9 @@ def test_bad_input_is_refused_in_one_sentence(folder: Path, first: Path, tmp_pat
     one_size = write_first_stage(tmp_path / "one-size", (96, 96))
     with pytest.raises(TrainingError, match="pictures of one size alone"):
         train(folder, one_size, out, TINY)
+    one_at_a_time = write_first_stage(tmp_path / "one-at-a-time", batch=1)
+    with pytest.raises(TrainingError, match="takes one picture at a time"):
+        train(folder, one_at_a_time, out, TINY)
     weights = tmp_path / "weights"
     weights.write_bytes(b"nothing")
     with pytest.raises(TrainingError, match="does not hold a detector's weights"):

@@ -12,7 +12,13 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from core.models.tensorflow_runtime import Module, tf
-from core.train.session import Session, TrainingError, append_curve
+from core.train.session import (
+    Session,
+    TrainingError,
+    append_curve,
+    precision_of,
+    trains_on_gpu,
+)
 
 
 @dataclass(frozen=True)
@@ -127,3 +133,25 @@ def test_a_curve_that_is_none_is_said_to_be(tmp_path: Path, content: bytes) -> N
     path.write_bytes(content)
     with pytest.raises(TrainingError, match=r"curve\.csv is damaged or no curve; remove it"):
         append_curve(path, {"epoch": 3, "loss": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision"),
+    [((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float32"), (None, "float32")],
+)
+def test_a_gpu_computes_in_bfloat16_where_it_has_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int] | None, precision: str
+) -> None:
+    told = {} if capability is None else {"compute_capability": capability}
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: ["a GPU"])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda _: told)
+    assert precision_of("auto") == precision
+    assert precision_of("bfloat16") == "bfloat16"
+    assert trains_on_gpu()
+
+
+def test_without_a_gpu_the_processor_decides() -> None:
+    flags = Path("/proc/cpuinfo")
+    fast = flags.is_file() and "avx512_bf16" in flags.read_text()
+    assert precision_of("auto") == ("bfloat16" if fast else "float32")
+    assert not trains_on_gpu()

@@ -140,6 +140,16 @@ def test_what_is_no_file_is_passed_over(folder: Path, monkeypatch: pytest.Monkey
     assert len(taught(folder)) == 3
 
 
+def test_what_cannot_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "damaged.jpg").write_bytes(b"\xff\xd8 no picture")
+    answering(monkeypatch, [], [])
+    told: list[str] = []
+    cache = folder.parent / "cache"
+    unboxed = [Unboxed(folder)]
+    teach(DetectorNetwork(16), "one", unboxed, cache, side=256, left_out=told.append)
+    assert told == [str(folder / "damaged.jpg")]
+
+
 def test_what_is_tuned_or_reported_on_is_not_trained_on(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,6 +179,17 @@ def test_only_the_first_folder_is_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", ["00010", "00025"])
+def test_what_is_reported_or_tuned_on_is_not_trained_on_in_the_first_folder_either(
+    tmp_path: Path, kept: str
+) -> None:
+    for name in ("00010", "00011", "00025"):
+        write(tmp_path, name, ("face", 1, 2, 30, 40))
+    (tmp_path / "00011.jpg").write_bytes((tmp_path / f"{kept}.jpg").read_bytes())
+    with pytest.raises(AnnotationError, match=r"00011\.jpg is one of the pictures in"):
+        read_parts(tmp_path)
+
+
+@pytest.mark.parametrize("kept", ["00010", "00025"])
 def test_what_is_reported_or_tuned_on_is_not_trained_on(tmp_path: Path, kept: str) -> None:
     """Under whatever name it lies in another folder."""
     for folder in ("first", "other"):
