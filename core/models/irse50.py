@@ -8,7 +8,7 @@ parts are named as in the published checkpoints, ``input_layer``, ``body`` and `
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -31,6 +31,16 @@ _STAGES: Final = ((64, 3), (128, 4), (256, 14), (512, 3))
 """Channels of each stage and its number of blocks; the first block halves the resolution."""
 _GATE_REDUCTION: Final = 16
 _DROPOUT: Final = 0.5
+
+
+class IrSe50Description(Description):
+    """What is stated beside the weights.
+
+    The published ones know blue before red: they were trained and measured on faces that OpenCV had
+    read (github.com/TreB1eN/InsightFace_Pytorch, ``data/data_pipe.py``).
+    """
+
+    channels: Literal["rgb", "bgr"] = "bgr"
 
 
 class ChannelGate(nn.Module):
@@ -130,7 +140,7 @@ def load(weights: Path, pictures: FamiliarExtractor, device: str = "cpu") -> Ali
 
     Args:
         weights: A ``.pth`` or ``.safetensors`` file with the published names; beside it may stand
-            how faces are shown to it, see `core.models.aligned.Description`.
+            how faces are shown to it, see `IrSe50Description`.
         pictures: Sees the whole pictures.
         device: Torch device.
 
@@ -138,7 +148,7 @@ def load(weights: Path, pictures: FamiliarExtractor, device: str = "cpu") -> Ali
         ModelError: The file is missing or damaged, or its tensors are not all that is needed and
             nothing else; or what stands beside it cannot be used.
     """
-    description = described(weights, Description)
+    description = described(weights, IrSe50Description)
     with torch.device("meta"):  # numbers drawn by chance would only be replaced
         network = IrSe50Network()
     network = network.to_empty(device="cpu")

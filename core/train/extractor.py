@@ -29,7 +29,7 @@ from core.face import Pixels, Vectors
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.extractor import resized
-from core.models.irse50 import IrSe50Network
+from core.models.irse50 import IrSe50Description, IrSe50Network
 from core.models.precision import bfloat16_is_fast
 from core.models.weights import NOT_OF_TORCH
 from core.train.attributes import COLOURS, TASKS, estimated
@@ -96,6 +96,8 @@ _UNTOLD: Final = "untold"
 _NO_CHECKPOINT: Final = (OSError, *NOT_OF_TORCH)
 
 _STORED_FOR_IR_SE50: Final = 128
+_AS_TRAINED: Final = IrSe50Description(channels="rgb", margin=0.55, lift=0.4)
+"""Of an IR-SE50 that was trained here: it knows crops with their hair, framed as ours are shown."""
 
 FACE_SHAPE = NetworkShape((48, 96, 128, 160), (1, 2, 1, 1), halvings=2, attention=16)
 FACE_AUGMENTATION = Augmentation()
@@ -526,6 +528,9 @@ def _write_results(out: Path, run: _Run, curve: list[dict[str, Any]]) -> None:
         if value.dtype.is_floating_point
     }
     _write_atomically(out / WEIGHTS, lambda path: save_file(weights, path))
+    if run.options.backbone == "ir-se50" and run.options.fit == "pad":
+        beside = (out / WEIGHTS).with_suffix(".json")
+        _write_atomically(beside, lambda path: path.write_text(_AS_TRAINED.model_dump_json()))
     metrics = {"options": asdict(run.options), "labels": len(run.known.names), "curve": curve}
     _write_atomically(
         out / METRICS, lambda path: path.write_text(json.dumps(metrics, indent=1) + "\n")

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.models.irse50 import DIMENSIONS, SIDE, IrSe50Faces, IrSe50Network
+from core.models.aligned import MARGIN, described
+from core.models.irse50 import (
+    DIMENSIONS,
+    SIDE,
+    IrSe50Description,
+    IrSe50Faces,
+    IrSe50Network,
+)
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:
@@ -67,6 +75,13 @@ class Watched(IrSe50Network):
     def forward(self, x: Tensor) -> Tensor:
         self.seen = x
         return torch.ones(len(x), DIMENSIONS)
+
+
+def test_the_published_weights_know_blue_before_red_unless_it_is_stated(tmp_path: Path) -> None:
+    assert described(tmp_path / "model.pth", IrSe50Description).channels == "bgr"
+    (tmp_path / "model.json").write_text('{"channels": "rgb", "same_threshold": 0.5}')
+    stated = described(tmp_path / "model.pth", IrSe50Description)
+    assert (stated.channels, stated.same_threshold, stated.margin) == ("rgb", 0.5, MARGIN)
 
 
 def test_pixels_are_shown_from_minus_one_to_one() -> None:

@@ -27,7 +27,9 @@ from torch import nn
 
 import core.train.extractor as extractor_training
 from core.evaluate import retrieval
+from core.models.aligned import described as described_beside
 from core.models.backbones import EmbeddingNetwork, NetworkShape
+from core.models.irse50 import IrSe50Description
 from core.train.attributes import COLOURS, estimated
 from core.train.extractor import (
     CHECKPOINT,
@@ -37,6 +39,7 @@ from core.train.extractor import (
     Loss,
     TrainingProgress,
     _Run,
+    _write_results,
     described,
     embedded,
     of_loss,
@@ -618,6 +621,16 @@ def test_what_is_dropped_at_random_is_the_same_after_going_on(
         rest.take_step()
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, rest.network.state_dict()[name]), name
+
+
+def test_what_it_has_to_be_told_of_a_trained_ir_se50_stands_beside_it(tmp_path: Path) -> None:
+    run = _Run(TINY, labelled(), None)
+    _write_results(tmp_path, run, [])
+    assert not (tmp_path / "weights.json").exists()
+    run.options = replace(TINY, backbone="ir-se50", sides=((1.0, 112),))
+    _write_results(tmp_path, run, [])
+    stated = described_beside(tmp_path / "weights.safetensors", IrSe50Description)
+    assert (stated.channels, stated.margin, stated.lift) == ("rgb", 0.55, 0.4)
 
 
 def test_squares_are_kept_as_large_as_the_largest_network_sees_them() -> None:
