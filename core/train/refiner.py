@@ -188,14 +188,14 @@ def train(
         )
     plan = f"{options.seed} {options.mosaic} {options.strong} {[each.views for each in shown]}"
     data = hashlib.sha256("\n".join([plan, *facts]).encode()).hexdigest()
-    proposed = propose(views, first, data, out / "proposed.safetensors")
-    session = _Session(options, views, proposed, begun, data)
+    session = _Session(options, views, begun, data)
     if told := session.go_on(out, resume):
         return told
+    proposed = propose(views, first, data, out / "proposed.safetensors")
     tuning = looked_at(load_samples(parts.tuning, 1 << 16), first, loaded.longest)
     empty = looked_at(windows_without_faces(parts.tuning, loaded.longest), first, loaded.longest)
     while session.epoch < options.epochs:
-        session.learn(progress)
+        session.learn(proposed, progress)
         last = session.epoch == options.epochs
         if tuning and (session.epoch % options.tune_every == 0 or last):
             session.tuning = choose(looked_again(tuning, session.average), []).average_precision
@@ -274,13 +274,11 @@ class _Session(Session):
         self,
         options: RefinerTraining,
         views: Views,
-        proposed: Sequence[Proposed],
         begun: _Start | None,
         data: str,
     ) -> None:
         self.options = options
         self.views = views
-        self.proposed = proposed
         self.network = RefinerNetwork(options.width, options.seed)
         self.average = RefinerNetwork(options.width, options.seed)
         super().__init__(
@@ -295,11 +293,11 @@ class _Session(Session):
             self.begin_with(begun.weights)
         self._step = tf.function(self._one_step)
 
-    def learn(self, progress: Callable[[Progress], None]) -> None:
-        """One epoch."""
+    def learn(self, proposed: Sequence[Proposed], progress: Callable[[Progress], None]) -> None:
+        """One epoch on the views, with what the first stage proposes in each."""
         drawn = batches(
             self.views,
-            self.proposed,
+            proposed,
             size=self.options.batch,
             places=self.options.places,
             seed=self.options.seed,

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+import core.train.refiner as refiner_training
 from core.evaluate_detector import evaluate_boxed
 from core.models import ModelError, tensorflow_runtime
 from core.models.detector import SavedModelDetector
@@ -151,6 +152,7 @@ def test_a_picture_in_which_nothing_is_proposed_has_no_faces(finished: Path) -> 
 KILLED_IN_THE_SECOND_EPOCH = """
 import os, signal, sys
 from pathlib import Path
+import core.train.refiner as refiner_training
 from core.train.refiner import RefinerTraining, train
 
 def kill(progress):
@@ -184,11 +186,20 @@ def test_a_killed_training_goes_on_to_the_same_weights(
         np.testing.assert_array_equal(found[name], weights, err_msg=name)
 
 
-def test_a_checkpoint_of_other_options_is_refused(
-    folder: Path, first: Path, finished: Path
+@pytest.mark.parametrize("change", [{"rate": 1e-4}, {"seed": 99}, {"views": 3.0}])
+def test_a_checkpoint_of_other_options_is_refused_before_any_picture_is_looked_at(
+    folder: Path,
+    first: Path,
+    finished: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, float],
 ) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a picture was looked at")
+
+    monkeypatch.setattr(refiner_training, "propose", refuse)
     with pytest.raises(TrainingError, match="other options or other pictures"):
-        train(folder, first, finished, replace(TINY, rate=1e-4), resume=True)
+        train(folder, first, finished, replace(TINY, **change), resume=True)
 
 
 def test_a_finished_training_is_not_replaced(folder: Path, first: Path, finished: Path) -> None:
