@@ -106,6 +106,8 @@ def use(
             messages.print(f"The environment sets {variable} too, and comes before {ENV_FILE}.")
     for sentence in outdated:
         messages.print(sentence)
+    if not only_print:
+        messages.print("A worker that is running keeps the models it was started with: restart it.")
 
 
 def _loaded(name: str) -> tuple[str, Detector | Extractor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from core.index import Index, current_version
 from core.models import (
@@ -24,6 +24,9 @@ from worker.batcher import Batcher
 from worker.courtesy import CourteousDetector, CourteousExtractor, Courtesy
 
 log = logging.getLogger(__name__)
+
+_OF_ONE_VERSION: Final = frozenset({"index_damaged", "index_other_format", "index_other_models"})
+"""What is wrong with a version, while an intact one that is in memory answers as before."""
 
 
 def torch_device(name: str) -> str:
@@ -152,8 +155,9 @@ class Resident:
         """A searcher over the current index. One taken before keeps its own version.
 
         Raises:
-            Problem: Nothing is indexed, other models made the index, or it is damaged. A damaged
-                version, or pointer to one, does not replace an intact one that is in memory.
+            Problem: Nothing is indexed, other models or another version of the program made the
+                index, or it is damaged. Such a version, or a damaged pointer, does not replace an
+                intact one that is in memory.
         """
         version = self._current_version()
         searcher = self._searcher
@@ -166,7 +170,7 @@ class Resident:
             try:
                 index = Index.open_current(self._data, self.detector, self.extractor)
             except Problem as problem:
-                if self._searcher is None or problem.key != "index_damaged":
+                if self._searcher is None or problem.key not in _OF_ONE_VERSION:
                     raise
                 log.error("version %s is not used: %s", version, problem)
             else:

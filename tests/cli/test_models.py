@@ -101,6 +101,7 @@ def test_use_checks_models_and_writes_them(
     assert told.out.strip() == line
     assert (tmp_path / ".env").read_text() == f"FAMILIAR_DISCORD_TOKEN=secret\n{line}\n"
     assert load_settings().model.extractor == f"trained:{tmp_path / 'my models'}"
+    assert "restart it" in told.err
 
 
 def test_use_says_when_the_index_was_made_with_another_model(
@@ -146,7 +147,9 @@ def test_a_model_that_cannot_be_used_is_not_written(
     assert "only one extractor" in capsys.readouterr().err
     assert not (tmp_path / ".env").exists()
     assert run("models", "use", "familiar-character", "--print") == 0
-    assert capsys.readouterr().out.strip() == "FAMILIAR_MODEL_EXTRACTOR=familiar-character"
+    told = capsys.readouterr()
+    assert told.out.strip() == "FAMILIAR_MODEL_EXTRACTOR=familiar-character"
+    assert "restart it" not in told.err
     assert not (tmp_path / ".env").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from core.face import Pixels, Vectors
 from core.gallery import build_index
-from core.index import current_version
+from core.index import FORMAT, current_version
 from core.job import Look
 from core.models import ModelError
 from core.picture import Picture, read
@@ -111,16 +112,41 @@ def test_a_damaged_pointer_does_not_silence_an_intact_index(
     assert resident.searcher() is intact
 
 
-def test_an_index_by_other_models_is_refused_even_where_an_older_one_fits(
+def refusal_of_a_fresh_worker(data: Path) -> str:
+    fresh = Resident(FakeDetector(), FakeExtractor(), data)
+    with pytest.raises(Problem) as problem:
+        fresh.searcher()
+    fresh.close()
+    return problem.value.sentence()
+
+
+def test_a_worker_answers_as_before_until_it_is_restarted_with_the_models_of_the_new_index(
+    resident: Resident, gallery: Path, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build(gallery, data)
+    intact = resident.searcher()
+    build(gallery, data, revision=2)
+    for _ in range(2):
+        assert resident.searcher() is intact
+    [record] = [it for it in caplog.records if it.levelname == "ERROR"]
+    assert "restart the worker" in record.getMessage()
+    assert "restart the worker" in refusal_of_a_fresh_worker(data)
+    (gallery / "blue" / "0.png").unlink()
+    build(gallery, data)
+    assert resident.searcher() is not intact
+
+
+def test_an_index_of_another_program_version_does_not_silence_an_intact_one(
     resident: Resident, gallery: Path, data: Path
 ) -> None:
     build(gallery, data)
-    resident.searcher()
-    build(gallery, data, revision=2)
-    for _ in range(2):
-        with pytest.raises(Problem) as problem:
-            resident.searcher()
-        assert problem.value.key == "index_other_models"
+    intact = resident.searcher()
+    (gallery / "blue" / "0.png").unlink()
+    build(gallery, data)
+    manifest = data / "versions" / str(current_version(data)) / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": FORMAT + 1}))
+    assert resident.searcher() is intact
+    assert "restart the worker" in refusal_of_a_fresh_worker(data)
 
 
 def test_models_that_cannot_look_are_told_before_anybody_asks(data: Path) -> None:
