@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ def build(
     """Index a gallery. Run again, it embeds only what changed."""
     settings = load_settings()
     folder = gallery if gallery is not None else settings.gallery.gallery
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         # Said before the models take their seconds to load.
         raise Problem("gallery_missing", path=folder)
     with terminal.waiting("Loading the models"):

@@ -72,7 +72,7 @@ def scan(root: Path) -> Folder:
     Raises:
         Problem: `root` is not a folder, or cannot be listed.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):  # `Path.is_dir` raises where a folder above may not be entered
         raise Problem("folder_missing", path=root)
     resolved = root.resolve()
     pictures: list[PictureFile] = []

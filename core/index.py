@@ -157,13 +157,15 @@ class Index:
         return self._rows.contents.pictures
 
     def gallery(self, configured: Path) -> Path:
-        """Where its pictures lie: the folder that it was made from, where that is still there.
+        """Where its pictures lie: the folder that it was made from, where that can be looked into.
 
         Args:
             configured: Taken otherwise: the same pictures may be mounted elsewhere.
         """
         made_from = Path(self.manifest.gallery)
-        return made_from if made_from.is_dir() else configured
+        # Not `Path.is_dir`, which raises where a folder above may not be entered.
+        there = os.path.isdir(made_from) and os.access(made_from, os.R_OK | os.X_OK)
+        return made_from if there else configured
 
     def nearest(self, query: Query, count: int, without: str = "") -> tuple[Neighbour, ...]:
         """The pictures most like the query; see `core.rows.Rows.nearest`."""

@@ -15,6 +15,7 @@ from cli.demo.characters import CHARACTERS
 from cli.demo.gallery import picture
 from cli.main import main
 from core.models import load_extractor
+from tests.core.closed import close_to_this_user
 
 Run = Callable[..., int]
 
@@ -116,6 +117,14 @@ def test_the_collage_is_drawn_with_the_limits_of_the_settings(
             tile = np.asarray(image)[100:300, -300:-100]
         empty.append(bool(tile.std((0, 1)).max() < 2))
     assert empty == [False, True]
+
+
+def test_a_gallery_that_this_user_may_not_enter_is_one_sentence(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    close_to_this_user(tmp_path / "home", monkeypatch)
+    assert run("index", "build", tmp_path / "home" / "gallery") == 1
+    assert "does not exist or cannot be read" in " ".join(capsys.readouterr().err.split())
 
 
 def test_similar_before_anything_is_indexed(

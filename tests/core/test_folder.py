@@ -12,6 +12,7 @@ import pytest
 from core.folder import PictureFile, in_batches, read_ahead, reason, scan
 from core.picture import OTHER_SUFFIXES, SUFFIXES
 from core.problem import Problem
+from tests.core.closed import close_to_this_user
 
 
 def paths(root: Path) -> list[str]:
@@ -113,6 +114,14 @@ def test_a_name_that_is_not_utf8_is_reported_in_a_form_that_can_be_printed(tmp_p
 def test_a_missing_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(Problem, match="does not exist"):
         scan(tmp_path / "nothing")
+
+
+def test_a_folder_that_this_user_may_not_enter_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close_to_this_user(tmp_path, monkeypatch)
+    with pytest.raises(Problem, match="cannot be read"):
+        scan(tmp_path / "gallery")
 
 
 @dataclass(frozen=True)

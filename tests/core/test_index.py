@@ -23,6 +23,7 @@ from core.job import Look
 from core.models import ModelError
 from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture, Query
+from tests.core.closed import close_to_this_user
 from tests.core.fakes import FakeDetector, FakeExtractor
 
 DETECTOR, EXTRACTOR = FakeDetector(), FakeExtractor()
@@ -132,6 +133,20 @@ def test_the_pictures_lie_where_they_were_indexed_or_else_where_the_settings_say
     assert opened(tmp_path).gallery(elsewhere) == elsewhere
     (tmp_path / "gallery").mkdir()
     assert opened(tmp_path).gallery(elsewhere) == tmp_path / "gallery"
+
+
+def test_pictures_that_this_user_may_not_see_lie_where_the_settings_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as of an index that root built, below a home that only root may enter."""
+    published(tmp_path)
+    read, elsewhere = opened(tmp_path), tmp_path / "mounted elsewhere"
+    (tmp_path / "gallery").mkdir()
+    with monkeypatch.context() as patched:
+        close_to_this_user(tmp_path / "gallery", patched)
+        assert read.gallery(elsewhere) == elsewhere
+    monkeypatch.setattr(os, "access", lambda path, rights: rights != os.R_OK | os.X_OK)
+    assert read.gallery(elsewhere) == elsewhere
 
 
 def test_nothing_published_says_what_to_run(tmp_path: Path) -> None:
