@@ -54,8 +54,8 @@ class Folder:
 
     Attributes:
         pictures: Sorted by path.
-        unreadable: Paths of folders and files that cannot be opened or named, and of pictures
-            of kinds that are not read, and why.
+        unreadable: Paths of folders and files that cannot be opened or named, of pictures of
+            kinds that are not read, and of links that lead out of the folder, and why.
     """
 
     pictures: tuple[PictureFile, ...]
@@ -66,8 +66,8 @@ def scan(root: Path) -> Folder:
     """Find the pictures below `root`, by name and at any depth.
 
     Left out are files that are not named like a picture, hidden files and folders, whatever is no
-    regular file, links to folders (what they lead to is found where it lies), and links to files
-    outside of `root`.
+    regular file, links to folders inside of `root` (what they lead to is found where it lies), and
+    links that lead out of it, which are named.
 
     Raises:
         Problem: `root` is not a folder, or cannot be listed.
@@ -96,7 +96,7 @@ def scan(root: Path) -> Folder:
             path = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(path + "/")
-            elif _suffix(entry.name) in SUFFIXES | OTHER_SUFFIXES:
+            elif _suffix(entry.name) in SUFFIXES | OTHER_SUFFIXES or _is_linked_folder(entry):
                 _add_file(resolved, path, pictures, unreadable)
     return Folder(
         tuple(sorted(pictures, key=lambda file: file.path)),
@@ -107,6 +107,10 @@ def scan(root: Path) -> Folder:
 def reason(problem: Problem, language: str = FALLBACK) -> str:
     """Why a file cannot be used, in the few words that fit beside its name in a list."""
     return say(f"gallery_{problem.key}", language, **problem.values)
+
+
+def _is_linked_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and os.path.isdir(entry.path)
 
 
 def _suffix(name: str) -> str:
@@ -127,7 +131,9 @@ def _add_file(
         unreadable.append((printable, UnreadablePicture("picture_name_not_utf8")))
         return
     try:
-        if location.is_symlink() and not location.resolve().is_relative_to(root):
+        leads_to = Path(os.path.realpath(location))  # `Path.resolve` raises where links go round
+        if location.is_symlink() and not leads_to.is_relative_to(root):
+            unreadable.append((path, UnreadablePicture("picture_link_outside")))
             return
         status = location.stat()
     except OSError:

@@ -66,6 +66,9 @@ def test_a_picture_of_another_kind_is_named_only_where_one_that_is_read_would_be
     root = tmp_path / "gallery"
     root.mkdir()
     (root / "leaves.avif").symlink_to(outside)
+    (problem,) = (problem for path, problem in scan(root).unreadable if path == "leaves.avif")
+    assert problem.key == "picture_link_outside"
+    (root / "leaves.avif").unlink()
     os.mkfifo(root / "pipe.avif")
     (root / "folder.psd").mkdir()
     assert scan(root).unreadable == ()
@@ -80,8 +83,27 @@ def test_links_are_followed_to_files_inside_alone(tmp_path: Path) -> None:
     (root / "b" / "leaves.png").symlink_to(outside)
     (root / "b" / "folder").symlink_to(outside.parent)
     (root / "a" / "around").symlink_to(root)
+    (root / "a" / "again").symlink_to(root / "b")
     assert paths(root) == ["a/1.png", "b/inside.png"]
-    assert scan(root).unreadable == ()
+
+
+def test_links_that_lead_out_are_named(tmp_path: Path) -> None:
+    """Else a gallery of links to pictures kept elsewhere would only look empty."""
+    photos = touch(tmp_path / "photos" / "coral" / "1.png")
+    touch(tmp_path / "photos" / "notes.txt")
+    root = tmp_path / "gallery"
+    (root / "blue").mkdir(parents=True)
+    (root / "coral").symlink_to(photos.parent)
+    (root / "blue" / "1.png").symlink_to(photos)
+    (root / "blue" / "around").symlink_to(root)
+    (root / "blue" / "notes.txt").symlink_to(tmp_path / "photos" / "notes.txt")
+    (root / ".hidden").symlink_to(photos.parent)
+    found = scan(root)
+    assert found.pictures == ()
+    assert [path for path, _ in found.unreadable] == ["blue/1.png", "coral"]
+    assert {reason(problem) for _, problem in found.unreadable} == {
+        "a link that leads out of the gallery, which is not followed"
+    }
 
 
 def test_a_gallery_that_is_a_link_itself_is_fine(tmp_path: Path) -> None:
@@ -92,6 +114,13 @@ def test_a_gallery_that_is_a_link_itself_is_fine(tmp_path: Path) -> None:
 
 def test_a_link_that_leads_nowhere_is_reported(tmp_path: Path) -> None:
     (tmp_path / "1.png").symlink_to(tmp_path / "gone.png")
+    found = scan(tmp_path)
+    assert found.pictures == ()
+    assert [path for path, _ in found.unreadable] == ["1.png"]
+
+
+def test_a_link_that_leads_to_itself_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "1.png").symlink_to(tmp_path / "1.png")
     found = scan(tmp_path)
     assert found.pictures == ()
     assert [path for path, _ in found.unreadable] == ["1.png"]
