@@ -309,6 +309,8 @@ def publish(
         _write_and_use(data, manifest, contents, extractor.weights_of_both)
     except OSError as error:
         raise _unwritable(data, error) from error
+    finally:
+        _remove_partial(data)
     return manifest.version
 
 
@@ -493,7 +495,7 @@ def _point_at(data: Path, version: str) -> None:
 
 def _remove_partial(data: Path) -> None:
     for path in _versions(data).glob("*" + _PARTIAL):
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)  # the next build tries again
 
 
 def _remove_old(data: Path, current: str) -> None:
