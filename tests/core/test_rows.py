@@ -203,6 +203,17 @@ def test_rows_without_any_face_still_answer_by_feel() -> None:
     assert rows.nearest(Query(None, pictures[1]), 1)[0].picture == indexed[1]
 
 
+@pytest.mark.parametrize("count", [1, 5, 12])
+def test_of_pictures_that_are_equally_alike_the_first_by_path_comes_first(count: int) -> None:
+    """Whether it has a face or not: rows of faces come before the others."""
+    contents = some_contents(12)
+    alike = np.zeros((12, 6), np.float32)
+    alike[:, 0] = 1
+    rows = Rows(Contents(contents.pictures, contents.faces, alike, contents.face_vectors))
+    found = rows.nearest(Query(contents.face_vectors[0], alike[0], (0.0, 1.0)), count)
+    assert [it.picture for it in found] == list(contents.pictures[:count])
+
+
 def test_a_query_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="a face, a picture or both"):
         Query(None, None)
