@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -15,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core import gallery
 from core.face import Face, Landmarks, Pixels, Vectors
 from core.gallery import BuildReport, build_index
 from core.index import Index, build_lock, current_version
 from core.job import Look
 from core.models import ModelError
-from core.picture import Limits, read
+from core.picture import Limits, Picture, read
 from core.problem import Problem
 from core.rows import Query
 from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save
@@ -172,6 +174,25 @@ def test_copies_that_come_together_are_embedded_once(tmp_path: Path) -> None:
     assert world.worked == (1, 1, 1)
     assert report.pictures == 40
     assert world.progress[-1] == (40, 40)
+
+
+def test_copies_that_are_decoded_at_the_same_time_are_embedded_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    for number in range(2):
+        save(drawn_scene([("blue", 80, 100, 30)]), world.gallery / "blue" / f"{number}.png")
+    both = threading.Barrier(2, timeout=30)
+
+    def decode(data: bytes, limits: Limits) -> Picture:
+        both.wait()
+        return original(data, limits)
+
+    original = gallery.decode
+    monkeypatch.setattr(gallery, "decode", decode)
+    report = world.build()
+    assert world.worked == (1, 1, 1)
+    assert (report.pictures, report.embedded) == (2, 1)
 
 
 def test_a_touched_file_is_read_but_not_embedded(world: World) -> None:
