@@ -37,14 +37,7 @@ def build(
 
         detector, extractor = load_models(settings.model)
     with terminal.progress("Indexing", "pictures") as advance:
-        report = build_index(
-            folder,
-            settings.gallery.data,
-            detector,
-            extractor,
-            advance,
-            limits=settings.limit.picture,
-        )
+        report = build_index(folder, settings.gallery.data, detector, extractor, advance)
     results.print(
         f"Indexed {report.pictures:,} pictures with {report.faces:,} faces"
         f" ({report.without_face:,} without a face), version {report.version}."

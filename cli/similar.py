@@ -41,7 +41,7 @@ def similar(
         raise Problem("nothing_indexed")
     with terminal.waiting("Loading the models"):
         from core.caption import caption
-        from core.collage import MAX_BYTES, draw
+        from core.collage import draw
         from core.index import Index
         from core.search import Searcher
         from worker.resident import load_models
@@ -51,7 +51,7 @@ def similar(
     answer = Searcher(detector, extractor, index).search(asked, look, count)
     if out is not None:
         gallery = index.gallery(settings.gallery.gallery)
-        out.write_bytes(draw(answer, gallery, MAX_BYTES, settings.limit.picture))
+        out.write_bytes(draw(answer, gallery))
     if as_json:
         terminal.show_json(_as_json(answer, out))
         return

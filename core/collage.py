@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from core.face import Face, Pixels
-from core.picture import DEFAULT_LIMITS, Limits, Picture, UnreadablePicture, read_reduced
+from core.picture import GALLERY_LIMITS, Limits, Picture, UnreadablePicture, read_reduced
 from core.search import Answer, Match
 
 Rectangle: TypeAlias = tuple[int, int, int, int]
@@ -115,7 +115,7 @@ def draw(
     answer: Answer,
     gallery: Path,
     max_bytes: int = MAX_BYTES,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits = GALLERY_LIMITS,
 ) -> bytes:
     """Draw an answer.
 

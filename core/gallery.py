@@ -26,7 +26,7 @@ from core.face import Face, Landmarks, Pixels, Vectors
 from core.folder import Folder, PictureFile, in_batches, read_ahead, reason, scan
 from core.index import EXACT_BELOW, build_lock, pictures_in_use, publish
 from core.models import Detector, Extractor
-from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, decode, read_bytes
+from core.picture import GALLERY_LIMITS, Limits, UnreadablePicture, decode, read_bytes
 from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture
 from core.texts import FALLBACK
@@ -134,7 +134,7 @@ def build_index(
     progress: Progress | None = None,
     *,
     language: str = FALLBACK,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: Limits = GALLERY_LIMITS,
     exact_below: int = EXACT_BELOW,
 ) -> BuildReport:
     """Bring the index in line with the gallery and publish it; only what changed is embedded.

@@ -103,7 +103,7 @@ class LimitSettings(BaseSettings):
     """What a person may ask, and for how long it is kept.
 
     Attributes:
-        upload_mib: Largest picture accepted, in MiB.
+        upload_mib: Largest picture accepted, in MiB. A gallery has limits of its own.
         megapixels: Most pixels in a picture, in millions.
         requests_per_minute: For each person.
         upload_minutes: An uploaded picture is forgotten after so many minutes.

@@ -12,6 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from core.models import ModelError
+from core.picture import GALLERY_LIMITS
 from core.problem import Problem
 from core.redaction import hide_secrets
 from core.settings import Settings
@@ -109,7 +110,7 @@ def run(settings: Settings) -> None:
             resident=resident,
             reindexer=None
             if resident is None
-            else Reindexer(resident, gallery.gallery, gallery.data, limits, stopping),
+            else Reindexer(resident, gallery.gallery, gallery.data, GALLERY_LIMITS, stopping),
             gallery=gallery.gallery,
             limits=limits,
             stopping=stopping,

@@ -253,12 +253,14 @@ def test_what_goes_out_has_no_metadata(gallery: Path, tmp_path: Path) -> None:
     assert not Image.open(io.BytesIO(data)).getexif()
 
 
-def test_a_picture_as_large_as_the_keeper_allows_is_shown(tmp_path: Path) -> None:
-    """Indexed with limits of one's own, it is drawn with the same."""
+def test_a_picture_is_drawn_with_the_limits_that_it_was_indexed_with(tmp_path: Path) -> None:
+    """Those of a gallery, where no others are named; what is beyond is an empty tile."""
     size = (7200, 7200)
     Image.new("L", size, 200).save(tmp_path / "large.jpg")
     it = answer(Row(None, (Match("large.jpg", None, 0.9, None),)))
     (tile,) = layout(it).rows[0].tiles
+    shown = inside(opened(draw(it, tmp_path)), tile, 60)
+    assert shown.mean() == pytest.approx(200, abs=4)
     for limits, grey in ((DEFAULT_LIMITS, 50), (Limits(pixels=80_000_000), 200)):
         shown = inside(opened(draw(it, tmp_path, MAX_BYTES, limits)), tile, 60)
         assert shown.mean() == pytest.approx(grey, abs=4)

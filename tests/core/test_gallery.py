@@ -22,7 +22,7 @@ from core.gallery import BuildReport, build_index
 from core.index import Index, build_lock, current_version
 from core.job import Look
 from core.models import ModelError
-from core.picture import Limits, Picture, read
+from core.picture import GALLERY_LIMITS, Limits, Picture, read
 from core.problem import Problem
 from core.rows import Query
 from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save
@@ -38,7 +38,7 @@ class World:
         self.extractor = FakeExtractor()
         self.progress: list[tuple[int, int]] = []
 
-    def build(self, limits: Limits | None = None) -> BuildReport:
+    def build(self, limits: Limits = GALLERY_LIMITS) -> BuildReport:
         self.detector.seen = self.extractor.embedded_faces = self.extractor.embedded_pictures = 0
         self.progress.clear()
         return build_index(
@@ -47,7 +47,7 @@ class World:
             self.detector,
             self.extractor,
             lambda done, total: self.progress.append((done, total)),
-            limits=limits or Limits(),
+            limits=limits,
         )
 
     @property

@@ -103,6 +103,12 @@ def test_a_reindex_names_what_it_added_removed_and_could_not_read(workplace: Wor
     assert len(said) == 4
 
 
+def test_limits_on_what_people_send_do_not_hold_for_the_gallery(workplace: Workplace) -> None:
+    Image.new("RGB", (1200, 900), "orange").save(workplace.gallery / "amber" / "large.png")
+    workplace.start_worker(fakes=True, FAMILIAR_LIMIT_MEGAPIXELS="1")
+    assert "16 pictures" in workplace.said(workplace.ask_reindex())
+
+
 def test_a_gallery_that_is_missing_or_empty_is_told(workplace: Workplace) -> None:
     missing = str(workplace.folder / "nowhere")
     worker = workplace.start_worker(fakes=True, FAMILIAR_GALLERY=missing)
