@@ -86,9 +86,8 @@ def scan(root: Path) -> Folder:
         except OSError as error:
             if not prefix:
                 raise Problem("folder_missing", path=root) from error
-            unreadable.append(
-                (prefix.rstrip("/"), UnreadablePicture("picture_file_unreadable", name=prefix))
-            )
+            path = _printable(prefix.rstrip("/"))
+            unreadable.append((path, UnreadablePicture("picture_file_unreadable", name=path)))
             continue
         for entry in listed:
             if entry.name.startswith("."):
@@ -113,6 +112,10 @@ def _is_linked_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() and os.path.isdir(entry.path)
 
 
+def _printable(path: str) -> str:
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _suffix(name: str) -> str:
     return Path(name).suffix.lower()
 
@@ -127,8 +130,7 @@ def _add_file(
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
-        printable = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-        unreadable.append((printable, UnreadablePicture("picture_name_not_utf8")))
+        unreadable.append((_printable(path), UnreadablePicture("picture_name_not_utf8")))
         return
     try:
         leads_to = Path(os.path.realpath(location))  # `Path.resolve` raises where links go round

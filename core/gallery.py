@@ -174,7 +174,7 @@ def build_index(
             raise Problem("gallery_unreadable", count=len(unreadable), path=path, reason=why)
         before = pictures_in_use(data)
         version = publish(data, gallery, contents, detector, extractor, exact_below=exact_below)
-        catalogue.forget_all_but(folder.pictures)
+        catalogue.forget_all_but(folder)
     return BuildReport(
         version=version,
         pictures=len(contents.pictures),
@@ -472,11 +472,15 @@ class Catalogue:
         )
 
     def put_file(self, file: PictureFile, sha256: str | None, problem: Problem | None) -> None:
-        """Keep a file's state, its content, and why it cannot be used, if so."""
+        """Keep a file's state, its content, and why it cannot be used, if so.
+
+        Where nobody could read its content it stays that of before.
+        """
         reason = None if problem is None else json.dumps([problem.key, problem.values], default=str)
         self._database.execute(
-            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)",
-            (file.path, *_state(file), sha256, reason),
+            "INSERT OR REPLACE INTO files VALUES "
+            "(?, ?, ?, ?, COALESCE(?, (SELECT sha256 FROM files WHERE path = ?)), ?)",
+            (file.path, *_state(file), sha256, file.path, reason),
         )
 
     def contents(
@@ -535,12 +539,25 @@ class Catalogue:
         choose = above_threshold(detector)
         return {sha256: _only(choose, faces) for sha256, faces in found.items()}
 
-    def forget_all_but(self, files: Sequence[PictureFile]) -> None:
-        """Remove the files that are gone, and every content that no file has any more."""
+    def forget_all_but(self, folder: Folder) -> None:
+        """Remove the files that are gone, and every content that no file has any more.
+
+        A file that only cannot be read, or lies below a folder that cannot, may come back.
+        """
         with self.transaction():
             self._database.execute("CREATE TEMP TABLE present (path TEXT PRIMARY KEY)")
             self._database.executemany(
-                "INSERT INTO present VALUES (?)", ((file.path,) for file in files)
+                "INSERT INTO present VALUES (?)", ((file.path,) for file in folder.pictures)
+            )
+            self._database.executemany(
+                # "0" is the character after "/".
+                "INSERT OR IGNORE INTO present "
+                "SELECT path FROM files WHERE path = ?1 OR path > ?1 || '/' AND path < ?1 || '0'",
+                (
+                    (path,)
+                    for path, problem in folder.unreadable
+                    if problem.key == "picture_file_unreadable"
+                ),
             )
             self._database.execute("DELETE FROM files WHERE path NOT IN present")
             self._database.execute(

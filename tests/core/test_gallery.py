@@ -22,9 +22,10 @@ from core.gallery import BuildReport, build_index
 from core.index import Index, build_lock, current_version
 from core.job import Look
 from core.models import ModelError
-from core.picture import GALLERY_LIMITS, Limits, Picture, read
+from core.picture import GALLERY_LIMITS, Limits, Picture, UnreadablePicture, read
 from core.problem import Problem
 from core.rows import Query
+from tests.core.closed import close_to_this_user
 from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save
 
 
@@ -356,6 +357,56 @@ def test_what_is_no_longer_in_the_gallery_is_forgotten(world: World) -> None:
     with sqlite3.connect(world.data / "catalogue.sqlite") as database:
         for table in ("files", "pictures", "detections", "faces", "face_vectors"):
             assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (12,)
+
+
+@pytest.mark.parametrize("closed", ["blue", "blue/0.png"])
+def test_what_cannot_be_read_for_a_while_is_not_computed_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    """Such as a folder of which somebody changed the rights, or a network disk that is away."""
+    save(drawn_scene([("dark", 90, 90, 30)], background=51), world.gallery / "blues" / "1.png")
+    world.build()
+    with monkeypatch.context() as patched:
+        close_to_this_user(world.gallery / closed, patched)
+        report = world.build()
+    assert [path for path, _ in report.unreadable] == [closed]
+    assert all(path.startswith(closed) for path in report.removed)
+    assert report.pictures == 16 - len(report.removed) < 16
+    report = world.build()
+    assert (report.pictures, report.embedded) == (16, 0)
+    shutil.rmtree(world.gallery / "blue")
+    world.build()
+    assert len(catalogued(world)) == 13
+
+
+def test_a_folder_that_cannot_be_read_may_have_any_name(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = world.gallery / os.fsdecode(b"\xff")
+    named.mkdir()
+    close_to_this_user(named, monkeypatch)
+    assert world.build().unreadable == (("\\xff", "cannot be opened"),)
+
+
+def test_a_file_that_cannot_be_opened_for_a_while_is_not_computed_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.build()
+
+    def unopened(path: Path, limits: Limits) -> bytes:
+        raise UnreadablePicture("picture_file_unreadable", name=path.name)
+
+    os.utime(world.gallery / "blue" / "0.png", ns=(1, 1))
+    with monkeypatch.context() as patched:
+        patched.setattr(gallery, "read_bytes", unopened)
+        assert world.build().removed == ("blue/0.png",)
+    assert world.build().embedded == 0
+
+
+def catalogued(world: World) -> set[str]:
+    """The contents that the catalogue knows."""
+    with closing(sqlite3.connect(world.data / "catalogue.sqlite")) as database:
+        return {sha256 for (sha256,) in database.execute("SELECT sha256 FROM pictures")}
 
 
 def test_the_catalogue_keeps_what_became_of_each_file(world: World) -> None:
