@@ -99,6 +99,23 @@ CREATE TABLE picture_vectors (
 ) WITHOUT ROWID;
 CREATE TABLE gallery (location TEXT NOT NULL);
 """
+_MODELS: Final = """
+CREATE TABLE IF NOT EXISTS models (
+    role TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    last_use INTEGER NOT NULL,
+    PRIMARY KEY (role, sha256)
+) WITHOUT ROWID;
+"""
+"""`last_use` is a number that grows. Catalogues of the same form may come without this table."""
+_OF_OTHER_MODELS: Final = {
+    "detector": ("DELETE FROM detections WHERE detector NOT IN (?, ?)",),
+    "extractor": (
+        "DELETE FROM face_vectors WHERE extractor NOT IN (?, ?)",
+        "DELETE FROM picture_vectors WHERE extractor NOT IN (?, ?)",
+    ),
+}
+"""By role, what removes all that other models gave than two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +192,7 @@ def build_index(
         before = pictures_in_use(data)
         version = publish(data, gallery, contents, detector, extractor, exact_below=exact_below)
         catalogue.forget_all_but(folder)
+        catalogue.forget_former_models(detector, extractor)
     return BuildReport(
         version=version,
         pictures=len(contents.pictures),
@@ -566,6 +584,34 @@ class Catalogue:
             )
             self._database.execute("DROP TABLE present")
 
+    def forget_former_models(self, detector: Detector, extractor: Extractor) -> None:
+        """Note that these models are in use, and remove what others gave than the last two.
+
+        Of two, so that going back costs nothing.
+        """
+        execute = self._database.execute
+        with self.transaction():
+            for role, model in (("detector", detector), ("extractor", extractor)):
+                execute(
+                    "INSERT OR REPLACE INTO models "
+                    "SELECT ?, ?, COALESCE(MAX(last_use), 0) + 1 FROM models",
+                    (role, model.sha256),
+                )
+                last_used = [
+                    sha256
+                    for (sha256,) in execute(
+                        "SELECT sha256 FROM models WHERE role = ? ORDER BY last_use DESC LIMIT 2",
+                        (role,),
+                    )
+                ]
+                if len(last_used) == 2:
+                    execute(
+                        "DELETE FROM models WHERE role = ? AND sha256 NOT IN (?, ?)",
+                        (role, *last_used),
+                    )
+                    for statement in _OF_OTHER_MODELS[role]:
+                        execute(statement, last_used)
+
 
 def _connect_or_replace(path: Path) -> sqlite3.Connection:
     try:
@@ -593,6 +639,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             )
         elif version != _SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"The catalogue has the form {version}.")
+        database.execute(_MODELS)
         if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("The catalogue is damaged.")
     except BaseException:

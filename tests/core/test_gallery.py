@@ -240,6 +240,52 @@ def test_another_model_computes_its_part_anew_and_the_former_are_remembered(worl
     assert world.worked == (15, 15, 15)
 
 
+def models_catalogued(world: World) -> dict[str, set[str]]:
+    """For each table of what models gave, the models whose rows it has."""
+    with closing(sqlite3.connect(world.data / "catalogue.sqlite")) as database:
+        return {
+            table: {sha256 for (sha256,) in database.execute(f"SELECT {role} FROM {table}")}
+            for table, role in (
+                ("detections", "detector"),
+                ("faces", "detector"),
+                ("face_vectors", "extractor"),
+                ("picture_vectors", "extractor"),
+            )
+        }
+
+
+def test_what_the_last_two_models_gave_is_kept_and_no_more(world: World) -> None:
+    extractors = [FakeExtractor(revision) for revision in range(4)]
+    for world.extractor in extractors:
+        world.build()
+    world.build()  # going back stays possible, however often the last is used
+    last = {it.sha256 for it in extractors[-2:]}
+    assert models_catalogued(world)["picture_vectors"] == last
+    assert models_catalogued(world)["face_vectors"] == last
+    world.extractor = extractors[-2]
+    assert world.build().embedded == 0
+    detectors = [FakeDetector(revision=revision) for revision in range(2, 5)]
+    for world.detector in detectors:
+        world.build()
+    last = {it.sha256 for it in detectors[-2:]}
+    assert models_catalogued(world)["detections"] == models_catalogued(world)["faces"] == last
+    world.detector = detectors[-2]
+    assert world.build().embedded == 0
+
+
+def test_a_catalogue_from_before_models_were_noted_is_kept_and_cleared_later(world: World) -> None:
+    first, second, third = (FakeExtractor(revision) for revision in range(3))
+    for world.extractor in (first, second):
+        world.build()
+    with closing(sqlite3.connect(world.data / "catalogue.sqlite")) as database:
+        database.execute("DROP TABLE models")
+    assert world.build().embedded == 0
+    assert models_catalogued(world)["picture_vectors"] == {first.sha256, second.sha256}
+    world.extractor = third
+    world.build()
+    assert models_catalogued(world)["picture_vectors"] == {second.sha256, third.sha256}
+
+
 def test_another_threshold_indexes_other_faces_and_computes_only_those(world: World) -> None:
     heads = [("blue", 80, 100, 30), ("coral", 220, 100, 9)]
     save(drawn_scene(heads), world.gallery / "group" / "1.png")
