@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,13 +16,17 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from core.face import Face, Pixels
-from core.picture import GALLERY_LIMITS, Limits, Picture, UnreadablePicture, read_reduced
+from core.folder import READERS
+from core.picture import GALLERY_LIMITS, Limits, Picture, Reduced, UnreadablePicture, read_reduced
 from core.search import Answer, Match
 
 Rectangle: TypeAlias = tuple[int, int, int, int]
 """``(x0, y0, x1, y1)`` in pixels of the collage; ``x1`` and ``y1`` lie just outside."""
 
 Colour: TypeAlias = tuple[int, int, int]
+
+_Box: TypeAlias = tuple[float, float, float, float] | None
+"""A match's face."""
 
 MAX_BYTES: Final = 10 * 2**20
 TILE: Final = 320
@@ -43,6 +48,9 @@ _TRACK: Colour = (46, 48, 57)
 _ACCENT: Colour = (255, 196, 107)
 _SHADE: Colour = (12, 12, 16)
 _QUALITIES = (90, 82, 72, 60, 45)
+
+_drawing = ThreadPoolExecutor(READERS, thread_name_prefix="tile")
+"""Shared by all answers, so that few pictures are decoded at a time, however many are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +140,7 @@ def draw(
         A JPEG file without metadata.
     """
     place = layout(answer)
+    tiles = _tiles(answer, gallery, limits)
     canvas = Image.new("RGB", (place.width, place.height), _GROUND)
     number = 0
     for row, where in zip(answer.rows, place.rows, strict=True):
@@ -139,7 +148,7 @@ def draw(
         _round_corners(canvas, where.seed)
         for match, tile in zip(row.matches, where.tiles, strict=True):
             number += 1
-            canvas.paste(_tile(gallery / match.path, match.box, limits), tile[:2])
+            canvas.paste(tiles[match.path, match.box], tile[:2])
             _round_corners(canvas, tile)
             badge = _badge(number)
             canvas.paste(badge, (tile[0] + 10, tile[1] + 10), badge)
@@ -173,13 +182,31 @@ def _outline(image: Image.Image, box: tuple[float, float, float, float]) -> None
     pen.rounded_rectangle((x0, y0, x1, y1), radius, outline=_ACCENT, width=2)
 
 
-def _tile(path: Path, box: tuple[float, float, float, float] | None, limits: Limits) -> Image.Image:
+def _tiles(answer: Answer, gallery: Path, limits: Limits) -> dict[tuple[str, _Box], Image.Image]:
+    """Every tile of an answer, by path and face; each picture is decoded once."""
+    boxes: dict[str, set[_Box]] = {}
+    for row in answer.rows:
+        for match in row.matches:
+            boxes.setdefault(match.path, set()).add(match.box)
+    drawn = _drawing.map(lambda path: _tiles_of(gallery / path, boxes[path], limits), boxes)
+    return {
+        (path, box): tile
+        for path, tiles in zip(boxes, drawn, strict=True)
+        for box, tile in tiles.items()
+    }
+
+
+def _tiles_of(path: Path, boxes: Collection[_Box], limits: Limits) -> dict[_Box, Image.Image]:
     try:
         # Twice the side: the square around a face is at most so much smaller than the picture
         # before it gets visibly soft, and JPEG decodes at such sizes in a third of the time.
-        reduced = read_reduced(path, 2 * TILE if box else TILE, limits)
+        reduced = read_reduced(path, 2 * TILE if any(boxes) else TILE, limits)
     except UnreadablePicture:
-        return Image.new("RGB", (TILE, TILE), _TRACK)
+        return dict.fromkeys(boxes, Image.new("RGB", (TILE, TILE), _TRACK))
+    return {box: _tile(reduced, box) for box in boxes}
+
+
+def _tile(reduced: Reduced, box: _Box) -> Image.Image:
     image = reduced.image
     scaled = None
     if box is not None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from core import collage
 from core.collage import (
     MAX_BYTES,
     TILE,
@@ -20,8 +23,9 @@ from core.collage import (
     layout,
 )
 from core.face import Face, Pixels
+from core.folder import READERS
 from core.job import Look
-from core.picture import DEFAULT_LIMITS, Limits, Picture, read_reduced
+from core.picture import DEFAULT_LIMITS, Limits, Picture, Reduced, read_reduced
 from core.search import Answer, Match, Row
 from tests.core.fakes import HAIR, SKIN, drawn_scene, save
 
@@ -217,6 +221,57 @@ def test_a_picture_that_is_gone_or_damaged_since_is_an_empty_tile_with_its_numbe
         assert image[y0 + 60 : y1 - 20, x0 + 60 : x1 - 20].std((0, 1)).max() < 2
         badge = image[y0 + 10 : y0 + 44, x0 + 10 : x0 + 44]
         assert (badge.min(2) > 200).sum() > 20
+
+
+def test_a_picture_that_matches_in_several_rows_is_decoded_once(
+    gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[tuple[str, int]] = []
+
+    def noting(path: Path, side: int, limits: Limits) -> Reduced:
+        decoded.append((path.name, side))
+        return read_reduced(path, side, limits)
+
+    monkeypatch.setattr(collage, "read_reduced", noting)
+    with_face = Match("plain/1.png", None, 0.9, (60.0, 40.0, 140.0, 120.0))
+    it = answer(Row(None, plain(0, 1)), Row(None, (with_face, *plain(2, 0))))
+    image = opened(draw(it, gallery))
+    assert sorted(decoded) == [("0.png", TILE), ("1.png", 2 * TILE), ("2.png", TILE)]
+    tiles = [tile for row in layout(it).rows for tile in row.tiles]
+    for tile, number in zip(tiles, (0, 1, 1, 2, 0), strict=True):
+        assert inside(image, tile, 60).reshape(-1, 3).mean(0) == pytest.approx(
+            COLOURS[number], abs=6
+        )
+
+
+def test_pictures_are_decoded_side_by_side_and_few_at_a_time(
+    gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many answers are drawn: large ones would not fit into memory together."""
+    counting = threading.Lock()
+    at_once: list[int] = []
+    now = 0
+    two = threading.Barrier(2)
+
+    def counted(path: Path, side: int, limits: Limits) -> Reduced:
+        nonlocal now
+        with counting:
+            now += 1
+            at_once.append(now)
+        if path.name in {"0.png", "1.png"}:
+            two.wait(30)
+        reduced = read_reduced(path, side, limits)
+        with counting:
+            now -= 1
+        return reduced
+
+    monkeypatch.setattr(collage, "read_reduced", counted)
+    draw(answer(Row(None, plain(0, 1))), gallery)
+    it = answer(Row(None, plain(*range(2, 9))))
+    with ThreadPoolExecutor(8) as pool:
+        drawn = list(pool.map(lambda _: draw(it, gallery), range(8)))
+    assert len(set(drawn)) == 1
+    assert 2 <= max(at_once) <= READERS
 
 
 def test_the_bar_is_as_long_as_the_similarity(gallery: Path) -> None:
