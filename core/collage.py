@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +21,7 @@ from core.face import Face, Pixels
 from core.folder import READERS
 from core.picture import GALLERY_LIMITS, Limits, Picture, Reduced, UnreadablePicture, read_reduced
 from core.search import Answer, Match
+from core.thumbnails import Thumbnail
 
 Rectangle: TypeAlias = tuple[int, int, int, int]
 """``(x0, y0, x1, y1)`` in pixels of the collage; ``x1`` and ``y1`` lie just outside."""
@@ -184,26 +187,36 @@ def _outline(image: Image.Image, box: tuple[float, float, float, float]) -> None
 
 def _tiles(answer: Answer, gallery: Path, limits: Limits) -> dict[tuple[str, _Box], Image.Image]:
     """Every tile of an answer, by path and face; each picture is decoded once."""
-    boxes: dict[str, set[_Box]] = {}
+    matches: dict[str, list[Match]] = {}
     for row in answer.rows:
         for match in row.matches:
-            boxes.setdefault(match.path, set()).add(match.box)
-    drawn = _drawing.map(lambda path: _tiles_of(gallery / path, boxes[path], limits), boxes)
+            matches.setdefault(match.path, []).append(match)
+    drawn = _drawing.map(lambda path: _tiles_of(gallery / path, matches[path], limits), matches)
     return {
         (path, box): tile
-        for path, tiles in zip(boxes, drawn, strict=True)
+        for path, tiles in zip(matches, drawn, strict=True)
         for box, tile in tiles.items()
     }
 
 
-def _tiles_of(path: Path, boxes: Collection[_Box], limits: Limits) -> dict[_Box, Image.Image]:
+def _tiles_of(path: Path, matches: Sequence[Match], limits: Limits) -> dict[_Box, Image.Image]:
+    """Every tile of one picture, by face."""
+    boxes = {match.box for match in matches}
     try:
         # Twice the side: the square around a face is at most so much smaller than the picture
         # before it gets visibly soft, and JPEG decodes at such sizes in a third of the time.
-        reduced = read_reduced(path, 2 * TILE if any(boxes) else TILE, limits)
+        side = 2 * TILE if any(boxes) else TILE
+        reduced = _reduced(path, matches[0].thumbnail, side, limits)
     except UnreadablePicture:
         return dict.fromkeys(boxes, Image.new("RGB", (TILE, TILE), _TRACK))
     return {box: _tile(reduced, box) for box in boxes}
+
+
+def _reduced(path: Path, thumbnail: Thumbnail | None, side: int, limits: Limits) -> Reduced:
+    if thumbnail is not None and os.path.exists(path):  # else its owner removed it
+        with suppress(UnreadablePicture):
+            return thumbnail.read(side)
+    return read_reduced(path, side, limits)
 
 
 def _tile(reduced: Reduced, box: _Box) -> Image.Image:

@@ -30,6 +30,7 @@ from core.picture import GALLERY_LIMITS, Limits, UnreadablePicture, decode, read
 from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture
 from core.texts import FALLBACK
+from core.thumbnails import Thumbnails
 
 _PASSING: Final = frozenset(
     {
@@ -161,7 +162,7 @@ def build_index(
 
     Args:
         gallery: Folder of ``<character>/<picture>``, only ever read.
-        data: Folder for the catalogue and the versions.
+        data: Folder for the catalogue, the versions and the thumbnails.
         detector: Finds the faces.
         extractor: Makes the vectors.
         progress: Called with the pictures done and the pictures in all.
@@ -182,7 +183,15 @@ def build_index(
         raise Problem("gallery_empty", path=gallery)
     with build_lock(data), Catalogue.open(data / "catalogue.sqlite") as catalogue:
         catalogue.set_gallery(gallery)
-        build = _Build(catalogue, detector, extractor, limits, progress or (lambda *_: None))
+        thumbnails = Thumbnails(data)
+        build = _Build(
+            catalogue,
+            thumbnails,
+            detector,
+            extractor,
+            limits=limits,
+            progress=progress or (lambda *_: None),
+        )
         build.run(folder.pictures)
         unreadable = _reasons(folder, build.problems, language)
         contents = catalogue.contents(folder.pictures, detector, extractor)
@@ -193,6 +202,7 @@ def build_index(
         version = publish(data, gallery, contents, detector, extractor, exact_below=exact_below)
         catalogue.forget_all_but(folder)
         catalogue.forget_former_models(detector, extractor)
+        thumbnails.forget_all_but(catalogue.known_contents())
     return BuildReport(
         version=version,
         pictures=len(contents.pictures),
@@ -262,12 +272,15 @@ class _Build:
     def __init__(
         self,
         catalogue: Catalogue,
+        thumbnails: Thumbnails,
         detector: Detector,
         extractor: Extractor,
+        *,
         limits: Limits,
         progress: Progress,
     ) -> None:
         self._catalogue = catalogue
+        self._thumbnails = thumbnails
         self._detector = detector
         self._extractor = extractor
         self._limits = limits
@@ -307,6 +320,7 @@ class _Build:
             if sha256 in self._claimed:  # a copy was decoded meanwhile
                 return _Reading(file, sha256)
             self._claimed.add(sha256)
+        self._thumbnails.keep(sha256, data, pixels)
         prepared = self._extractor.prepare_picture(pixels)
         return _Reading(file, sha256, _Decoded(sha256, pixels, prepared))
 
@@ -408,6 +422,10 @@ class Catalogue:
             "WHERE sha256 IS NOT NULL AND problem IS NULL"
         )
         return {path: ((size, mtime, ctime), sha256) for path, size, mtime, ctime, sha256 in lines}
+
+    def known_contents(self) -> set[str]:
+        """The contents of which anything is known, as SHA-256."""
+        return {sha256 for (sha256,) in self._database.execute("SELECT sha256 FROM pictures")}
 
     def complete(self, detector: Detector, extractor: Extractor) -> set[str]:
         """The contents for which nothing is left to compute with these models."""

@@ -43,6 +43,7 @@ from core.models import Detector, Extractor, ModelError
 from core.neighbourhood import remembered
 from core.problem import Problem
 from core.rows import METRIC, Contents, IndexedFace, IndexedPicture, Neighbour, Query, Rows
+from core.thumbnails import Thumbnail, Thumbnails
 
 FORMAT: Final = 3
 """Since 3 the trees are of faces as `core.neighbourhood` joins them."""
@@ -142,9 +143,10 @@ class Index:
         manifest: What the version says of itself.
     """
 
-    def __init__(self, manifest: Manifest, rows: Rows) -> None:
+    def __init__(self, manifest: Manifest, rows: Rows, thumbnails: Thumbnails) -> None:
         self.manifest = manifest
         self._rows = rows
+        self._thumbnails = thumbnails
 
     @property
     def version(self) -> str:
@@ -166,6 +168,10 @@ class Index:
         # Not `Path.is_dir`, which raises where a folder above may not be entered.
         there = os.path.isdir(made_from) and os.access(made_from, os.R_OK | os.X_OK)
         return made_from if there else configured
+
+    def thumbnail(self, picture: IndexedPicture) -> Thumbnail:
+        """Where a build kept one of its pictures as small as a collage shows it, if it did."""
+        return self._thumbnails.of(picture.sha256, picture.width)
 
     def nearest(self, query: Query, count: int, without: str = "") -> tuple[Neighbour, ...]:
         """The pictures most like the query; see `core.rows.Rows.nearest`."""
@@ -559,7 +565,7 @@ def _open(folder: Path, manifest: Manifest) -> Index:
     rows = Rows(contents, trees, manifest.search_k, nearest)
     if len(rows) != manifest.rows or (trees is not None and trees.get_n_items() != len(rows)):
         raise Problem("index_damaged", file=_FACES)
-    return Index(manifest, rows)
+    return Index(manifest, rows, Thumbnails(folder.parents[1]))
 
 
 def _load(path: Path, shape: tuple[int, int], kind: type[np.generic] = np.float32) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from core.models import Detector, Extractor
 from core.picture import Picture
 from core.rows import Neighbour, Query
 from core.steps import Steps
+from core.thumbnails import Thumbnail
 
 MAX_ROWS: Final = 3
 """Faces of one picture that are answered."""
@@ -34,6 +35,7 @@ class Match:
             whole picture matched.
         same: Whether the two faces are alike enough to be one character, by the extractor's
             threshold; None where no face is asked about, or the extractor has no threshold.
+        thumbnail: Where the picture may lie as small as it is shown.
     """
 
     path: str
@@ -41,6 +43,7 @@ class Match:
     similarity: float
     box: tuple[float, float, float, float] | None
     same: bool | None = None
+    thumbnail: Thumbnail | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,7 @@ class Searcher:
                 neighbour.similarity,
                 neighbour.face.box if neighbour.face else None,
                 None if query.face is None else self._is_same(neighbour),
+                self.index.thumbnail(neighbour.picture),
             )
             for neighbour in found
         )

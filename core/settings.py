@@ -65,7 +65,7 @@ class GallerySettings(BaseSettings):
 
     Attributes:
         gallery: Folder of ``<character>/<picture>``, only ever read.
-        data: Folder for the catalogue, the index versions and the terminal's answers.
+        data: Folder for the catalogue, the index versions, thumbnails and the terminal's answers.
     """
 
     model_config = _config("FAMILIAR_")
