@@ -25,7 +25,7 @@ from core.picture import check
 from core.problem import Problem
 from core.settings import Settings
 from core.texts import closest_language
-from worker.app import REINDEX_TASK, SIMILAR_TASK, WORKER_HEARTBEAT_KEY, create_app
+from worker.app import REINDEX_TASK, SIMILAR_TASK, WORKER_HEARTBEAT_KEY, create_app, open_redis
 from worker.store import UploadStore
 
 Fetch: TypeAlias = Callable[[], Awaitable[bytes]]
@@ -77,7 +77,7 @@ class Intake:
         if address is None:
             raise QueueUnreachable("queue_address_missing")
         try:
-            redis = Redis.from_url(address, socket_connect_timeout=2, socket_timeout=5)
+            redis = open_redis(address)
         except ValueError:
             # The address may hold a password, so neither it nor the reason is repeated.
             raise QueueUnreachable("queue_address_invalid") from None

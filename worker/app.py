@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ssl
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
 from kombu.entity import Queue
+from redis import Redis
+from redis.connection import parse_url
 
 LOOK_QUEUE: Final = "look"
 INDEX_QUEUE: Final = "index"
@@ -25,20 +28,51 @@ renews every running job far more often, so this bounds the wait after a killed 
 the length of a job."""
 
 
+def open_redis(redis_url: str) -> Redis:
+    """A client of the server on which Celery keeps the queue. Nothing is sent to it yet.
+
+    Raises:
+        ValueError: redis-py cannot read the address, or Celery has no word for one of its options.
+    """
+    broker_url(redis_url)
+    return Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=5)
+
+
 def broker_url(redis_url: str) -> str:
-    """What Celery calls the Redis server that redis-py calls `redis_url`."""
-    return redis_url.replace("unix://", "redis+socket://", 1)
+    """What Celery calls the database that redis-py calls `redis_url`.
+
+    Celery reads addresses in its own way, so this one has no option but the database. What an
+    address says of TLS is in `broker_tls`.
+
+    Raises:
+        ValueError: As `open_redis`.
+    """
+    address, options = urlsplit(redis_url), _options(redis_url)
+    encrypted = address.scheme == "rediss"
+    for name in parse_qs(address.query):
+        if name != "db" and not (encrypted and name.startswith("ssl_")):
+            raise ValueError(f"Celery cannot be told {name}")
+    database = options.get("db", 0)
+    if address.scheme == "unix":
+        return f"redis+socket://{address.netloc}{address.path}?virtual_host={database}"
+    return f"{address.scheme}://{address.netloc}/{database}"
 
 
 def broker_tls(redis_url: str) -> dict[str, Any] | None:
     """What Celery is to ask of a ``rediss://`` server: a certificate, and one for this host.
 
     redis-py does so by itself, and Celery does not. Where the address names options of its own
-    (``?ssl_ca_certs=...``), Celery takes those instead, and redis-py's defaults for the others.
+    (``?ssl_ca_certs=...``), they come first.
     """
     if not redis_url.startswith("rediss://"):
         return None
-    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+    named = {name: value for name, value in _options(redis_url).items() if name.startswith("ssl_")}
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True, **named}
+
+
+def _options(redis_url: str) -> dict[str, Any]:
+    """The address in redis-py's own words."""
+    return dict(parse_url(redis_url))  # type: ignore[no-untyped-call]
 
 
 def create_app(redis_url: str) -> Celery:
@@ -46,6 +80,9 @@ def create_app(redis_url: str) -> Celery:
 
     Args:
         redis_url: ``redis://``, ``rediss://`` or ``unix://``, as redis-py takes it.
+
+    Raises:
+        ValueError: As `open_redis`.
     """
     app = Celery("familiar", broker=broker_url(redis_url), set_as_current=False)
     app.conf.update(

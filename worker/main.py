@@ -16,7 +16,7 @@ from core.picture import GALLERY_LIMITS
 from core.problem import Problem
 from core.redaction import hide_secrets
 from core.settings import Settings
-from worker.app import INDEX_QUEUE, LOOK_QUEUE, WORKER_HEARTBEAT_KEY, create_app
+from worker.app import INDEX_QUEUE, LOOK_QUEUE, WORKER_HEARTBEAT_KEY, create_app, open_redis
 from worker.claim import Claims
 from worker.delivery.routes import Routes
 from worker.reindex import Reindexer
@@ -62,7 +62,7 @@ def connect(settings: Settings) -> Redis:
     if address is None:
         raise Problem("queue_address_missing")
     try:
-        return Redis.from_url(address, socket_connect_timeout=2, socket_timeout=5)
+        return open_redis(address)
     except ValueError:
         # The address may hold a password, so neither it nor the reason is repeated.
         raise Problem("queue_address_invalid") from None

@@ -350,7 +350,10 @@ class TestNoRedis:
         with pytest.raises(QueueUnreachable, match="REDIS_URL"):
             Intake.connect(settings(None))
 
-    def test_an_address_that_is_none_is_not_repeated(self) -> None:
+    @pytest.mark.parametrize(
+        "address", ["http://:hunter2@localhost", "redis://:hunter2@localhost?socket_timeout=3"]
+    )
+    def test_an_address_that_cannot_be_used_is_not_repeated(self, address: str) -> None:
         with pytest.raises(QueueUnreachable, match="REDIS_URL") as problem:
-            Intake.connect(settings("http://:hunter2@localhost"))
+            Intake.connect(settings(address))
         assert "hunter2" not in str(problem.value)
