@@ -1,6 +1,7 @@
 """The `familiar` command: its groups, its exit codes and what it says when something fails.
 
-Exit codes: 0 done; 1 could not be done, and a sentence says why; 2 wrong usage; 130 Ctrl+C.
+Exit codes: 0 done; 1 could not be done, and a sentence says why; 2 wrong usage; 75 the same as 1,
+where it may work later by itself; 130 Ctrl+C.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from cli import (
     train,
 )
 from cli.demo.command import demo
+from cli.supervisor import AWAY
 from cli.terminal import Failure, messages, results
 
 FAILED: Final = 1
@@ -110,6 +112,12 @@ def _expected(error: Exception) -> str | None:
     return None
 
 
+def _code(error: Exception) -> int:
+    from core.problem import Problem
+
+    return AWAY if isinstance(error, Problem) and error.passing else FAILED
+
+
 def _without_secrets(text: str) -> str:
     from core.problem import Problem
     from core.redaction import redact, secrets_of
@@ -160,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the one place where every error becomes a sentence
         _report(error, invocation.debug)
-        sys.exit(FAILED)
+        sys.exit(_code(error))
     finally:
         # Where Ctrl+C falls into code that is executed from text, as `dataclass` executes some,
         # Python remembers it and ends by the signal whatever exit code it is given; executing

@@ -13,8 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Final
 
+from cli.terminal import Failure
+
 STEADY_SECONDS: Final = 30.0
 """A process that has run for so long was well; its next end counts as the first."""
+
+AWAY: Final = os.EX_TEMPFAIL
+"""The exit code of a process that needs something which is away for now, such as the network."""
 
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 30.0
@@ -34,7 +39,8 @@ class Member:
         grace_seconds: From the request to end until it is ended by force. A bot takes up to 20
             for the requests in hand.
         inherited: File descriptors that it inherits.
-        ready: Called with the process after each start; returns once it can be used.
+        ready: Called with the process after each start; returns once it can be used, and raises a
+            `Failure` where it cannot.
         cwd: Its working folder; None: that of this process.
     """
 
@@ -106,8 +112,9 @@ class Supervisor:
 
     A member that ends is started again after a pause that doubles each time. One that ends
     `ENDS_IN_A_ROW` times without ever having run for `STEADY_SECONDS` is given up: its own words
-    say why. Where that member was needed, or none but needed ones are left of those that were
-    there, everything stops.
+    say why. An end by `AWAY` is none of them: that member is started again for as long as it
+    takes. Where one that was needed is given up, or none but needed ones are left of those that
+    were there, everything stops.
 
     Attributes:
         members: In the order of their start; they are stopped in the opposite order.
@@ -174,24 +181,35 @@ class Supervisor:
         )
         running.reader.start()
         if member.ready is not None:
-            member.ready(running.process)
+            try:
+                member.ready(running.process)
+            except Failure as failure:
+                # It counts among those that ended.
+                self.say(member.name, str(failure))
+                _kill_group(running.process)
+                return
         self.say(member.name, f"started (process {running.process.pid})")
 
     def _ended(self, running: _Running, code: int) -> None:
         if running.process is not None:
             _kill_group(running.process)
         running.process = None
+        how = f"ended with code {code}" if code >= 0 else f"was ended by signal {-code}"
+        if code == AWAY:
+            self._pause(running, LONGEST_PAUSE, how)
+            return
         if time.monotonic() - running.started_at >= STEADY_SECONDS:
             running.ends = 0
         running.ends += 1
-        how = f"ended with code {code}" if code >= 0 else f"was ended by signal {-code}"
         if running.ends >= ENDS_IN_A_ROW:
             running.given_up = True
             self.say(running.member.name, f"{how}, {running.ends} times in a row; given up")
             return
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (running.ends - 1))
-        running.start_at = time.monotonic() + pause
-        self.say(running.member.name, f"{how}; starting it again in {pause:.0f} s")
+        self._pause(running, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (running.ends - 1)), how)
+
+    def _pause(self, running: _Running, seconds: float, how: str) -> None:
+        running.start_at = time.monotonic() + seconds
+        self.say(running.member.name, f"{how}; starting it again in {seconds:.0f} s")
 
     def _end(self, running: _Running) -> None:
         if running.process is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from core.texts import FALLBACK, say
 
 
@@ -11,7 +13,10 @@ class Problem(Exception):
     Attributes:
         key: Which sentence.
         values: What fills the sentence's placeholders.
+        passing: It may be gone later without anybody doing anything, so trying again is of use.
     """
+
+    passing: ClassVar[bool] = False
 
     def __init__(self, key: str, **values: object) -> None:
         super().__init__(key, values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http
 import logging
 import signal
 from typing import Final
@@ -53,6 +54,13 @@ AUTHENTICATION_FAILED: Final = 4004
 
 class DiscordProblem(Problem):
     """The bot cannot run: the token, the intents, or the way to Discord."""
+
+
+class DiscordAway(DiscordProblem):
+    """Discord does not answer. Whom it refuses for good is told so by `DiscordProblem`: Discord
+    counts how often a bot comes."""
+
+    passing = True
 
 
 class CommandTree(app_commands.CommandTree["FamiliarBot"]):
@@ -184,7 +192,8 @@ async def _serve(bot: FamiliarBot, token: str) -> None:
             revoked = error.code == AUTHENTICATION_FAILED
             key = "discord_token_refused" if revoked else "discord_unreachable"
             raise DiscordProblem(key) from error
-        except (discord.HTTPException, discord.GatewayNotFound) as error:
-            raise DiscordProblem("discord_unreachable") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise DiscordProblem("discord_unreachable") from error
+        except discord.HTTPException as error:
+            refused = error.status < http.HTTPStatus.INTERNAL_SERVER_ERROR
+            raise (DiscordProblem if refused else DiscordAway)("discord_unreachable") from error
+        except (discord.GatewayNotFound, aiohttp.ClientError, OSError) as error:
+            raise DiscordAway("discord_unreachable") from error

@@ -21,7 +21,7 @@ from bot.telegram.menu import set_menu
 from bot.telegram.patience import patiently
 from bot.telegram.pictures import Downloads
 from bot.telegram.placeholder import language_of
-from bot.telegram.polling import Polling, TelegramProblem
+from bot.telegram.polling import Polling, TelegramAway, TelegramProblem
 from bot.telegram.reindex import Reindex
 from bot.telegram.similar import Similar
 from core.redaction import hide_secrets
@@ -96,7 +96,8 @@ async def _reach(app: App) -> None:
     """Learn from Telegram who we are, and have it send us what people write.
 
     Raises:
-        TelegramProblem: The token is refused, or Telegram is away.
+        TelegramProblem: The token is refused.
+        TelegramAway: It does not answer.
     """
     try:
         await patiently(app.initialize)
@@ -105,7 +106,7 @@ async def _reach(app: App) -> None:
         # The library's own message repeats the token.
         raise TelegramProblem("telegram_token_refused") from None
     except TelegramError as error:
-        raise TelegramProblem("telegram_unreachable") from error
+        raise TelegramAway("telegram_unreachable") from error
 
 
 async def _answer(app: App, settings: Settings, intake: Intake, stop: asyncio.Event) -> None:

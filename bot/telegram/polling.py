@@ -33,6 +33,12 @@ class TelegramProblem(Problem):
     """The bot cannot run: the token, another bot with the same one, or the way to Telegram."""
 
 
+class TelegramAway(TelegramProblem):
+    """Telegram does not answer."""
+
+    passing = True
+
+
 class Polling:
     """Brings updates into a queue, each confirmed to Telegram once it is there.
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -19,7 +20,8 @@ from bot.telegram import bot as telegram
 from bot.telegram.polling import CONFIRM_SECONDS
 from cli import supervisor
 from cli.processes import _members
-from cli.supervisor import ENDS_IN_A_ROW, Member, Supervisor
+from cli.supervisor import AWAY, ENDS_IN_A_ROW, Member, Supervisor
+from cli.terminal import Failure
 from core.settings import DiscordSettings, TelegramSettings, load_settings
 from tests.platforms.processes import wait_for
 
@@ -128,6 +130,49 @@ def test_one_that_keeps_crashing_is_given_up_and_the_others_go_on() -> None:
     assert ("sound", "stopped") in watched.lines
     starts = [line for name, line in watched.lines if name == "broken" and "started" in line]
     assert len(starts) == ENDS_IN_A_ROW
+
+
+def test_one_whose_platform_is_away_is_started_again_for_as_long_as_it_takes(
+    tmp_path: Path,
+) -> None:
+    count = tmp_path / "count"
+    script = (
+        f"import pathlib, sys, time; count = pathlib.Path({str(count)!r})\n"
+        "tries = int(count.read_text()) + 1 if count.exists() else 1\n"
+        "count.write_text(str(tries))\n"
+        f"if tries <= {ENDS_IN_A_ROW + 2}: sys.exit({AWAY})\n"
+        "print('reached', flush=True); time.sleep(60)"
+    )
+    watched = Watched(member("bot", script), member("sound", SLEEPS))
+    assert watched.run(("bot", "reached")) == 0
+    assert not any("given up" in line for _, line in watched.lines)
+
+
+def test_one_that_is_not_ready_is_started_again() -> None:
+    tries: list[int] = []
+
+    def ready(process: subprocess.Popen[bytes]) -> None:
+        tries.append(process.pid)
+        if len(tries) == 1:
+            raise Failure("It does not answer.")
+        watched.lines.append(("slow", "is ready"))
+
+    watched = Watched(replace(member("slow", SLEEPS, needed=True), ready=ready))
+    assert watched.run(("slow", "is ready")) == 0
+    assert ("slow", "It does not answer.") in watched.lines
+    assert len(tries) == 2
+    assert has_ended(tries[0])
+
+
+def test_one_that_is_never_ready_is_given_up() -> None:
+    lines: list[tuple[str, str]] = []
+
+    def ready(process: subprocess.Popen[bytes]) -> None:
+        raise Failure("It does not answer.")
+
+    members = [replace(member("slow", SLEEPS, needed=True), ready=ready)]
+    assert Supervisor(members, lambda name, line: lines.append((name, line))).run() == 1
+    assert [line for _, line in lines].count("It does not answer.") == ENDS_IN_A_ROW
 
 
 def test_without_a_needed_one_all_stop() -> None:

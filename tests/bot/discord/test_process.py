@@ -13,6 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from cli.supervisor import AWAY
 from core.job import SimilarJob
 from core.texts import say
 from tests.platforms.discord_wire import TOKEN, DiscordServer, discord_server
@@ -153,12 +154,12 @@ def test_no_secret_is_logged_even_at_debug(
 
 
 class TestWhatItLacks:
-    def fails(self, environment: Mapping[str, str], folder: Path) -> str:
-        """What the terminal says; the bot must give up with exit code 1."""
+    def fails(self, environment: Mapping[str, str], folder: Path, code: int = 1) -> str:
+        """What the terminal says; the bot must give up with this exit code."""
         command = [sys.executable, "-m", "cli.main", "bot", "discord"]
         bot = RealProcess(command, environment, folder, "bot")
         try:
-            assert bot.popen.wait(60) == 1, bot.output()
+            assert bot.popen.wait(60) == code, bot.output()
         finally:
             bot.stop()
         # The log's own lines begin with the date.
@@ -192,4 +193,11 @@ class TestWhatItLacks:
             "REDIS_URL": redis.url,
             "FAMILIAR_DISCORD_API_URL": "http://127.0.0.1:9/api/v10",
         }
+        assert self.fails(environment, tmp_path, AWAY) == say("discord_unreachable")
+
+    def test_a_way_to_discord_that_is_closed_for_good(
+        self, discord: DiscordServer, redis: RealRedis, tmp_path: Path
+    ) -> None:
+        discord.fail("GET", "/users/@me", 403)
+        environment = {**discord.settings(), "REDIS_URL": redis.url}
         assert self.fails(environment, tmp_path) == say("discord_unreachable")

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from cli.supervisor import AWAY
 from core.texts import say
 from tests.platforms.jobs import waiting_similar_jobs
 from tests.platforms.processes import (
@@ -178,12 +179,18 @@ def test_no_secret_is_logged_even_at_debug(
 
 
 class TestWhatEndsIt:
-    def fails(self, environment: Mapping[str, str], folder: Path, seconds: float = 60) -> str:
-        """What the terminal says; the bot must give up with exit code 1."""
+    def fails(
+        self,
+        environment: Mapping[str, str],
+        folder: Path,
+        seconds: float = 60,
+        code: int = 1,
+    ) -> str:
+        """What the terminal says; the bot must give up with this exit code."""
         command = [sys.executable, "-m", "cli.main", "bot", "telegram"]
         bot = RealProcess(command, environment, folder, "bot")
         try:
-            assert bot.popen.wait(seconds) == 1, bot.output()
+            assert bot.popen.wait(seconds) == code, bot.output()
         finally:
             bot.stop()
         return self.said(bot)
@@ -223,7 +230,7 @@ class TestWhatEndsIt:
             "FAMILIAR_TELEGRAM_TOKEN": TOKEN,
             "FAMILIAR_TELEGRAM_API_URL": "http://127.0.0.1:9",
         }
-        assert self.fails(settings, tmp_path) == say("telegram_unreachable")
+        assert self.fails(settings, tmp_path, code=AWAY) == say("telegram_unreachable")
 
     def test_another_process_with_the_same_token(
         self, telegram: TelegramServer, redis: RealRedis, tmp_path: Path
