@@ -87,7 +87,9 @@ class CommandTree(app_commands.CommandTree["FamiliarBot"]):
         sentence = say("command_failed", str(interaction.locale))
         try:
             if interaction.response.is_done():
-                await interaction.edit_original_response(content=sentence)
+                # Not by an edit of the response: that may be a job's placeholder, or its answer, by
+                # now. While it is "thinking" still, Discord takes this for the response.
+                await interaction.followup.send(sentence, ephemeral=True)
             else:
                 await interaction.response.send_message(sentence, ephemeral=True)
         except discord.HTTPException as refused:

@@ -26,7 +26,7 @@ from tests.platforms.processes import (
     running,
     wait_for,
 )
-from worker.app import LOOK_QUEUE
+from worker.app import LOOK_QUEUE, WORKER_HEARTBEAT_KEY
 
 HEAVY = {"torch", "torchvision", "tensorflow", "keras", "annoy", "cv2", "worker.tasks"}
 CPU_SECONDS = 5.0
@@ -131,6 +131,28 @@ class TestWhatIsInHandWhenItStops:
         # Commands come to the bot after what was written before them.
         discord.slash("help").wait()
         assert stopped_meanwhile().id == f"discord-{asked}"
+
+
+def test_what_fails_after_the_first_picture_leaves_its_message_to_the_worker(
+    discord: DiscordServer, redis: RealRedis, tmp_path: Path
+) -> None:
+    environment = {**discord.settings(), "REDIS_URL": redis.url}
+    with running("discord", environment, tmp_path) as bot, redis.client() as client:
+        client.delete(LOOK_QUEUE)
+        client.set(WORKER_HEARTBEAT_KEY, 1)
+        discord.wait_for_bot(bot)
+        message = discord.send("", [("a.png", picture()), ("b.png", picture())])
+        discord.fail("POST", "/webhooks/", 403)
+        asked = discord.context_menu("Find similar", message)
+        wait_for(lambda: asked.followups, "the person is told", 10)
+        (job,) = waiting_similar_jobs(client)
+        client.delete(WORKER_HEARTBEAT_KEY)
+    assert job.id == f"discord-{asked.interaction_id}"
+    assert asked.shown is not None
+    assert asked.shown.content == say("looking"), "that is the placeholder of the first"
+    (told,) = asked.followups
+    assert told.content == say("command_failed")
+    assert told.ephemeral
 
 
 def test_no_secret_is_logged_even_at_debug(
