@@ -1,6 +1,8 @@
 """A bot shows in Redis that it lives, so that a health check can ask from another process.
 
-It is the bot's own event loop that shows it: a bot that hangs stops doing so.
+It is the bot's own event loop that shows it: a bot that hangs stops doing so. With each sign it
+also sees to it that forgotten pictures do not stay in Redis' append-only file, as a worker does:
+a bot may run without one.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from redis.exceptions import RedisError
 
 from core.problem import Problem
 from core.settings import Settings
+from worker.store import erase_traces
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,12 @@ def _client(settings: Settings) -> Redis:
     return Redis.from_url(str(settings.queue.redis_url), socket_connect_timeout=2, socket_timeout=5)
 
 
+def _beat(client: Redis, platform: str) -> None:
+    client.set(_key(platform), 1, ex=SHOWN_SECONDS)
+    if erase_traces(client):
+        log.info("Redis writes its append-only file anew, without forgotten pictures")
+
+
 async def keep_beating(settings: Settings, platform: str) -> None:
     """Show that the bot lives, until cancelled."""
     # On a thread, because redis-py's asyncio client (8.1) loses a cancellation now and then, and a
@@ -37,7 +46,7 @@ async def keep_beating(settings: Settings, platform: str) -> None:
     with _client(settings) as client:
         while True:
             try:
-                await asyncio.to_thread(client.set, _key(platform), 1, ex=SHOWN_SECONDS)
+                await asyncio.to_thread(_beat, client, platform)
             except (RedisError, OSError) as error:
                 log.debug("No sign of life could be left in Redis: %s", error)
             await asyncio.sleep(BEAT_SECONDS)

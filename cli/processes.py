@@ -91,6 +91,7 @@ def _members(
                 needed=True,
                 inherited=redis.inherited,
                 ready=redis.wait_until_ready,
+                ending=redis.erase_traces,
             )
         )
         environment = {**environment, "REDIS_URL": redis.url}

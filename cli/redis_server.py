@@ -20,6 +20,9 @@ from cli.terminal import Failure
 
 READY_SECONDS: Final = 15.0
 
+ERASE_SECONDS: Final = 10.0
+"""Writing the storage anew may take so long when the server is to end; it holds a GiB at most."""
+
 MEMORY_BYTES: Final = 2**30
 """Most that the server keeps. One person may send 200 MiB of pictures a minute, and a server that
 the system ends for its memory takes the queue with it. This holds 50 pictures of the largest size,
@@ -123,6 +126,28 @@ class EmbeddedRedis:
         raise Failure(
             f"The embedded Redis server did not answer within {READY_SECONDS:.0f} seconds."
         )
+
+    def erase_traces(self) -> None:
+        """Take forgotten pictures out of the storage, before the server ends.
+
+        Raises:
+            Failure: That did not work, or not in time.
+        """
+        from redis import Redis
+        from redis.exceptions import RedisError
+
+        from worker.store import erase_traces_now
+
+        try:
+            with Redis.from_url(self.url, socket_timeout=ERASE_SECONDS) as client:
+                erased = self.storage is None or erase_traces_now(client, ERASE_SECONDS)
+        except RedisError:
+            erased = False
+        if not erased:
+            raise Failure(
+                f"Pictures that were forgotten may still stand in {self.storage}."
+                " They leave it once `familiar up` runs again."
+            )
 
     def clear(self) -> None:
         """Let go of the storage and remove the socket's folder, after the server has ended."""

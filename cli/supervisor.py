@@ -41,6 +41,8 @@ class Member:
         inherited: File descriptors that it inherits.
         ready: Called with the process after each start; returns once it can be used, and raises a
             `Failure` where it cannot.
+        ending: Called before it is asked to end, when everything stops; what a `Failure` says is
+            shown, and it ends all the same.
         cwd: Its working folder; None: that of this process.
     """
 
@@ -51,6 +53,7 @@ class Member:
     grace_seconds: float = 25.0
     inherited: tuple[int, ...] = ()
     ready: Callable[[subprocess.Popen[bytes]], None] | None = None
+    ending: Callable[[], None] | None = None
     cwd: str | None = None
 
 
@@ -214,6 +217,11 @@ class Supervisor:
     def _end(self, running: _Running) -> None:
         if running.process is None:
             return
+        if running.member.ending is not None and running.process.poll() is None:
+            try:
+                running.member.ending()
+            except Failure as failure:
+                self.say(running.member.name, str(failure))
         stop(running.process, running.member.grace_seconds)
         if running.reader is not None:
             running.reader.join(2)

@@ -2,13 +2,15 @@
 
 A picture is forgotten once every job that names it is answered, and in any case after its
 lifetime. Where Redis keeps an append-only file, the picture's bytes stand there until that file is
-written anew, so workers ask for that (`erase_traces`) when something was forgotten.
+written anew, so workers and bots ask for that (`erase_traces`) when something was forgotten, and so
+does whoever stops the server (`erase_traces_now`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from typing import Final, cast
 
 from redis import Redis
@@ -34,6 +36,8 @@ _TRACES: Final = "familiar:traces"
 
 _ERASED: Final = "familiar:erased"
 """Exists for a lifetime after a rewrite was asked for, so that none is asked for meanwhile."""
+
+_LOOK_AGAIN_SECONDS: Final = 0.05
 
 # KEYS: what the job wants; ARGV: the job's id, `_WANTED`, `_UPLOAD`. In one step, so that a picture
 # that somebody sends once more just now is not taken from the new job.
@@ -118,7 +122,7 @@ def forget(redis: Redis, job: str) -> None:
 def erase_traces(redis: Redis) -> bool:
     """Have Redis write its append-only file anew where it may hold forgotten pictures.
 
-    Every worker may ask as often as it likes: Redis is told at most once in a lifetime of the
+    Everybody may ask as often as they like: Redis is told at most once in a lifetime of the
     pictures. So the bytes of one are out of the file within about two lifetimes of its upload.
 
     Returns:
@@ -159,3 +163,34 @@ def erase_traces(redis: Redis) -> bool:
         )
     redis.eval(_DROP_TRACES, 1, _TRACES, _UPLOAD, *(sha256 for sha256, _ in gone))
     return begun
+
+
+def erase_traces_now(redis: Redis, seconds: float) -> bool:
+    """As `erase_traces`, at once and to the end: for a server that is about to stop.
+
+    Args:
+        redis: Of the server.
+        seconds: Within so many the file must be written.
+
+    Returns:
+        Whether no forgotten picture is left in the file, as far as Redis lets that be done.
+
+    Raises:
+        RedisError: Redis cannot be reached.
+    """
+    until = time.monotonic() + seconds
+    # One that runs already may have begun before the last picture was forgotten.
+    if not _rewritten(redis, until):
+        return False
+    redis.delete(_ERASED)
+    return not erase_traces(redis) or _rewritten(redis, until)
+
+
+def _rewritten(redis: Redis, until: float) -> bool:
+    """Wait for what Redis is writing anew; False where that takes longer."""
+    while time.monotonic() < until:
+        state = redis.info("persistence")
+        if not (state.get("aof_rewrite_in_progress") or state.get("aof_rewrite_scheduled")):
+            return True
+        time.sleep(_LOOK_AGAIN_SECONDS)
+    return False

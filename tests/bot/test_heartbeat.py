@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator
 
 import pytest
 
 from bot.heartbeat import SHOWN_SECONDS, is_beating, keep_beating
 from core.settings import QueueSettings, Settings, load_settings
-from tests.platforms.processes import RealRedis, real_redis
+from tests.platforms.processes import RealRedis, real_redis, wait_for
+from worker.store import UploadStore, forget
 
 
 @pytest.fixture
@@ -36,6 +38,24 @@ async def test_it_is_seen_by_others_and_fades_by_itself(
     beating.cancel()
     with redis.client() as client:
         assert 0 < client.ttl("familiar:bot:discord") <= SHOWN_SECONDS
+
+
+async def test_without_a_worker_it_sees_to_what_is_left_of_forgotten_pictures() -> None:
+    picture = random.Random(1).randbytes(4096)
+    with real_redis(durable=True) as server, server.client() as client:
+
+        def on_disk() -> bool:
+            files = [path for path in server.folder.rglob("*") if path.is_file()]
+            return any(picture in path.read_bytes() for path in files)
+
+        UploadStore(client, 60).put(picture, "job-1")
+        forget(client, "job-1")
+        assert on_disk()
+        queue = QueueSettings.model_construct(redis_url=server.url)
+        settings = load_settings().model_copy(update={"queue": queue})
+        beating = asyncio.create_task(keep_beating(settings, "discord"))
+        await asyncio.to_thread(wait_for, lambda: not on_disk(), "the file is written anew", 10)
+        beating.cancel()
 
 
 async def test_a_redis_that_is_away_does_not_end_it(settings: Settings, redis: RealRedis) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ import psutil
 import pytest
 from redis import Redis
 
-from cli import supervisor
+from cli import redis_server, supervisor
 from cli.redis_server import MEMORY_BYTES, EmbeddedRedis
 from cli.supervisor import Member
 from cli.terminal import Failure
 from worker.app import SIMILAR_TASK, create_app
+from worker.store import UploadStore, erase_traces, forget
 
 
 @contextmanager
@@ -55,6 +57,61 @@ def test_jobs_outlive_a_restart(tmp_path: Path) -> None:
         with running(redis), Redis.from_url(redis.url) as client:
             assert client.get("job") == expected
             client.set("job", "kept")
+        redis.clear()
+
+
+def on_disk(folder: Path, data: bytes) -> bool:
+    """Whether the bytes stand in any file below `folder`."""
+    return any(data in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+class TestEnding:
+    """What was forgotten is not left on the disk while nothing runs."""
+
+    @pytest.fixture
+    def redis(self, tmp_path: Path) -> Iterator[EmbeddedRedis]:
+        redis = EmbeddedRedis.prepare(tmp_path / "redis")
+        yield redis
+        redis.clear()
+
+    def test_forgotten_pictures_leave_the_storage(
+        self, redis: EmbeddedRedis, tmp_path: Path
+    ) -> None:
+        answered, waiting = (random.Random(seed).randbytes(4096) for seed in range(2))
+        with running(redis), Redis.from_url(redis.url) as client:
+            uploads = UploadStore(client, 60)
+            # The file was written anew a moment ago, so it is not due again for a minute.
+            uploads.put(b"an earlier one", "job-0")
+            forget(client, "job-0")
+            assert erase_traces(client)
+            uploads.put(answered, "job-1")
+            kept = uploads.put(waiting, "job-2")
+            forget(client, "job-1")
+            redis.erase_traces()
+        assert not on_disk(tmp_path, answered)
+        with running(redis), Redis.from_url(redis.url) as client:
+            assert UploadStore(client, 60).get(kept) == waiting
+
+    def test_where_that_is_not_done_in_time_it_is_said(
+        self, redis: EmbeddedRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(redis_server, "ERASE_SECONDS", 0.2)
+        with running(redis), Redis.from_url(redis.url) as client:
+            UploadStore(client, 60).put(b"one", "job-1")
+            forget(client, "job-1")
+            client.set("another", "key")
+            # The server pauses for so long at each key that it writes, in microseconds.
+            client.config_set("rdb-key-save-delay", 500_000)
+            with pytest.raises(Failure, match="may still stand"):
+                redis.erase_traces()
+
+    def test_a_server_that_is_gone_is_said(self, redis: EmbeddedRedis) -> None:
+        with pytest.raises(Failure, match="may still stand"):
+            redis.erase_traces()
+
+    def test_where_nothing_is_stored_nothing_is_done(self) -> None:
+        redis = EmbeddedRedis.prepare(None)
+        redis.erase_traces()
         redis.clear()
 
 

@@ -98,6 +98,19 @@ def test_one_that_does_not_listen_is_ended_by_force() -> None:
     assert watched.run(("stubborn", "here")) == 0
 
 
+def test_before_one_is_asked_to_end_it_is_seen_to() -> None:
+    alive: list[bool] = []
+
+    def ending() -> None:
+        alive.append(any(not has_ended(child.pid) for child in psutil.Process().children()))
+        raise Failure("Not everything could be done.")
+
+    watched = Watched(replace(member("one", SLEEPS), ending=ending))
+    assert watched.run(("one", "here")) == 0
+    assert alive == [True]
+    assert watched.lines[-2:] == [("one", "Not everything could be done."), ("one", "stopped")]
+
+
 def test_what_a_member_started_itself_ends_too() -> None:
     script = (
         "import subprocess, sys, time;"
