@@ -56,12 +56,20 @@ class DiscordDestination(_Frozen):
 
 
 class TelegramDestination(_Frozen):
-    """Where on Telegram an answer goes: the placeholder `message_id` in `chat_id`."""
+    """Where on Telegram an answer goes.
+
+    Attributes:
+        chat_id: The chat.
+        message_id: The placeholder in it.
+        reply_to: The message that asked.
+        topic_id: The chat's topic in which they stand; None: in none.
+    """
 
     platform: Literal["telegram"] = "telegram"
     chat_id: int
     message_id: int
     reply_to: int | None = None
+    topic_id: int | None = None
 
 
 class FileDestination(_Frozen):

@@ -51,8 +51,7 @@ class Placeholder:
         placeholder = cls(asked, await reply(asked, say(key, language_of(asked))))
         try:
             await asked.reply_chat_action(
-                ChatAction.UPLOAD_PHOTO,
-                message_thread_id=asked.message_thread_id if asked.is_topic_message else None,
+                ChatAction.UPLOAD_PHOTO, message_thread_id=placeholder.destination.topic_id
             )
         except TelegramError as error:
             # A courtesy; the placeholder says the same.
@@ -66,6 +65,7 @@ class Placeholder:
             chat_id=self._posted.chat_id,
             message_id=self._posted.message_id,
             reply_to=self._asked.message_id,
+            topic_id=self._asked.message_thread_id if self._asked.is_topic_message else None,
         )
 
     async def say(self, sentence: str) -> None:

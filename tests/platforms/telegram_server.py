@@ -141,6 +141,7 @@ class Message:
         document: A file sent as it is, or an animation's video.
         thumbnail: The first frame of an animation.
         caption: Below a photo or a document.
+        topic_id: The topic in which it stands, of a group that has some.
         edits: How many times it was changed.
     """
 
@@ -155,6 +156,7 @@ class Message:
     caption: str | None = None
     media_group_id: str | None = None
     reply_to: Message | None = None
+    topic_id: int | None = None
     edits: int = 0
 
     @property
@@ -200,6 +202,8 @@ class Message:
             body |= {"caption_entities": found} if (found := entities_of(self.caption)) else {}
         if self.media_group_id is not None:
             body["media_group_id"] = self.media_group_id
+        if self.topic_id is not None:
+            body |= {"message_thread_id": self.topic_id, "is_topic_message": True}
         if self.edits:
             body["edit_date"] = self.date + self.edits
         if with_reply and self.reply_to is not None:
@@ -376,6 +380,7 @@ class TelegramServer:
         *,
         reply_to: Message | None = None,
         media_group_id: str | None = None,
+        topic_id: int | None = None,
     ) -> Message:
         """A person sends a picture as a photo; its largest size has these very bytes."""
         with self._changed:
@@ -386,6 +391,7 @@ class TelegramServer:
                 caption=caption,
                 reply_to=reply_to,
                 media_group_id=media_group_id,
+                topic_id=topic_id,
             )
             return self._arrive(message)
 

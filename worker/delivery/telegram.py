@@ -79,11 +79,15 @@ class TelegramDelivery:
             "chat_id": str(destination.chat_id),
             "message_id": str(destination.message_id),
         }
+        self._topic = (
+            {} if destination.topic_id is None else {"message_thread_id": str(destination.topic_id)}
+        )
         self._client = client
 
     def working(self) -> None:
-        """Show *sending a photo* below the chat's title; for five seconds, says Telegram."""
-        data = {"chat_id": self._message["chat_id"], "action": "upload_photo"}
+        """Show *sending a photo* below the chat's title, in the topic where there is one; for five
+        seconds, says Telegram."""
+        data = {"chat_id": self._message["chat_id"], **self._topic, "action": "upload_photo"}
         try:
             self._post("sendChatAction", data, None, WORKING_SECONDS)
         except httpx.HTTPError as error:

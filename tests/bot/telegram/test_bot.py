@@ -274,6 +274,17 @@ class TestInAGroup:
             asked = telegram.send_text(mika, group, text, reply_to=reply_to)
             community.is_refused(asked, NO_PICTURE)
 
+    def test_in_a_topic_the_bot_shows_there_that_it_is_at_work(self, community: Community) -> None:
+        telegram, mika, group = community.telegram, community.mika, community.group
+        asked = telegram.send_photo(mika, group, picture(), "/similar", topic_id=77)
+        (job,) = community.jobs()
+        community.is_answered_in(job, asked)
+        assert job.destination.platform == "telegram"
+        assert job.destination.topic_id == 77, "so that the worker can show it too"
+        action = telegram.calls_of("sendChatAction")[-1].parameters
+        assert action["chat_id"] == str(group.id)
+        assert action["message_thread_id"] == "77"
+
     def test_a_mention_in_passing_within_a_topic_is_left_alone(self, community: Community) -> None:
         telegram, mika, group = community.telegram, community.mika, community.group
         opened = TopicOpened(next(community.numbers), group, community.noor, int(time.time()))

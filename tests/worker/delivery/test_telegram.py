@@ -259,6 +259,14 @@ class TestWorking:
         (call,) = scene.server.calls_of("sendChatAction")
         assert call.parameters == {"chat_id": "11", "action": "upload_photo"}
 
+    def test_in_a_topic_it_shows_there(self, scene: Scene) -> None:
+        destination = TelegramDestination(chat_id=scene.chat.id, message_id=1, topic_id=77)
+        settings = TelegramSettings(token=SecretStr(TOKEN), api_url=scene.server.url)
+        with httpx.Client() as client:
+            TelegramDelivery(destination, settings, client).working()
+        (call,) = scene.server.calls_of("sendChatAction")
+        assert call.parameters["message_thread_id"] == "77"
+
     def test_it_never_fails(self, scene: Scene) -> None:
         scene.server.hang_up("sendChatAction")
         scene.delivery.working()
