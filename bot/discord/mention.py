@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import discord
@@ -46,9 +46,9 @@ class Mention(commands.Cog):
                 await self._answer(message, pictures)
             elif message.reference is not None or not _words(message):
                 # A mention in passing ("thanks, @bot") asks for nothing and gets no answer.
-                await message.reply(say("discord_no_picture", _language(message)))
-        except discord.Forbidden:
-            log.info("No permission to answer in channel %d", message.channel.id)
+                await _replying(message)(say("discord_no_picture", _language(message)))
+        except (discord.Forbidden, discord.NotFound) as error:
+            log.info("No answer possible in channel %d: %s", message.channel.id, error)
 
     def _mentioned(self, message: discord.Message) -> bool:
         """Mentioned by its name: a plain reply to one of its messages pings it as well, and
@@ -75,13 +75,13 @@ class Mention(commands.Cog):
     ) -> None:
         look, count = _choices(message)
         wish = Wish(message.author.id, _language(message), look, count)
-        event = f"discord-{message.id}"
-        if not await self._asking.first_sight(event, wish.language, message.reply):
+        event, reply = f"discord-{message.id}", _replying(message)
+        if not await self._asking.first_sight(event, wish.language, reply):
             return
         for number, picture in enumerate(pictures, start=1):
-            if not await self._asking.allowed(wish, message.reply, every_time=False):
+            if not await self._asking.allowed(wish, reply, every_time=False):
                 return
-            placeholder = await message.reply(say("looking", wish.language))
+            placeholder = await reply(say("looking", wish.language))
             await self._asking.ask(
                 event if number == 1 else f"{event}-{number}",
                 wish,
@@ -104,6 +104,12 @@ class Mention(commands.Cog):
             reply_to=message.id,
             file_bytes=limit if guild is None else guild.filesize_limit,
         )
+
+
+def _replying(message: discord.Message) -> Callable[[str], Awaitable[discord.Message]]:
+    """Answers a message below it, or at the channel's end where it was deleted meanwhile."""
+    reference = message.to_reference(fail_if_not_exists=False)
+    return lambda sentence: message.channel.send(sentence, reference=reference)
 
 
 def _editing(placeholder: discord.Message) -> Edit:

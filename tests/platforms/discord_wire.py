@@ -4,7 +4,7 @@ SimCord keeps one virtual Discord: members, channels, permissions, commands, int
 messages. Here a bot *process* and a worker *process* reach it over sockets, unmodified, and a test
 plays the people. What SimCord leaves open is filled in: the size limit of uploads, the answer to an
 expired interaction token, nonces that are enforced, intents that are not granted, wrong tokens,
-files with an address that can be fetched, and a clock that runs.
+files with an address that can be fetched, replies to messages that are gone, and a clock that runs.
 
 The server has a thread and an event loop of its own, so a test may block.
 """
@@ -657,6 +657,11 @@ class DiscordServer:
             return 401, {"message": "Invalid Webhook Token", "code": 50027}
         if sum(len(file.fp.getbuffer()) for file in files) > self.file_bytes:
             return 413, {"message": "Request entity too large", "code": 40005}
+        if _creates_message(request.method, parts) and self._replies_to_what_is_gone(parts, body):
+            if body["message_reference"].get("fail_if_not_exists", True):
+                unknown = "Invalid Form Body\nIn message_reference: Unknown message"
+                return 400, {"message": unknown, "code": 50035}
+            del body["message_reference"]
         nonce = self._enforced_nonce(request.method, parts, body)
         if nonce is not None and nonce in self._nonces:
             message = self._message(self._nonces[nonce])
@@ -683,12 +688,26 @@ class DiscordServer:
             and backend.now_iso() >= interaction.expires_at
         )
 
+    def _replies_to_what_is_gone(self, parts: list[str], body: Any) -> bool:
+        reference = body.get("message_reference")
+        if reference is None or reference.get("type", 0) != 0:
+            return False
+        there = self._env.backend.messages.get(int(parts[1]), {})
+        return int(reference["message_id"]) not in there
+
     @staticmethod
     def _enforced_nonce(method: str, parts: list[str], body: Any) -> tuple[str, str] | None:
-        creates = method == "POST" and parts[0] == "channels" and parts[2:] == ["messages"]
-        if not creates or not body.get("enforce_nonce") or "nonce" not in body:
+        if (
+            not _creates_message(method, parts)
+            or not body.get("enforce_nonce")
+            or "nonce" not in body
+        ):
             return None
         return parts[1], str(body["nonce"])
+
+
+def _creates_message(method: str, parts: list[str]) -> bool:
+    return method == "POST" and parts[0] == "channels" and parts[2:] == ["messages"]
 
 
 async def _read(request: web.Request) -> tuple[Any, list[_File]]:

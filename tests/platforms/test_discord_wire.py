@@ -96,6 +96,23 @@ def test_an_enforced_nonce_gives_the_first_message_again(
     assert len(server.bot_messages()) == 3
 
 
+def test_a_reply_to_a_message_that_is_gone_is_refused_unless_it_need_not_be_one(
+    server: DiscordServer, api: httpx.Client
+) -> None:
+    gone = server.send("a message")
+    server.delete(gone)
+
+    def post(**reference: object) -> httpx.Response:
+        body = {"content": "a reply", "message_reference": {"message_id": str(gone), **reference}}
+        return api.post(f"/channels/{server.channel.id}/messages", headers=AUTHORIZED, json=body)
+
+    refused = post()
+    assert (refused.status_code, refused.json()["code"]) == (400, 50035)
+    assert post(fail_if_not_exists=False).status_code == 200
+    (posted,) = server.bot_messages()
+    assert posted.reply_to is None
+
+
 def test_faults_come_when_they_are_ordered(server: DiscordServer, api: httpx.Client) -> None:
     server.fail("GET", "/users/@me", 429, retry_after=1.5)
     limited = api.get("/users/@me", headers=AUTHORIZED)

@@ -234,6 +234,19 @@ class TestMention:
         assert len(waiting_similar_jobs(community.redis)) == 1
         assert len(discord.bot_messages()) == 2  # the placeholder and /help
 
+    def test_a_message_deleted_meanwhile_is_answered_all_the_same(
+        self, community: Community
+    ) -> None:
+        discord, redis = community.discord, community.redis
+        # The bot waits for Redis before it replies.
+        redis.client_pause(4000, all=False)
+        asking = discord.send(discord.bot_mention, [("a.png", picture())])
+        discord.delete(asking)
+        redis.client_unpause()
+        community.wait_for_jobs()
+        (placeholder,) = discord.bot_messages()
+        assert placeholder.content == say("looking")
+
     @pytest.mark.parametrize("text", ["{mention}", "{mention} who is that?"])
     def test_a_reply_to_words_gets_an_explanation(self, community: Community, text: str) -> None:
         discord = community.discord
