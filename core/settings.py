@@ -36,15 +36,26 @@ def _admin_ids(value: Any) -> Any:
     return value
 
 
-def _web_address(value: str | None) -> str | None:
-    if value is None:
-        return None
+def _scheme(value: str) -> str:
     try:
-        scheme = urlsplit(value).scheme
+        return urlsplit(value).scheme
     except ValueError:
         raise ValueError("this is no address") from None
-    if scheme not in {"http", "https", "ws", "wss"}:
-        raise ValueError("an address begins with http://, https://, ws:// or wss://")
+
+
+def _api_address(value: str | None) -> str | None:
+    if value is None:
+        return None
+    if _scheme(value) not in {"http", "https"}:
+        raise ValueError("an API's address begins with http:// or https://")
+    return value.rstrip("/")
+
+
+def _gateway_address(value: str | None) -> str | None:
+    if value is None:
+        return None
+    if _scheme(value) not in {"http", "https", "ws", "wss"}:
+        raise ValueError("a gateway's address begins with http://, https://, ws:// or wss://")
     return value.rstrip("/")
 
 
@@ -146,7 +157,8 @@ class DiscordSettings(BaseSettings):
     gateway_url: str | None = None
 
     _ids = field_validator("admins", mode="before")(_admin_ids)
-    _addresses = field_validator("api_url", "gateway_url")(_web_address)
+    _api = field_validator("api_url")(_api_address)
+    _gateway = field_validator("gateway_url")(_gateway_address)
 
 
 class TelegramSettings(BaseSettings):
@@ -165,7 +177,7 @@ class TelegramSettings(BaseSettings):
     api_url: str | None = None
 
     _ids = field_validator("admins", mode="before")(_admin_ids)
-    _addresses = field_validator("api_url")(_web_address)
+    _api = field_validator("api_url")(_api_address)
 
 
 class LogSettings(BaseSettings):

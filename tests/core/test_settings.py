@@ -94,6 +94,10 @@ def test_a_dotenv_that_is_not_utf8_is_named(tmp_path):
     [
         ("FAMILIAR_DISCORD_ADMINS", "somebody"),
         ("FAMILIAR_TELEGRAM_API_URL", "ftp://host"),
+        # The bots' library would take it, and the worker's would not.
+        ("FAMILIAR_TELEGRAM_API_URL", "ws://host"),
+        ("FAMILIAR_DISCORD_API_URL", "wss://host/api/v10"),
+        ("FAMILIAR_DISCORD_GATEWAY_URL", "ftp://host"),
         ("FAMILIAR_LIMIT_UPLOAD_MIB", "0"),
         ("FAMILIAR_MODEL_THREADS", "many"),
         ("FAMILIAR_MODEL_PRECISION", "float16"),
@@ -104,6 +108,12 @@ def test_a_bad_value_is_named_and_not_shown(monkeypatch, name, value):
     with pytest.raises(SettingsProblem) as caught:
         load_settings()
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "ws", "wss"])
+def test_a_gateway_is_reached_by_either_kind_of_address(monkeypatch, scheme):
+    monkeypatch.setenv("FAMILIAR_DISCORD_GATEWAY_URL", f"{scheme}://host/gateway/")
+    assert load_settings().discord.gateway_url == f"{scheme}://host/gateway"
 
 
 @pytest.mark.parametrize("name", ["FAMILIAR_DISCORD_ADMINS", "FAMILIAR_TELEGRAM_ADMINS"])
