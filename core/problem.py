@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import ClassVar
 
 from core.texts import FALLBACK, say
@@ -24,8 +25,20 @@ class Problem(Exception):
         self.values = values
 
     def sentence(self, language: str = FALLBACK) -> str:
-        """The sentence in `language`."""
-        return say(self.key, language, **self.values)
+        """The sentence in `language`, for a chat: of a path it has the last part alone, because
+        where a folder lies on the server is nothing for everybody there to read."""
+        values = {name: _in_public(value) for name, value in self.values.items()}
+        return say(self.key, language, **values)
 
     def __str__(self) -> str:
-        return self.sentence()
+        """The sentence for the terminal and for the log, with whole paths."""
+        return say(self.key, **self.values)
+
+
+def _in_public(value: object) -> object:
+    if isinstance(value, PurePath):
+        return value.name or value
+    if isinstance(value, OSError):
+        # Its own text names the file.
+        return value.strerror or type(value).__name__
+    return value

@@ -149,11 +149,11 @@ def test_a_folder_that_cannot_be_measured_is_a_sentence_before_anything_is_train
     for number in range(pictures):
         save(drawn_scene([]), tmp_path / "few" / "somebody" / f"{number}.png")
     assert ended(tmp_path / "few", "--crops", "--faces", gallery, "--device", "cpu") == 1
-    sentence = Problem(
+    problem = Problem(
         "folder_without_characters" if pictures else "folder_without_pictures",
         path=tmp_path / "few",
-    ).sentence()
-    assert capsys.readouterr().err.splitlines()[-1] == sentence
+    )
+    assert capsys.readouterr().err.splitlines()[-1] == str(problem)
 
 
 @pytest.fixture

@@ -110,11 +110,12 @@ def test_limits_on_what_people_send_do_not_hold_for_the_gallery(workplace: Workp
 
 
 def test_a_gallery_that_is_missing_or_empty_is_told(workplace: Workplace) -> None:
-    missing = str(workplace.folder / "nowhere")
-    worker = workplace.start_worker(fakes=True, FAMILIAR_GALLERY=missing)
-    assert missing in workplace.said(workplace.ask_reindex())
-    (workplace.folder / "nowhere").mkdir()
-    assert workplace.said(workplace.ask_reindex()) == say("gallery_empty", path=missing)
+    missing = workplace.folder / "nowhere"
+    worker = workplace.start_worker(fakes=True, FAMILIAR_GALLERY=str(missing))
+    assert workplace.said(workplace.ask_reindex()) == say("gallery_missing", path="nowhere")
+    missing.mkdir()
+    assert workplace.said(workplace.ask_reindex()) == say("gallery_empty", path="nowhere")
+    assert f"in the gallery {missing}." in worker.output(), "its keeper reads where that is"
     worker.stop()
 
 
