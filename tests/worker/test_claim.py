@@ -55,6 +55,32 @@ def test_a_released_job_is_free(redis: Redis) -> None:
     assert second.take("job-1") is Standing.OURS
 
 
+def test_a_beat_on_its_way_does_not_bring_a_released_claim_back(redis: Redis) -> None:
+    on_its_way, go_on = threading.Event(), threading.Event()
+
+    class HeldUp(Claims):
+        """Its beat knows what it will renew, and has not sent it yet."""
+
+        def _show(self, held: list[str], messages: list[str]) -> list[str]:
+            on_its_way.set()
+            assert go_on.wait(10)
+            return super()._show(held, messages)
+
+    claims = HeldUp(redis)
+    claims.take("job-1")
+    beating = threading.Thread(target=claims.beat)
+    releasing = threading.Thread(target=claims.release, args=["job-1"])
+    beating.start()
+    assert on_its_way.wait(10)
+    releasing.start()
+    # It has to wait for the beat, so there is no other sign that it would not.
+    releasing.join(0.5)
+    go_on.set()
+    for thread in (beating, releasing):
+        thread.join()
+    assert not redis.exists(claim_key("job-1"))
+
+
 def test_releasing_does_not_touch_the_claim_of_another(redis: Redis) -> None:
     first, second = Claims(redis), Claims(redis)
     first.take("job-1")
