@@ -6,17 +6,23 @@ placeholder, then `Intake.worker_alive`, to say in the placeholder that nobody i
 make a bot post more than its platform lets it. Once a job is in the queue its placeholder belongs
 to the worker alone, so a warning can never overwrite an answer. Redis is spoken to on threads, so a
 slow or dead server never holds up the bot's event loop.
+
+What a bot has in hand when it is killed is not lost in silence: its next process asks the people to
+send their pictures again (`Intake.ask_again`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, TypeVar
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -28,6 +34,8 @@ from core.texts import closest_language
 from worker.app import REINDEX_TASK, SIMILAR_TASK, WORKER_HEARTBEAT_KEY, create_app, open_redis
 from worker.store import UploadStore
 
+log = logging.getLogger(__name__)
+
 Fetch: TypeAlias = Callable[[], Awaitable[bytes]]
 """Downloads a picture from the platform's own host."""
 
@@ -35,6 +43,15 @@ _Result = TypeVar("_Result")
 
 EVENT_MEMORY_SECONDS: Final = 24 * 3600
 """Telegram keeps updates for a day, so none is repeated later than that."""
+
+BEGUN_SECONDS: Final = 120
+"""An event that was seen is remembered for so long until its request is taken, or refused."""
+
+_IN_HAND: Final = "familiar:in-hand:"
+"""Before an event: its job, while a bot fetches the picture."""
+
+_NO_PICTURE: Final = hashlib.sha256(b"").hexdigest()
+"""Nothing is ever stored under it, because an empty file is no picture."""
 
 REINDEX_SECONDS: Final = 6 * 3600
 """A reindex that has not ended after so long is given up."""
@@ -94,10 +111,27 @@ class Intake:
         Raises:
             QueueUnreachable: Redis is down.
         """
-        fresh = await _ask(
-            lambda: self._redis.set(f"familiar:event:{event}", 1, nx=True, ex=EVENT_MEMORY_SECONDS)
-        )
+        fresh = await _ask(lambda: self._redis.set(_event(event), 1, nx=True, ex=BEGUN_SECONDS))
         return bool(fresh)
+
+    async def ask_again(self, platform: str) -> None:
+        """Have all those told to send their picture again whose request a bot of this platform had
+        in hand when it was killed. To be called once, when the bot starts; it never raises.
+
+        Their jobs are enqueued without a picture, which the worker says in their placeholders.
+        """
+
+        def left_behind() -> list[SimilarJob]:
+            keys = self._redis.scan_iter(f"{_IN_HAND}{platform}-*")
+            found = [self._redis.get(key) for key in keys]
+            return [SimilarJob.model_validate_json(job) for job in found if job is not None]
+
+        try:
+            for job in await _ask(left_behind):
+                log.warning("%s was in hand when the bot was killed", job.id)
+                await self._enqueue(SIMILAR_TASK, job)
+        except (QueueUnreachable, ValidationError) as problem:
+            log.warning("Nobody is asked to send a picture again: %s", type(problem).__name__)
 
     async def allow(self, person: str) -> None:
         """Count a request of `person`, such as ``discord-17``, before anything is posted for it.
@@ -145,23 +179,28 @@ class Intake:
         Raises:
             core.problem.Problem: Not a usable picture, or Redis is down.
         """
-        content = data if isinstance(data, bytes) else await data()
-        await asyncio.to_thread(check, content, self._limit.picture)
-        sha256 = await _ask(lambda: self._uploads.put(content, event))
         now = time.time()
-        await self._enqueue(
-            SIMILAR_TASK,
-            SimilarJob(
-                id=event,
-                destination=destination,
-                language=closest_language(language),
-                asked_at=now,
-                deadline=now + self._limit.answer_minutes * 60,
-                upload=sha256,
-                look=look,
-                count=count,
-            ),
+        seconds = self._limit.answer_minutes * 60
+        job = SimilarJob(
+            id=event,
+            destination=destination,
+            language=closest_language(language),
+            asked_at=now,
+            deadline=now + seconds,
+            upload=_NO_PICTURE,
+            look=look,
+            count=count,
         )
+        await _ask(lambda: self._redis.set(_IN_HAND + event, job.model_dump_json(), ex=seconds))
+        try:
+            content = data if isinstance(data, bytes) else await data()
+            await asyncio.to_thread(check, content, self._limit.picture)
+            sha256 = await _ask(lambda: self._uploads.put(content, event))
+            await self._enqueue(SIMILAR_TASK, job.model_copy(update={"upload": sha256}))
+        except Exception:
+            # The bot says why. Where it is stopped instead, `ask_again` has the last word.
+            await self._settle(event)
+            raise
 
     async def reindex(self, *, event: str, destination: Destination, language: str) -> None:
         """Enqueue an admin's request to bring the index up to date.
@@ -201,6 +240,26 @@ class Intake:
                 kwargsrepr=f"{{'job': {job.id}}}",
             )
         )
+        await self._settle(job.id)
+
+    async def _settle(self, event: str) -> None:
+        """Note that there is nothing left to do for an event here, however often it comes."""
+
+        def note() -> None:
+            with self._redis.pipeline(transaction=False) as steps:
+                steps.delete(_IN_HAND + event)
+                steps.set(_event(event), 1, ex=EVENT_MEMORY_SECONDS)
+                steps.execute()
+
+        try:
+            await _ask(note)
+        except QueueUnreachable as problem:
+            # The request itself stands, or was refused, all the same.
+            log.warning("%s could not be written down as settled: %s", event, problem.__cause__)
+
+
+def _event(event: str) -> str:
+    return f"familiar:event:{event}"
 
 
 async def _ask(call: Callable[[], _Result]) -> _Result:

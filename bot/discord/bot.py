@@ -122,6 +122,7 @@ class FamiliarBot(commands.Bot):
 
     async def setup_hook(self) -> None:
         """Once, after login and before the gateway: the features and the command list."""
+        await self._intake.ask_again("discord")
         asking = Asking(self._intake, Downloads(self._settings))
         await self.tree.set_translator(CommandTexts())
         await self.add_cog(Similar(self, asking))

@@ -121,6 +121,7 @@ async def _answer(app: App, settings: Settings, intake: Intake, stop: asyncio.Ev
     )
     app.add_error_handler(_on_error)
     polling = Polling(app.bot, app.update_queue)
+    await intake.ask_again("telegram")
     await app.start()
     menu = asyncio.create_task(set_menu(app.bot, settings.telegram.admins))
     beating = asyncio.create_task(keep_beating(settings, "telegram"))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
-from bot.intake import Intake, QueueUnreachable, TooManyRequests
+from bot.intake import BEGUN_SECONDS, Fetch, Intake, QueueUnreachable, TooManyRequests
 from core.job import DiscordDestination, FileDestination, Look
 from core.picture import UnreadablePicture
 from core.settings import LimitSettings, QueueSettings, Settings, load_settings
@@ -19,6 +19,7 @@ from tests.platforms.jobs import waiting_reindex_jobs, waiting_similar_jobs
 from tests.platforms.processes import RealRedis, real_redis
 from worker.app import INDEX_QUEUE, LOOK_QUEUE, WORKER_HEARTBEAT_KEY
 from worker.claim import Claims
+from worker.store import UploadStore
 
 HERE = FileDestination()
 
@@ -67,10 +68,10 @@ def picture(colour: str = "teal") -> bytes:
     return file.getvalue()
 
 
-async def ask(intake: Intake, event: str = "test-1") -> None:
+async def ask(intake: Intake, event: str = "test-1", data: bytes | Fetch | None = None) -> None:
     await intake.similar(
         event=event,
-        data=picture(),
+        data=picture() if data is None else data,
         look=Look.BOTH,
         count=4,
         destination=HERE,
@@ -225,12 +226,93 @@ class TestRateLimit:
         assert refused.value.values["seconds"] <= 20  # type: ignore[operator]
 
 
-async def test_an_event_is_seen_once(intake: Intake, redis: RealRedis) -> None:
-    assert await intake.first_sight("test-1")
-    assert not await intake.first_sight("test-1")
-    assert await intake.first_sight("test-2")
-    with redis.client() as client:
-        assert 0 < client.ttl("familiar:event:test-1") <= 24 * 3600
+class TestEvents:
+    """Each is taken once; one whose process died is not ignored for ever."""
+
+    @staticmethod
+    async def expires(redis: RealRedis, event: str) -> None:
+        with redis.client() as client:
+            client.pexpire(f"familiar:event:{event}", 1)
+            while client.exists(f"familiar:event:{event}"):
+                await asyncio.sleep(0.01)
+
+    async def test_an_event_is_seen_once(self, intake: Intake, redis: RealRedis) -> None:
+        assert await intake.first_sight("test-1")
+        assert not await intake.first_sight("test-1")
+        assert await intake.first_sight("test-2")
+        with redis.client() as client:
+            assert 0 < client.ttl("familiar:event:test-1") <= 24 * 3600
+
+    async def test_one_that_came_to_nothing_is_remembered_for_minutes(
+        self, intake: Intake, redis: RealRedis
+    ) -> None:
+        assert await intake.first_sight("test-1")
+        with redis.client() as client:
+            assert client.ttl("familiar:event:test-1") <= BEGUN_SECONDS
+        await self.expires(redis, "test-1")
+        assert await intake.first_sight("test-1")
+
+    async def test_one_that_became_a_job_is_remembered_for_a_day(
+        self, intake: Intake, redis: RealRedis
+    ) -> None:
+        assert await intake.first_sight("test-1")
+        await ask(intake)
+        assert await intake.first_sight("test-2")
+        await intake.reindex(event="test-2", destination=HERE, language="en")
+        with redis.client() as client:
+            for event in ("test-1", "test-2"):
+                assert not await intake.first_sight(event)
+                assert 23 * 3600 < client.ttl(f"familiar:event:{event}") <= 24 * 3600
+
+    async def test_so_is_one_that_was_refused(self, intake: Intake, redis: RealRedis) -> None:
+        async def fetch() -> bytes:
+            raise UnreadablePicture("picture_empty")
+
+        assert await intake.first_sight("test-1")
+        with pytest.raises(UnreadablePicture):
+            await ask(intake, data=fetch)
+        with redis.client() as client:
+            assert client.ttl("familiar:event:test-1") > 23 * 3600
+
+    async def test_a_request_in_hand_when_its_bot_was_killed_is_asked_for_again(
+        self, intake: Intake, redis: RealRedis
+    ) -> None:
+        fetching = asyncio.Event()
+
+        async def fetch() -> bytes:
+            fetching.set()
+            await asyncio.Event().wait()
+            raise AssertionError("it waits until it is stopped")
+
+        await ask(intake, "test-1")
+        killed = asyncio.create_task(ask(intake, "test-2", fetch))
+        await fetching.wait()
+        killed.cancel()
+        await asyncio.wait([killed])
+        with redis.client() as client:
+            client.delete(LOOK_QUEUE)
+            after = Intake.connect(settings(redis.url))
+            await after.ask_again("other")
+            assert waiting_similar_jobs(client) == []
+            await after.ask_again("test")
+            await after.ask_again("test")
+            (job,) = waiting_similar_jobs(client)
+            assert (job.id, job.destination) == ("test-2", HERE)
+            assert UploadStore(client, 60).get(job.upload) is None
+
+    async def test_what_was_answered_by_a_sentence_is_not_asked_for_again(
+        self, intake: Intake, redis: RealRedis
+    ) -> None:
+        with pytest.raises(UnreadablePicture):
+            await ask(intake, data=b"words")
+        await intake.ask_again("test")
+        with redis.client() as client:
+            assert waiting_similar_jobs(client) == []
+
+    async def test_a_redis_that_is_away_keeps_no_bot_from_starting(
+        self, unreachable: Intake
+    ) -> None:
+        await unreachable.ask_again("test")
 
 
 async def test_a_reindex_has_its_own_queue_and_hours_of_time(

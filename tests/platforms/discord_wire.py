@@ -194,6 +194,7 @@ class DiscordServer:
         self._nonces: dict[tuple[str, str], int] = {}
         self._connections: set[_Connection] = set()
         self._links_expired = False
+        self._files_held = False
         self._ahead = 0.0
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
@@ -418,6 +419,10 @@ class DiscordServer:
 
         self._in_loop(advance)
 
+    def hold_files(self, held: bool) -> None:
+        """Whether who asks for a file waits for it."""
+        self._files_held = held
+
     def expire_links(self, expired: bool) -> None:
         """Whether from now on no attachment can be fetched."""
         self._links_expired = expired
@@ -620,6 +625,8 @@ class DiscordServer:
 
     async def _fetch(self, request: web.Request) -> web.Response:
         self.fetches += 1
+        while self._files_held:
+            await asyncio.sleep(0.05)
         data = self._env.backend.cdn.get(f"{cdn.CDN_BASE}/{request.match_info['path']}")
         if data is None or self._links_expired:
             return web.Response(status=404)

@@ -27,6 +27,7 @@ from tests.platforms.processes import (
     wait_for,
 )
 from worker.app import LOOK_QUEUE, WORKER_HEARTBEAT_KEY
+from worker.store import UploadStore
 
 HEAVY = {"torch", "torchvision", "tensorflow", "keras", "annoy", "cv2", "worker.tasks"}
 CPU_SECONDS = 5.0
@@ -153,6 +154,28 @@ def test_what_fails_after_the_first_picture_leaves_its_message_to_the_worker(
     (told,) = asked.followups
     assert told.content == say("command_failed")
     assert told.ephemeral
+
+
+def test_who_waits_when_it_is_killed_is_asked_to_send_the_picture_again(
+    discord: DiscordServer, redis: RealRedis, tmp_path: Path
+) -> None:
+    environment = {**discord.settings(), "REDIS_URL": redis.url}
+    with redis.client() as client:
+        client.delete(LOOK_QUEUE)
+        with running("discord", environment, tmp_path) as bot:
+            discord.wait_for_bot(bot)
+            discord.hold_files(True)
+            asked = discord.slash("similar", picture=("a.png", picture()))
+            wait_for(lambda: discord.fetches, "the bot fetches the picture")
+            bot.kill()
+        discord.hold_files(False)
+        assert waiting_similar_jobs(client) == []
+        with running("discord", environment, tmp_path):
+            wait_for(lambda: waiting_similar_jobs(client), "its request in the queue")
+        (job,) = waiting_similar_jobs(client)
+        # The worker finds no picture, and says so in the placeholder.
+        assert UploadStore(client, 60).get(job.upload) is None
+    assert job.id == f"discord-{asked.interaction_id}"
 
 
 def test_no_secret_is_logged_even_at_debug(

@@ -25,6 +25,8 @@ from tests.platforms.processes import (
     wait_for,
 )
 from tests.platforms.telegram_server import TOKEN, ApiError, TelegramServer, User, telegram_server
+from worker.app import LOOK_QUEUE
+from worker.store import UploadStore
 
 HEAVY = {"torch", "torchvision", "tensorflow", "keras", "annoy", "cv2", "worker.tasks"}
 CPU_SECONDS = 5.0
@@ -127,6 +129,28 @@ class TestStopping:
             telegram.send_text(MIKA, telegram.private_chat(MIKA), "hello")
             telegram.wait_for(lambda: telegram.pending_faults("getUpdates") < 1000)
             assert bot.stop(30) == 0
+
+
+def test_who_waits_when_it_is_killed_is_asked_to_send_the_picture_again(
+    telegram: TelegramServer, redis: RealRedis, tmp_path: Path
+) -> None:
+    with redis.client() as client:
+        client.delete(LOOK_QUEUE)
+        with running("telegram", environment(telegram, redis), tmp_path) as bot:
+            telegram.wait_until_polled()
+            telegram.limit("getFile", retry_after=60)
+            asked = telegram.send_photo(MIKA, telegram.private_chat(MIKA), picture())
+            telegram.wait_for(lambda: not telegram.pending_faults("getFile"))
+            bot.kill()
+        assert waiting_similar_jobs(client) == []
+        with running("telegram", environment(telegram, redis), tmp_path):
+            wait_for(lambda: waiting_similar_jobs(client), "its request in the queue")
+        (job,) = waiting_similar_jobs(client)
+        # The worker finds no picture, and says so in the placeholder.
+        assert UploadStore(client, 60).get(job.upload) is None
+    (placeholder,) = telegram.replies(asked)
+    assert job.destination.platform == "telegram"
+    assert job.destination.message_id == placeholder.id
 
 
 def test_what_was_written_while_it_was_away_is_answered(
