@@ -16,7 +16,9 @@ from core.settings import load_settings
 
 app = typer.Typer(help="Make folders of pictures ready for training.", no_args_is_help=True)
 
-Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same result.")
+]
 NewFolder = Annotated[
     Path, typer.Option(help="The folder to write, which is empty or not there yet.")
 ]

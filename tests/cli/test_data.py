@@ -199,13 +199,19 @@ def test_balance_names_what_it_leaves_out(
 
 
 @pytest.mark.parametrize("command", ["split", "balance"])
-def test_a_seed_is_no_negative_number(
-    run: Run, folder: Path, capsys: pytest.CaptureFixture[str], command: str
+@pytest.mark.parametrize(("amiss", "seed"), [(-1, 0), (2**32, 2**32 - 1)])
+def test_a_seed_out_of_range_is_wrong_usage(
+    run: Run,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    amiss: int,
+    seed: int,
 ) -> None:
     further = {"split": [], "balance": ["--per-character", 2]}[command]
-    assert run("data", command, folder, "--out", "out", "--seed", -1, *further) == 2
+    assert run("data", command, folder, "--out", "out", "--seed", amiss, *further) == 2
     assert "--seed" in capsys.readouterr().err
-    assert run("data", command, folder, "--out", "out", "--seed", 0, *further) == 0
+    assert run("data", command, folder, "--out", "out", "--seed", seed, *further) == 0
 
 
 def test_crop_into_the_crops_of_another_folder(
