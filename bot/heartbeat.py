@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from core.problem import Problem
 from core.settings import Settings
+from worker.app import open_redis
 from worker.store import erase_traces
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def _key(platform: str) -> str:
 
 
 def _client(settings: Settings) -> Redis:
-    return Redis.from_url(str(settings.queue.redis_url), socket_connect_timeout=2, socket_timeout=5)
+    return open_redis(str(settings.queue.redis_url))
 
 
 def _beat(client: Redis, platform: str) -> None:
@@ -56,13 +57,16 @@ def is_beating(settings: Settings, platform: str) -> bool:
     """Whether the bot has shown itself within the last seconds; not if Redis cannot be asked.
 
     Raises:
-        Problem: No Redis server is set.
+        Problem: No Redis server is set, or its address cannot be used.
     """
     address = settings.queue.redis_url
     if address is None:
         raise Problem("queue_address_missing")
     try:
-        with Redis.from_url(address, socket_connect_timeout=2, socket_timeout=5) as client:
+        with open_redis(address) as client:
             return bool(client.exists(_key(platform)))
+    except ValueError:
+        # The address may hold a password, so neither it nor the reason is repeated.
+        raise Problem("queue_address_invalid") from None
     except (RedisError, OSError):
         return False

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from bot.heartbeat import SHOWN_SECONDS, is_beating, keep_beating
+from core.problem import Problem
 from core.settings import QueueSettings, Settings, load_settings
 from tests.platforms.processes import RealRedis, real_redis, wait_for
 from worker.store import UploadStore, forget
@@ -66,6 +67,17 @@ async def test_a_redis_that_is_away_does_not_end_it(settings: Settings, redis: R
     assert not is_beating(settings, "discord")
     beating.cancel()
     redis.start()
+
+
+@pytest.mark.parametrize("address", ["nowhere", "redis://localhost/?socket_timeout=3"])
+def test_an_address_that_cannot_be_used_is_a_sentence_without_it(
+    settings: Settings, address: str
+) -> None:
+    wrong = settings.model_copy(update={"queue": QueueSettings(redis_url=address)})
+    with pytest.raises(Problem) as problem:
+        is_beating(wrong, "discord")
+    assert problem.value.key == "queue_address_invalid"
+    assert address not in problem.value.sentence()
 
 
 async def test_it_ends_at_whatever_moment_it_is_cancelled(settings: Settings) -> None:
