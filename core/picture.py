@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -54,6 +57,41 @@ TRAINING_LIMITS: Final = Limits(file_bytes=2**30, pixels=80_000_000, side=2**16)
 GALLERY_LIMITS: Final = TRAINING_LIMITS
 """As wide: its owner chose a gallery's pictures. No setting changes them, so that what was indexed
 can be shown for as long as it lies there."""
+
+
+class PixelBudget:
+    """Pixels that may be decoded at the same time, by however many threads.
+
+    A picture of two kilobytes may take a gibibyte while it is decoded, so that a handful of them
+    at once could take all the memory there is.
+    """
+
+    def __init__(self, pixels: int) -> None:
+        self._most = pixels
+        self._held = 0
+        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taking(self, pixels: int) -> Iterator[None]:
+        """Wait for room for so many, and hold it while the context lasts.
+
+        A picture larger than the whole budget is let in alone.
+        """
+        # Who waits for room lets nobody past: small pictures would keep a large one out for ever.
+        with self._turn, self._changed:
+            self._changed.wait_for(lambda: not self._held or self._held + pixels <= self._most)
+            self._held += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= pixels
+                self._changed.notify()
+
+
+DECODING: Final = PixelBudget(60_000_000)
+"""The process's. A little more than the largest picture a stranger may send."""
 
 
 class UnreadablePicture(Problem):
@@ -151,10 +189,10 @@ def _rgb(image: Image.Image) -> Image.Image:
         grey = np.clip(np.asarray(image, dtype=np.float32) / 257.0, 0, 255).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        canvas = Image.new("RGBA", layer.size, "white")
-        canvas.alpha_composite(layer)
-        return canvas.convert("RGB")
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
+        canvas = Image.new("RGB", layer.size, "white")
+        canvas.paste(layer, mask=layer)
+        return canvas
     return image.convert("RGB")
 
 
@@ -191,8 +229,9 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
     """
     image = _open(data, limits)
     try:
-        image.load()
-        pixels = np.array(_rgb(_upright(image)), dtype=np.uint8)
+        with DECODING.taking(image.width * image.height):
+            image.load()
+            pixels = np.array(_rgb(_upright(image)), dtype=np.uint8)
     except _DECODING_ERRORS as error:
         raise UnreadablePicture("picture_damaged") from error
     return Picture(pixels, hashlib.sha256(data).hexdigest())
@@ -258,7 +297,8 @@ def read_reduced(path: Path, side: int, limits: Limits = DEFAULT_LIMITS) -> Redu
         full = image.width
         image.draft("RGB", (side, side))
         scale = image.width / full
-        image.load()
-        return Reduced(_rgb(_upright(image)), scale)
+        with DECODING.taking(image.width * image.height):
+            image.load()
+            return Reduced(_rgb(_upright(image)), scale)
     except _DECODING_ERRORS as error:
         raise UnreadablePicture("picture_damaged") from error

@@ -3,15 +3,20 @@
 import contextlib
 import io
 import struct
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from core import picture as picture_module
 from core.picture import (
+    DECODING,
     DEFAULT_LIMITS,
     Limits,
+    PixelBudget,
     UnreadablePicture,
     check,
     decode,
@@ -228,3 +233,85 @@ def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path):
     with pytest.raises(UnreadablePicture) as caught:
         read(tmp_path / "large.png", Limits(file_bytes=100))
     assert caught.value.key == "picture_too_many_bytes"
+
+
+class InFlight:
+    """How many threads are at the same place at the same time, at most."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._now = 0
+        self.most = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._now -= 1
+
+
+@pytest.mark.parametrize("what", ["decode", "read_reduced"])
+def test_threads_decode_no_more_pixels_at_once_than_the_budget_has(what, tmp_path, monkeypatch):
+    file = tmp_path / "picture.png"
+    file.write_bytes(encoded(halves("RGB", "red", "blue"), "PNG"))
+    in_flight, rgb = InFlight(), picture_module._rgb
+
+    def slow_rgb(image):
+        with in_flight:
+            threading.Event().wait(0.02)
+            return rgb(image)
+
+    monkeypatch.setattr(picture_module, "_rgb", slow_rgb)
+    monkeypatch.setattr(picture_module, "DECODING", PixelBudget(2 * 40 * 20))
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(16):
+            if what == "decode":
+                threads.submit(decode, file.read_bytes())
+            else:
+                threads.submit(read_reduced, file, 20)
+    assert in_flight.most == 2
+
+
+def test_a_picture_that_fails_gives_its_pixels_back(monkeypatch):
+    monkeypatch.setattr(picture_module, "DECODING", PixelBudget(8 * 8))
+    for _ in range(2):
+        with pytest.raises(UnreadablePicture):
+            decode(png_header(8, 8))
+    assert decode(encoded(Image.new("RGB", (8, 8)), "PNG")).width == 8
+
+
+def test_the_largest_picture_that_may_be_sent_is_let_in_and_a_larger_one_alone():
+    with DECODING.taking(DEFAULT_LIMITS.pixels):
+        pass
+    budget = PixelBudget(10)
+    with budget.taking(25):
+        waiting = threading.Thread(target=lambda: budget.taking(1).__enter__())
+        waiting.start()
+        waiting.join(0.05)
+        assert waiting.is_alive()
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_small_pictures_do_not_keep_a_large_one_out():
+    budget = PixelBudget(10)
+    came: list[str] = []
+
+    def take(pixels: int, name: str) -> None:
+        with budget.taking(pixels):
+            came.append(name)
+
+    first = budget.taking(5)
+    first.__enter__()
+    threads = []
+    for pixels, name in ((8, "large"), (5, "small")):  # the small one would fit beside the first
+        threads.append(threading.Thread(target=take, args=(pixels, name)))
+        threads[-1].start()
+        threads[-1].join(0.05)
+    first.__exit__(None, None, None)
+    for thread in threads:
+        thread.join(10)
+    assert came == ["large", "small"]
