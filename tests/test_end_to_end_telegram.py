@@ -269,7 +269,7 @@ class TestTroubles:
             telegram = community.telegram
             worker = community.start_worker()
             # The worker is told to wait, and does not live so long.
-            telegram.limit("editMessageMedia", 30)
+            telegram.limit("editMessageMedia", 2)
             asked = telegram.send_photo(*community.person(), file_of(head("blue")))
             telegram.wait_for(lambda: telegram.calls_of("editMessageMedia"), what="the delivery")
             worker.kill()

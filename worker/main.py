@@ -19,6 +19,7 @@ from core.settings import Settings
 from worker.app import INDEX_QUEUE, LOOK_QUEUE, WORKER_HEARTBEAT_KEY, create_app, open_redis
 from worker.claim import Claims
 from worker.delivery.routes import Routes
+from worker.parking import Parking
 from worker.reindex import Reindexer
 from worker.resident import Resident, load_models
 from worker.store import UploadStore
@@ -101,12 +102,14 @@ def run(settings: Settings) -> None:
     claims = Claims(redis)
     routes = Routes(settings)
     app = create_app(str(settings.queue.redis_url))
+    parking = Parking(redis, app)
     add_tasks(
         app,
         Answering(
             claims=claims,
             uploads=UploadStore(redis, settings.limit.upload_minutes * 60),
             routes=routes,
+            parking=parking,
             resident=resident,
             reindexer=None
             if resident is None
@@ -120,6 +123,7 @@ def run(settings: Settings) -> None:
     # Celery keeps weak references to what it calls.
     def begin(**_: Any) -> None:
         claims.start()
+        parking.start()
         log.info("at work")
 
     ended_by: list[str] = []
@@ -143,6 +147,7 @@ def run(settings: Settings) -> None:
     try:
         worker.start()
     finally:
+        parking.stop()
         claims.stop()
         routes.close()
         if resident is not None:

@@ -1,7 +1,8 @@
 """The two tasks: a job comes from the queue, is claimed, worked on, delivered and written down.
 
-A task returns once its job needs no answer any more, which takes the job off the queue. Whatever
-must come back later is put back at the queue's end with `Reject`.
+A task returns, which takes its job off the queue, once the job needs no answer any more, or is
+parked until its chat takes one. A job goes back to the queue's end with `Reject` where another
+worker is to go on with it, or where Redis is away.
 """
 
 from __future__ import annotations
@@ -30,21 +31,26 @@ from worker.app import REINDEX_TASK, SIMILAR_TASK
 from worker.claim import Claims, Standing
 from worker.delivery import Delivery, DeliveryFailed
 from worker.delivery.routes import Routes, room_at
+from worker.parking import Parking
+from worker.patience import Patience
 from worker.reindex import Reindexer
 from worker.resident import Resident
 from worker.store import UploadStore
 
 log = logging.getLogger(__name__)
 
-ATTEMPT_SECONDS: Final = 60.0
-"""A delivery that the platform does not take within this time gives way to others, and is tried
-again after them."""
+ATTEMPT_SECONDS: Final = 10.0
+"""A delivery that the platform does not take within this time gives its hand to others, and is
+tried again later."""
 
-LAST_WORD_SECONDS: Final = 20.0
+LAST_WORD_SECONDS: Final = 10.0
 """For saying what went wrong, also where the job's time is over."""
 
+BRIEF_SECONDS: Final = 2.0
+"""For the same in a chat or on a platform that is known to take nothing at the moment."""
+
 PAUSE_SECONDS: Final = 2.0
-"""Before a job goes back to the queue, so that it does not spin."""
+"""Before a job goes back to the queue where Redis is away, so that it does not spin."""
 
 STANDING_EVERY: Final = 0.5
 """Seconds between looks at a job that somebody else has claimed."""
@@ -66,6 +72,7 @@ class Answering:
         claims: Claims,
         uploads: UploadStore,
         routes: Routes,
+        parking: Parking,
         resident: Resident | None,
         reindexer: Reindexer | None,
         gallery: Path,
@@ -78,6 +85,7 @@ class Answering:
             claims: Keep it to one answer a job.
             uploads: Where the bots left the pictures.
             routes: Where the answers go.
+            parking: Where jobs wait whose answer is not taken yet.
             resident: Models and index; None where the models cannot be used.
             reindexer: Builds the index; None where the models cannot be used.
             gallery: The pictures that collages are drawn from.
@@ -87,12 +95,13 @@ class Answering:
         self._claims = claims
         self._uploads = uploads
         self._routes = routes
+        self._parking = parking
         self._resident = resident
         self._reindexer = reindexer
         self._gallery = gallery
         self._limits = limits
         self._stopping = stopping
-        self._not_before = _NotBefore()
+        self._patience = Patience()
 
     def similar(self, job: SimilarJob, delivery: Delivery) -> None:
         """Fetch, search, draw, deliver.
@@ -171,7 +180,8 @@ class Answering:
         delivery.say(sentence, deadline=time.time() + ATTEMPT_SECONDS)
 
     def once(self, job: _Job, message: str, work: Callable[[_Job, Delivery], None]) -> None:
-        """Do `work` for `job` unless it is done, and say what goes wrong.
+        """Do `work` for `job` unless it is done, and say what goes wrong. A job whose chat takes
+        nothing at the moment is parked.
 
         Args:
             job: The job.
@@ -182,22 +192,35 @@ class Answering:
             Reject: The job is back in the queue.
         """
         with self._claims.attending(message):
-            if (wait := self._not_before.left(job.id)) > 0:
-                self._put_back(job, min(wait, PAUSE_SECONDS))
             try:
-                ours = self._take(job)
+                self._once(job, work)
             except RedisError as error:
                 log.warning("%s: Redis cannot be reached: %s", job.id, error)
-                self._put_back(job)
-            if not ours:
-                log.info("%s was answered before", job.id)
-                return
-            try:
-                self._work(job, work)
-            except BaseException:
-                self._claims.release(job.id)
-                raise
+                self._stopping.wait(PAUSE_SECONDS)
+                raise Reject(job.id, requeue=True) from error
+
+    def _once(self, job: _Job, work: Callable[[_Job, Delivery], None]) -> None:
+        wait = self._patience.left(job)
+        if wait > 0 and time.time() < job.deadline:
+            self._park(job, wait)
+            return
+        if not self._take(job):
+            log.info("%s was answered before", job.id)
+            return
+        try:
+            again = self._work(job, work, BRIEF_SECONDS if wait > 0 else LAST_WORD_SECONDS)
+        except BaseException:
+            self._claims.release(job.id)
+            raise
+        if again is None:
             self._claims.answered(job.id)
+        else:
+            self._claims.release(job.id)
+            self._park(job, again)
+
+    def _park(self, job: _Job, seconds: float) -> None:
+        """Set the job aside for so long, or until its time is over and it can be told so."""
+        self._parking.park(job, min(time.time() + seconds, job.deadline))
 
     def _take(self, job: _Job) -> bool:
         """Claim the job, or wait for whoever has it; False where it was answered."""
@@ -208,24 +231,28 @@ class Answering:
             if self._stopping.wait(STANDING_EVERY):
                 raise Reject("ending", requeue=True)
 
-    def _work(self, job: _Job, work: Callable[[_Job, Delivery], None]) -> None:
+    def _work(
+        self, job: _Job, work: Callable[[_Job, Delivery], None], last_word: float
+    ) -> float | None:
+        """Do the work and deliver, or say within `last_word` seconds why not; the seconds after
+        which the job is to be tried again, None where it needs no answer any more."""
         try:
             delivery = self._routes.to(job.destination, job.id)
             sentence = self._sentence_instead(job, delivery, work)
             if sentence is not None:
-                delivery.say(sentence, deadline=time.time() + LAST_WORD_SECONDS)
+                delivery.say(sentence, deadline=time.time() + last_word)
         except DeliveryFailed as failure:
-            if failure.final or time.time() >= job.deadline:
-                log.error("%s could not be delivered: %s", job.id, failure)
-                return
-            log.warning("%s is not delivered yet: %s", job.id, failure)
-            if failure.retry_after is not None:
-                again = min(time.time() + failure.retry_after, job.deadline)
-                self._not_before.set(job.id, again)
-            self._put_back(job)
-        except RedisError as error:
-            log.warning("%s: Redis cannot be reached: %s", job.id, error)
-            self._put_back(job)
+            if failure.final:
+                self._patience.taken(job)
+            else:
+                wait = self._patience.not_taken(job, failure.retry_after)
+                if time.time() < job.deadline:
+                    log.warning("%s is not delivered yet: %s", job.id, failure)
+                    return wait
+            log.error("%s could not be delivered: %s", job.id, failure)
+            return None
+        self._patience.taken(job)
+        return None
 
     def _sentence_instead(
         self, job: _Job, delivery: Delivery, work: Callable[[_Job, Delivery], None]
@@ -253,40 +280,6 @@ class Answering:
         """
         if not self._claims.holds(job.id):
             raise Reject("another worker has taken over", requeue=True)
-
-    def _put_back(self, job: _Job, pause: float = PAUSE_SECONDS) -> None:
-        """To the end of the queue, after `pause` seconds.
-
-        Raises:
-            Reject: Always.
-        """
-        self._stopping.wait(pause)
-        raise Reject(job.id, requeue=True)
-
-
-class _NotBefore:
-    """When to begin again with jobs whose platform wants to hear nothing for a while.
-
-    Until then such a job goes around through the queue, where it holds up nothing; working on it
-    would only lead to the same refusal. Another worker does not know of it, and learns it from
-    its own attempt.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._times: dict[str, float] = {}
-
-    def set(self, job_id: str, when: float) -> None:
-        """Remember a job until `when`, in seconds since the epoch."""
-        now = time.time()
-        with self._lock:
-            self._times = {each: at for each, at in self._times.items() if at > now}
-            self._times[job_id] = when
-
-    def left(self, job_id: str) -> float:
-        """Seconds until the job's time; 0 or less where it has come."""
-        with self._lock:
-            return self._times.get(job_id, 0.0) - time.time()
 
 
 def _in_time(job: _Job) -> None:

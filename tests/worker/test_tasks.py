@@ -31,10 +31,13 @@ from core.settings import load_settings
 from core.texts import say
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
 from tests.platforms.processes import real_redis
-from worker import tasks
+from tests.worker.parked import parked
+from worker import patience, tasks
+from worker.app import create_app
 from worker.claim import Claims, Standing, claim_key
 from worker.delivery import DeliveryFailed
 from worker.delivery.routes import Routes
+from worker.parking import Parking
 from worker.resident import Resident
 from worker.store import UploadStore
 from worker.tasks import Answering
@@ -49,6 +52,7 @@ class Person:
         self.failure: Exception | None = None
         self.deaf: DeliveryFailed | None = None
         self.on_answer: Callable[[], object] = lambda: None
+        self.answer_until = 0.0
 
     def to(self, destination: object, job_id: str) -> Person:
         return self
@@ -63,6 +67,7 @@ class Person:
         self.shown.append(sentence)
 
     def answer(self, collage: bytes, caption: str, *, deadline: float) -> None:
+        self.answer_until = deadline
         self.on_answer()
         if self.failure is not None:
             raise self.failure
@@ -101,10 +106,12 @@ def answering_of(
     stopping = threading.Event()
     stopping.set()
     routes: Any = person
+    queue = create_app("unix:///nowhere")
     return Answering(
         claims=claims,
         uploads=UploadStore(redis, 60),
         routes=routes,
+        parking=Parking(redis, queue),
         resident=resident,
         reindexer=reindexer,
         gallery=indexed / "gallery",
@@ -142,16 +149,31 @@ def test_an_answer_is_delivered_and_written_down(
 
 
 def test_a_platform_that_is_down_gets_the_answer_later(
-    answering: Answering, redis: Redis, indexed: Path, person: Person, claims: Claims
+    answering: Answering,
+    redis: Redis,
+    indexed: Path,
+    person: Person,
+    claims: Claims,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(patience, "AWAY_SECONDS", 0.1)
     person.failure = DeliveryFailed("502", final=False)
-    with pytest.raises(Reject) as rejected:
-        answering.once(job(redis, indexed), "tag", answering.similar)
-    assert rejected.value.requeue
+    asked = job(redis, indexed)
+    answering.once(asked, "tag", answering.similar)
+    assert 0 < parked(redis).pop("job-1") <= time.time() + 0.1
     assert not redis.exists(claim_key("job-1")), "any worker may have it now"
     person.failure = None
-    answering.once(job(redis, indexed), "tag", answering.similar)
+    time.sleep(0.15)
+    answering.once(asked, "tag", answering.similar)
     assert len(person.shown) == 1
+
+
+def test_an_attempt_keeps_its_hand_for_seconds_however_late_the_deadline_is(
+    answering: Answering, redis: Redis, indexed: Path, person: Person
+) -> None:
+    answering.once(job(redis, indexed, 600), "tag", answering.similar)
+    assert time.time() < person.answer_until <= time.time() + tasks.ATTEMPT_SECONDS
+    assert tasks.ATTEMPT_SECONDS <= 10
 
 
 @pytest.mark.parametrize(
@@ -262,7 +284,7 @@ def test_a_job_whose_bot_has_no_token_here_is_given_up_and_its_picture_forgotten
 
 
 class TestARateLimitLongerThanAnAttempt:
-    """The platform has said for how long it wants to hear nothing."""
+    """The platform has said for how long it wants to hear nothing of a chat."""
 
     def test_nothing_is_worked_on_until_then(
         self,
@@ -276,23 +298,34 @@ class TestARateLimitLongerThanAnAttempt:
         person.failure = DeliveryFailed("429", final=False, retry_after=1.5)
         asked = job(redis, indexed)
         for _ in range(3):
-            with pytest.raises(Reject) as rejected:
-                answering.once(asked, "tag", answering.similar)
-            assert rejected.value.requeue
+            answering.once(asked, "tag", answering.similar)
             assert not redis.exists(claim_key("job-1")), "no worker holds on to it"
         assert len(attempts) == 1
+        again = parked(redis)["job-1"]
+        assert attempts[0] + 1.5 <= again < time.time() + 1.5
         person.failure = None
-        time.sleep(max(0.0, attempts[0] + 1.6 - time.time()))
+        time.sleep(max(0.0, again - time.time()))
         answering.once(asked, "tag", answering.similar)
         assert len(attempts) == 2
         assert len(person.shown) == 1
+
+    def test_the_other_jobs_of_that_chat_are_not_even_searched_for(
+        self, answering: Answering, redis: Redis, indexed: Path, person: Person
+    ) -> None:
+        person.failure = DeliveryFailed("429", final=False, retry_after=30)
+        answering.once(in_a_chat(job(redis, indexed)), "tag", answering.similar)
+        person.failure = None
+        person.on_answer = lambda: pytest.fail("worked on")
+        other = in_a_chat(job(redis, indexed)).model_copy(update={"id": "job-2"})
+        answering.once(other, "tag-2", answering.similar)
+        assert person.shown == []
+        assert set(parked(redis)) == {"job-1", "job-2"}
 
     def test_other_jobs_are_answered_meanwhile(
         self, answering: Answering, redis: Redis, indexed: Path, person: Person
     ) -> None:
         person.failure = DeliveryFailed("429", final=False, retry_after=30)
-        with pytest.raises(Reject):
-            answering.once(job(redis, indexed), "tag", answering.similar)
+        answering.once(job(redis, indexed), "tag", answering.similar)
         person.failure = None
         other = job(redis, indexed).model_copy(update={"id": "job-2"})
         answering.once(other, "tag-2", answering.similar)
@@ -303,11 +336,11 @@ class TestARateLimitLongerThanAnAttempt:
     ) -> None:
         person.failure = DeliveryFailed("429", final=False, retry_after=3600)
         asked = job(redis, indexed, 1.5)
-        with pytest.raises(Reject):
-            answering.once(asked, "tag", answering.similar)
+        answering.once(asked, "tag", answering.similar)
         assert time.time() < asked.deadline
-        with pytest.raises(Reject):
-            answering.once(asked, "tag", answering.similar)
+        answering.once(asked, "tag", answering.similar)
+        assert person.shown == []
+        assert parked(redis)["job-1"] == pytest.approx(asked.deadline)
         time.sleep(max(0.0, asked.deadline - time.time()) + 0.05)
         answering.once(asked, "tag", answering.similar)
         assert person.shown == [say("too_late")]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
+
+LONGEST_PATIENCE: Final = 2.0
+"""Seconds that a delivery waits where the platform asks for it. Where it asks for more, the job
+is to wait outside, and not to keep a hand from others."""
 
 
 class DeliveryFailed(Exception):
@@ -23,8 +27,8 @@ class Delivery(Protocol):
     """The one message of one job. Every call replaces what the message said before, so a job
     that runs twice still answers once.
 
-    `deadline` is in seconds since the epoch; no call waits beyond it. All may raise
-    `DeliveryFailed`.
+    `deadline` is in seconds since the epoch; no call waits beyond it, nor where the platform asks
+    for more than `LONGEST_PATIENCE`. All may raise `DeliveryFailed`.
     """
 
     def working(self) -> None:

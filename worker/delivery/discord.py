@@ -19,7 +19,7 @@ import httpx
 
 from core.job import DiscordDestination
 from core.settings import DiscordSettings
-from worker.delivery import DeliveryFailed
+from worker.delivery import LONGEST_PATIENCE, DeliveryFailed
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +207,8 @@ class DiscordDelivery:
 
         Raises:
             _Refused: Discord does not take it.
-            DeliveryFailed: The deadline came first, or there is no bot token.
+            DeliveryFailed: The deadline came first, Discord wants to hear nothing for longer, or
+                there is no bot token.
         """
         headers = self._authorization() if authorized else {}
         pause = FIRST_PAUSE_SECONDS
@@ -237,7 +238,7 @@ class DiscordDelivery:
                 else:
                     asked = _retry_after(response)
                     reason, wait = "rate limit", pause if asked is None else asked
-            if time.time() + wait >= deadline:
+            if time.time() + wait >= deadline or (asked or 0.0) > LONGEST_PATIENCE:
                 raise DeliveryFailed(
                     f"Discord was not reached in time: {reason}.", final=False, retry_after=asked
                 )

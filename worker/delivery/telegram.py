@@ -15,7 +15,7 @@ from PIL import Image
 
 from core.job import TelegramDestination
 from core.settings import TelegramSettings
-from worker.delivery import DeliveryFailed
+from worker.delivery import LONGEST_PATIENCE, DeliveryFailed
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class TelegramDelivery:
 
         Raises:
             _Refused: It never will.
-            DeliveryFailed: It has not before the deadline.
+            DeliveryFailed: It has not before the deadline, or wants to hear nothing for longer.
         """
         pause = FIRST_PAUSE
         reason = "the deadline was over"
@@ -172,7 +172,7 @@ class TelegramDelivery:
                     wait = pause if asked is None else asked
                 elif response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
                     raise _Refused(response.status_code, description)
-            if wait >= deadline - time.time():
+            if wait >= deadline - time.time() or (asked or 0.0) > LONGEST_PATIENCE:
                 break
             log.info("%s again in %.1f s: %s", method, wait, reason)
             time.sleep(wait)

@@ -282,6 +282,16 @@ class TestPatience:
         assert not failed.value.final
         assert failed.value.retry_after == 60
 
+    def test_a_long_rate_limit_is_not_spent_here(self, server: DiscordServer, place: Place) -> None:
+        token, _ = server.new_interaction()
+        server.fail("PATCH", "/webhooks/", 429, retry_after=3)
+        begun = time.monotonic()
+        with pytest.raises(DeliveryFailed) as failed:
+            place.delivery(token=token).say("found", deadline=soon(60))
+        assert time.monotonic() - begun < 2
+        assert not failed.value.final
+        assert failed.value.retry_after == 3
+
     def test_discords_own_failures_are_tried_again(
         self, server: DiscordServer, place: Place
     ) -> None:

@@ -186,10 +186,21 @@ class TestTroubles:
         self, scene: Scene, edit: tuple[str, Callable[[], None]], no_pauses: list[float]
     ) -> None:
         method, deliver = edit
-        scene.server.limit(method, 3)
+        scene.server.limit(method, 2)
         deliver()
         assert scene.message.words == "done"
-        assert no_pauses == [3.0]
+        assert no_pauses == [2.0]
+
+    def test_a_longer_wait_is_not_spent_here(
+        self, scene: Scene, edit: tuple[str, Callable[[], None]], no_pauses: list[float]
+    ) -> None:
+        method, deliver = edit
+        scene.server.limit(method, 3)
+        with pytest.raises(DeliveryFailed) as failed:
+            deliver()
+        assert not failed.value.final
+        assert failed.value.retry_after == 3
+        assert no_pauses == []
 
     def test_a_lost_connection_and_server_errors_are_tried_again(
         self, scene: Scene, edit: tuple[str, Callable[[], None]], no_pauses: list[float]
