@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import time
 from collections.abc import Iterator
@@ -9,17 +10,21 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 from cli.demo.characters import CHARACTERS
 from cli.demo.gallery import picture as portrait
 from core.index import current_version
 from core.job import TelegramDestination
+from core.texts import say
 from tests.core.fakes import drawn_gallery
 from tests.platforms.collages import named_in
 from tests.platforms.processes import real_redis, wait_for
 from tests.platforms.telegram_server import Chat, TelegramServer, User
 from tests.platforms.workplace import Workplace
 from worker.claim import claim_key
+from worker.delivery.file import FileState
+from worker.tasks import DEATHS
 
 WITHIN_SECONDS = 60
 
@@ -130,6 +135,35 @@ def test_a_living_worker_takes_over_everything_that_a_killed_one_had_in_hand(
     check_each_answered_once(telegram, chat, 9)
     assert "30 pictures" in place.said(reindex, timeout=WITHIN_SECONDS)
     wait_for(lambda: place.in_hand() == 0, "nothing waits to come back")
+
+
+def test_a_job_that_its_workers_die_of_is_given_up_and_those_beside_it_are_answered(
+    place: Workplace,
+) -> None:
+    """The detector kills the process, as the kernel does where memory runs out."""
+    picture = (place.gallery / "blue" / "1.png").read_bytes()
+    deadly = io.BytesIO()
+    Image.new("RGB", (333, 200)).save(deadly, "PNG")
+    fakes = {"FAKE_DETECT_SECONDS": "0.2", "FAKE_DETECT_DIES_AT": "333"}
+    worker = place.start_worker(fakes=True, **fakes)
+    assert "15 pictures" in place.said(place.ask_reindex())
+
+    beside = [place.ask(picture) for _ in range(3)]
+    killer = place.ask(deadly.getvalue())
+    deaths = 0
+
+    def settled() -> bool:
+        nonlocal worker, deaths
+        if worker.popen.poll() is not None:
+            deaths += 1
+            worker = place.start_worker(fakes=True, **fakes)
+        return all(map(place.is_done, [killer, *beside]))
+
+    wait_for(settled, "all are answered", timeout=4 * WITHIN_SECONDS)
+    assert deaths == DEATHS
+    assert place.said(killer) == say("unexpected")
+    for job in beside:
+        assert place.answer(job).state is FileState.ANSWERED
 
 
 def claimed(place: Workplace, jobs: list[str]) -> int:

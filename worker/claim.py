@@ -5,6 +5,8 @@ writes down that the job is answered. A worker that dies stops showing it: its c
 (`CLAIM_SECONDS`), and then the queue hands its jobs out again (`worker.app.VISIBILITY_SECONDS`),
 so whoever gets them finds them free. A job handed out again although its worker lives, because
 that worker was held up, is either found answered or found claimed.
+
+Each beginning and each end is counted, so that a job of which workers die is known.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
-from typing import Final
+from typing import Final, cast
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -32,6 +34,7 @@ BEAT_SECONDS: Final = 3.0
 CLAIM_SECONDS: Final = 12
 HEARTBEAT_SECONDS: Final = 15
 ANSWERED_SECONDS: Final = 24 * 3600
+BEGUN_SECONDS: Final = 3600
 REMEMBERED: Final = 10_000
 
 assert 3 * BEAT_SECONDS < CLAIM_SECONDS < VISIBILITY_SECONDS  # noqa: S101 - two beats may fail
@@ -69,6 +72,11 @@ def claim_key(job_id: str) -> str:
 def answered_key(job_id: str) -> str:
     """Exists for a day after a job was answered."""
     return f"familiar:answered:{job_id}"
+
+
+def begun_key(job_id: str) -> str:
+    """Counts the beginnings of a job that have not ended."""
+    return f"familiar:begun:{job_id}"
 
 
 class Claims:
@@ -186,6 +194,37 @@ class Claims:
                 self._release(keys=[claim_key(job_id)], args=[self._owner])
         except RedisError as error:
             log.warning("%s: its claim runs out by itself: %s", job_id, error)
+
+    def unended(self, job_id: str) -> int:
+        """How often work on a job was begun within the last hour and not ended, as where the
+        worker died of it.
+
+        Raises:
+            RedisError: Redis cannot be reached.
+        """
+        return int(cast("bytes | None", self._redis.get(begun_key(job_id))) or 0)
+
+    @contextmanager
+    def counting(self, job_id: str) -> Iterator[None]:
+        """Work on a job ends, well or not, where the context is left.
+
+        Raises:
+            RedisError: Redis cannot be reached.
+        """
+        self._count(job_id, 1)
+        try:
+            yield
+        finally:
+            try:
+                self._count(job_id, -1)
+            except RedisError as error:
+                log.warning("%s: that work on it ended could not be written: %s", job_id, error)
+
+    def _count(self, job_id: str, change: int) -> None:
+        with self._redis.pipeline(transaction=True) as steps:
+            steps.incrby(begun_key(job_id), change)
+            steps.expire(begun_key(job_id), BEGUN_SECONDS)
+            steps.execute()
 
     def _run(self) -> None:
         while not self._stopping.wait(self._beat_seconds):

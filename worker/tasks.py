@@ -52,6 +52,15 @@ BRIEF_SECONDS: Final = 2.0
 PAUSE_SECONDS: Final = 2.0
 """Before a job goes back to the queue where Redis is away, so that it does not spin."""
 
+DEATHS: Final = 2
+"""A job whose worker has died so often while it was at work on it is given up."""
+
+DEATHS_OF_A_REINDEX: Final = 5
+"""It takes long, so that it is at work when some other job is what the worker dies of."""
+
+SUSPECT_PAUSE_SECONDS: Final = 1.0
+"""Before a job whose worker has died tries again to be the only one of its kind."""
+
 STANDING_EVERY: Final = 0.5
 """Seconds between looks at a job that somebody else has claimed."""
 
@@ -102,6 +111,7 @@ class Answering:
         self._limits = limits
         self._stopping = stopping
         self._patience = Patience()
+        self._one_suspect = threading.Lock()
 
     def similar(self, job: SimilarJob, delivery: Delivery) -> None:
         """Fetch, search, draw, deliver.
@@ -208,7 +218,7 @@ class Answering:
             log.info("%s was answered before", job.id)
             return
         try:
-            again = self._work(job, work, BRIEF_SECONDS if wait > 0 else LAST_WORD_SECONDS)
+            again = self._survive(job, work, BRIEF_SECONDS if wait > 0 else LAST_WORD_SECONDS)
         except BaseException:
             self._claims.release(job.id)
             raise
@@ -230,6 +240,28 @@ class Answering:
                 return standing is Standing.OURS
             if self._stopping.wait(STANDING_EVERY):
                 raise Reject("ending", requeue=True)
+
+    def _survive(
+        self, job: _Job, work: Callable[[_Job, Delivery], None], last_word: float
+    ) -> float | None:
+        """`_work`, so that a job of which the worker dies does not take it down for ever.
+
+        Of the jobs that a worker had in hand when it died, any may be the one. They are gone on
+        with one by one, so that a second death tells which.
+        """
+        deaths = self._claims.unended(job.id)
+        if deaths >= (DEATHS_OF_A_REINDEX if isinstance(job, ReindexJob) else DEATHS):
+            log.error("%s is given up: its worker has died %d times", job.id, deaths)
+            return self._work(job, _give_up, last_word)
+        alone = deaths > 0 and isinstance(job, SimilarJob)
+        if alone and not self._one_suspect.acquire(blocking=False):
+            return SUSPECT_PAUSE_SECONDS
+        try:
+            with self._claims.counting(job.id):
+                return self._work(job, work, last_word)
+        finally:
+            if alone:
+                self._one_suspect.release()
 
     def _work(
         self, job: _Job, work: Callable[[_Job, Delivery], None], last_word: float
@@ -280,6 +312,10 @@ class Answering:
         """
         if not self._claims.holds(job.id):
             raise Reject("another worker has taken over", requeue=True)
+
+
+def _give_up(job: SimilarJob | ReindexJob, delivery: Delivery) -> None:
+    raise Problem("reindex_failed" if isinstance(job, ReindexJob) else "unexpected")
 
 
 def _in_time(job: _Job) -> None:

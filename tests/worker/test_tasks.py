@@ -34,7 +34,7 @@ from tests.platforms.processes import real_redis
 from tests.worker.parked import parked
 from worker import patience, tasks
 from worker.app import create_app
-from worker.claim import Claims, Standing, claim_key
+from worker.claim import Claims, Standing, begun_key, claim_key
 from worker.delivery import DeliveryFailed
 from worker.delivery.routes import Routes
 from worker.parking import Parking
@@ -394,6 +394,16 @@ class FailingReindexer:
         raise RuntimeError("nobody foresaw this")
 
 
+class ReadyReindexer:
+    """Has done its work already."""
+
+    def __init__(self, run: Callable[[], str]) -> None:
+        self._run = run
+
+    def run(self, job: ReindexJob, delivery: object, room: int) -> str:
+        return self._run()
+
+
 def test_an_unexpected_error_of_a_reindex_speaks_of_the_index(
     redis: Redis, indexed: Path, person: Person, claims: Claims
 ) -> None:
@@ -422,6 +432,87 @@ def test_a_worker_that_lost_its_claim_delivers_nothing(
     assert rejected.value.requeue
     assert person.shown == []
     assert redis.get(claim_key("job-1")) == b"another worker"
+
+
+class TestAJobThatItsWorkerDiesOf:
+    """What is known of it: it was begun and never ended."""
+
+    @staticmethod
+    def died_of(redis: Redis, job_id: str, times: int) -> None:
+        redis.set(begun_key(job_id), times)
+
+    def test_it_is_given_up_in_a_sentence(
+        self,
+        answering: Answering,
+        redis: Redis,
+        indexed: Path,
+        person: Person,
+        claims: Claims,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        self.died_of(redis, "job-1", tasks.DEATHS)
+        answering.once(job(redis, indexed), "tag", answering.similar)
+        assert person.shown == [say("unexpected")]
+        assert claims.take("job-1") is Standing.ANSWERED
+        assert "job-1 is given up" in caplog.text
+
+    def test_one_that_died_once_is_tried_again(
+        self, answering: Answering, redis: Redis, indexed: Path, person: Person
+    ) -> None:
+        self.died_of(redis, "job-1", 1)
+        for name in ("job-1", "job-2"):
+            asked = job(redis, indexed).model_copy(update={"id": name})
+            answering.once(asked, "tag", answering.similar)
+        assert [type(shown) for shown in person.shown] == [bytes, bytes]
+
+    def test_however_work_ends_it_has_ended(
+        self, answering: Answering, redis: Redis, indexed: Path, person: Person
+    ) -> None:
+        open_at_the_time: list[bytes | None] = []
+        person.on_answer = lambda: open_at_the_time.append(redis.get(begun_key("job-1")))
+        person.failure = DeliveryFailed("429", final=False, retry_after=0.0)
+        for _ in range(4):
+            answering.once(job(redis, indexed), "tag", answering.similar)
+        person.failure = RuntimeError("nobody foresaw this")
+        answering.once(job(redis, indexed), "tag", answering.similar)
+        assert open_at_the_time == [b"1"] * 5
+        assert redis.get(begun_key("job-1")) == b"0"
+        assert 0 < redis.ttl(begun_key("job-1")) <= 3600
+
+    def test_of_several_one_is_worked_on_and_the_others_wait(
+        self, answering: Answering, redis: Redis, indexed: Path, person: Person
+    ) -> None:
+        first, second, fresh = (
+            job(redis, indexed).model_copy(update={"id": name})
+            for name in ("job-1", "job-2", "job-3")
+        )
+        self.died_of(redis, "job-1", 1)
+        self.died_of(redis, "job-2", 1)
+
+        def meanwhile() -> None:
+            person.on_answer = lambda: None
+            answering.once(second, "tag-2", answering.similar)
+            answering.once(fresh, "tag-3", answering.similar)
+
+        person.on_answer = meanwhile
+        answering.once(first, "tag", answering.similar)
+        assert len(person.shown) == 2
+        assert set(parked(redis)) == {"job-2"}
+        assert redis.get(begun_key("job-2")) == b"1", "it was not begun again"
+        answering.once(second, "tag-2", answering.similar)
+        assert len(person.shown) == 3
+
+    def test_a_reindex_is_given_more_tries(
+        self, redis: Redis, indexed: Path, person: Person, claims: Claims
+    ) -> None:
+        answering = answering_of(
+            claims, redis, person, indexed, None, reindexer=ReadyReindexer(lambda: "done")
+        )
+        for name, deaths in (("r-1", tasks.DEATHS), ("r-2", tasks.DEATHS_OF_A_REINDEX)):
+            self.died_of(redis, name, deaths)
+            asked = ReindexJob(id=name, destination=FileDestination(), deadline=time.time() + 60)
+            answering.once(asked, "tag", answering.reindex)
+        assert person.shown == ["done", say("reindex_failed")]
 
 
 def test_a_slow_answer_shows_that_the_bot_is_at_work(
