@@ -79,6 +79,11 @@ def begun_key(job_id: str) -> str:
     return f"familiar:begun:{job_id}"
 
 
+def said_key(job_id: str) -> str:
+    """What is to be said of a job that is done, until it is answered."""
+    return f"familiar:said:{job_id}"
+
+
 class Claims:
     """The jobs that this worker has claimed, kept alive by a thread of its own.
 
@@ -178,6 +183,7 @@ class Claims:
                 self._answered.popitem(last=False)
         try:
             self._redis.set(answered_key(job_id), 1, ex=ANSWERED_SECONDS)
+            self._redis.delete(said_key(job_id))
             # Only now: whoever gets the job again must find either its picture or this.
             forget(self._redis, job_id)
         except RedisError as error:
@@ -194,6 +200,23 @@ class Claims:
                 self._release(keys=[claim_key(job_id)], args=[self._owner])
         except RedisError as error:
             log.warning("%s: its claim runs out by itself: %s", job_id, error)
+
+    def keep(self, job_id: str, sentence: str) -> None:
+        """Keep what is to be said of a job that is done: doing it again would say something else.
+
+        Raises:
+            RedisError: Redis cannot be reached.
+        """
+        self._redis.set(said_key(job_id), sentence, ex=ANSWERED_SECONDS)
+
+    def kept(self, job_id: str) -> str | None:
+        """What was kept of the job.
+
+        Raises:
+            RedisError: Redis cannot be reached.
+        """
+        sentence = cast("bytes | None", self._redis.get(said_key(job_id)))
+        return None if sentence is None else sentence.decode()
 
     def unended(self, job_id: str) -> int:
         """How often work on a job was begun within the last hour and not ended, as where the

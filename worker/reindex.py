@@ -25,7 +25,12 @@ from worker.resident import Resident
 log = logging.getLogger(__name__)
 
 PROGRESS_EVERY: Final = 3.0
-"""Seconds between two edits of the message: both platforms slow down whoever edits faster."""
+"""Seconds between the first two edits of the message: both platforms slow down whoever edits
+faster."""
+
+SLOWEST_PROGRESS: Final = 12.0
+"""Seconds that it comes to, by doubling: Telegram lets a bot speak 20 times a minute in a group,
+and the people there are to be answered, too."""
 
 
 class _Ending(Exception):
@@ -114,7 +119,7 @@ def _telling(progress: _Progress, language: str, delivery: Delivery) -> Iterator
     over = threading.Event()
 
     def tell() -> None:
-        told = ""
+        told, pause = "", PROGRESS_EVERY
         while True:
             sentence = say("reindex_started", language)
             if progress.total:
@@ -126,9 +131,11 @@ def _telling(progress: _Progress, language: str, delivery: Delivery) -> Iterator
                     delivery.say(sentence, deadline=time.time() + PROGRESS_EVERY)
                 except DeliveryFailed as failure:
                     log.warning("the progress could not be told: %s", failure)
+                    pause = max(pause, failure.retry_after or 0.0)
                 told = sentence
-            if over.wait(PROGRESS_EVERY):
+            if over.wait(pause):
                 return
+            pause = min(2 * pause, SLOWEST_PROGRESS)
 
     thread = threading.Thread(target=tell, name="progress", daemon=True)
     thread.start()

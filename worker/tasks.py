@@ -175,17 +175,20 @@ class Answering:
             log.error("%s: nor could that be said: %s", job.id, again)
 
     def reindex(self, job: ReindexJob, delivery: Delivery) -> None:
-        """Bring the index up to date.
+        """Bring the index up to date, once, and tell what that did, until it is taken.
 
         Raises:
             Problem: The person can be told why that was not done.
             DeliveryFailed: The platform did not take the last sentence.
             Reject: The worker is ending; another one goes on.
         """
-        if self._reindexer is None:
-            raise Problem("models_unusable")
-        _in_time(job)
-        sentence = self._reindexer.run(job, delivery, room_at(job.destination).sentence)
+        sentence = self._claims.kept(job.id)
+        if sentence is None:
+            if self._reindexer is None:
+                raise Problem("models_unusable")
+            _in_time(job)
+            sentence = self._reindexer.run(job, delivery, room_at(job.destination).sentence)
+            self._claims.keep(job.id, sentence)
         self._still_ours(job)
         delivery.say(sentence, deadline=time.time() + ATTEMPT_SECONDS)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -14,8 +16,9 @@ from core.texts import say
 from tests.core.fakes import drawn_gallery
 from tests.platforms.processes import wait_for
 from tests.platforms.workplace import Workplace
+from worker.delivery import DeliveryFailed
 from worker.delivery.file import FileState, read_answer
-from worker.reindex import PROGRESS_EVERY, summary
+from worker.reindex import PROGRESS_EVERY, _Progress, _telling, summary
 
 
 def report(**changes: object) -> BuildReport:
@@ -133,7 +136,7 @@ def test_a_second_reindex_says_that_one_is_running(workplace: Workplace) -> None
 
 def test_progress_is_told_in_the_message_that_the_summary_replaces(workplace: Workplace) -> None:
     drawn_gallery(workplace.gallery, each=6)
-    workplace.start_worker(fakes=True, FAKE_DETECT_SECONDS="0.25")
+    workplace.start_worker(fakes=True, FAKE_DETECT_SECONDS="0.4")
     started = time.monotonic()
     job = workplace.ask_reindex()
     told: list[str] = []
@@ -152,6 +155,34 @@ def test_progress_is_told_in_the_message_that_the_summary_replaces(workplace: Wo
     told_as = [re.fullmatch(r"Bringing .*: (\d+) of 30 pictures\.\.\.", text) for text in progress]
     assert any(match and 0 < int(match[1]) < 30 for match in told_as), told
     assert len(progress) <= 1 + seconds / PROGRESS_EVERY, "no oftener than the platforms allow"
+
+
+def test_a_chat_that_wants_to_hear_nothing_is_told_no_progress_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.reindex.PROGRESS_EVERY", 0.01)
+    monkeypatch.setattr("worker.reindex.SLOWEST_PROGRESS", 0.02)
+    times: list[float] = []
+    enough = threading.Event()
+
+    class Limited:
+        """Takes nothing for a while from the second time on."""
+
+        def say(self, sentence: str, *, deadline: float) -> None:
+            times.append(time.monotonic())
+            progress.done += 1
+            if len(times) == 2:
+                raise DeliveryFailed("429", final=False, retry_after=0.5)
+            if len(times) == 4:
+                enough.set()
+
+    progress = _Progress()
+    progress.done, progress.total = 1, 1000
+    limited: Any = Limited()
+    with _telling(progress, "en", limited):
+        assert enough.wait(30)
+    assert times[2] - times[1] >= 0.5
+    assert times[3] - times[2] < 0.5
 
 
 def test_a_reindex_whose_worker_ends_is_gone_on_with_by_the_next(workplace: Workplace) -> None:

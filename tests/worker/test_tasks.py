@@ -38,6 +38,7 @@ from worker.claim import Claims, Standing, begun_key, claim_key
 from worker.delivery import DeliveryFailed
 from worker.delivery.routes import Routes
 from worker.parking import Parking
+from worker.reindex import Reindexer
 from worker.resident import Resident
 from worker.store import UploadStore
 from worker.tasks import Answering
@@ -402,6 +403,56 @@ class ReadyReindexer:
 
     def run(self, job: ReindexJob, delivery: object, room: int) -> str:
         return self._run()
+
+
+def to_reindex(seconds: float = 60) -> ReindexJob:
+    return ReindexJob(id="r-1", destination=FileDestination(), deadline=time.time() + seconds)
+
+
+def test_a_reindex_whose_last_sentence_is_not_taken_says_later_what_it_did(
+    redis: Redis, tmp_path: Path, person: Person, claims: Claims
+) -> None:
+    drawn_gallery(tmp_path / "gallery")
+    resident = Resident(FakeDetector(), FakeExtractor(), tmp_path / "data")
+    reindexer = Reindexer(
+        resident, tmp_path / "gallery", tmp_path / "data", DEFAULT_LIMITS, threading.Event()
+    )
+    answering = answering_of(claims, redis, person, tmp_path, resident, reindexer=reindexer)
+    person.deaf = DeliveryFailed("429", final=False, retry_after=0.0)
+    answering.once(to_reindex(), "tag", answering.reindex)
+    person.deaf = None
+    answering.once(to_reindex(), "tag", answering.reindex)
+    resident.close()
+    (told,) = person.shown
+    assert isinstance(told, str)
+    assert "Added: amber/0.png" in told
+    assert claims.take("r-1") is Standing.ANSWERED
+    assert claims.kept("r-1") is None
+
+
+def test_what_a_reindex_did_is_told_by_the_next_worker_also_when_its_time_is_over(
+    redis: Redis, indexed: Path, person: Person, claims: Claims
+) -> None:
+    Claims(redis).keep("r-1", "Added: one.")
+    answering = answering_of(claims, redis, person, indexed, None)
+    answering.once(to_reindex(-1), "tag", answering.reindex)
+    assert person.shown == ["Added: one."]
+
+
+def test_a_worker_that_lost_its_claim_says_nothing_of_its_reindex(
+    redis: Redis, indexed: Path, person: Person, claims: Claims
+) -> None:
+    def run_while_another_takes_over() -> str:
+        redis.set(claim_key("r-1"), "another worker")
+        return "done"
+
+    reindexer = ReadyReindexer(run_while_another_takes_over)
+    answering = answering_of(claims, redis, person, indexed, None, reindexer=reindexer)
+    with pytest.raises(Reject) as rejected:
+        answering.once(to_reindex(), "tag", answering.reindex)
+    assert rejected.value.requeue
+    assert person.shown == []
+    assert redis.get(claim_key("r-1")) == b"another worker"
 
 
 def test_an_unexpected_error_of_a_reindex_speaks_of_the_index(
