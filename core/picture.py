@@ -33,6 +33,11 @@ OTHER_SUFFIXES: Final = frozenset(
 """Names of pictures of other kinds, which a gallery's keeper takes for pictures, too."""
 
 
+# Pillow holds a picture in blocks of 16 MB. Those glibc keeps for the thread that frees them, some
+# hundred megabytes for each; what is larger than 32 MB goes back to the system at once.
+Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a picture may be at most.
@@ -60,10 +65,10 @@ can be shown for as long as it lies there."""
 
 
 class PixelBudget:
-    """Pixels that may be decoded at the same time, by however many threads.
+    """Pixels that may be in memory at the same time, by however many threads.
 
-    A picture of two kilobytes may take a gibibyte while it is decoded, so that a handful of them
-    at once could take all the memory there is.
+    A picture of two kilobytes may take a gibibyte while it is decoded, and three bytes a pixel
+    afterwards, so that a handful of them at once could take all the memory there is.
     """
 
     def __init__(self, pixels: int) -> None:
@@ -178,6 +183,16 @@ def check(data: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
     """
     _open(data, limits).close()
     return hashlib.sha256(data).hexdigest()
+
+
+def pixels_in(data: bytes, limits: Limits = DEFAULT_LIMITS) -> int:
+    """How many pixels a file holds, by its header.
+
+    Raises:
+        UnreadablePicture: As `check`.
+    """
+    with _open(data, limits) as image:
+        return image.width * image.height
 
 
 def _rgb(image: Image.Image) -> Image.Image:

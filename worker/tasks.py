@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from core.caption import caption
 from core.collage import draw
 from core.job import FileDestination, ReindexJob, SimilarJob
-from core.picture import Limits, decode
+from core.picture import Limits, PixelBudget, decode, pixels_in
 from core.problem import Problem
 from core.steps import Steps
 from core.texts import say
@@ -60,6 +60,10 @@ DEATHS_OF_A_REINDEX: Final = 5
 
 SUSPECT_PAUSE_SECONDS: Final = 1.0
 """Before a job whose worker has died tries again to be the only one of its kind."""
+
+PIXELS_IN_HAND: Final = 100_000_000
+"""In the pictures that are answered at the same time: 300 MB. Two of the largest, or eight of a
+phone's."""
 
 STANDING_EVERY: Final = 0.5
 """Seconds between looks at a job that somebody else has claimed."""
@@ -112,6 +116,7 @@ class Answering:
         self._stopping = stopping
         self._patience = Patience()
         self._one_suspect = threading.Lock()
+        self._in_hand = PixelBudget(PIXELS_IN_HAND)
 
     def similar(self, job: SimilarJob, delivery: Delivery) -> None:
         """Fetch, search, draw, deliver.
@@ -130,7 +135,10 @@ class Answering:
         if data is None:
             raise Problem("upload_expired")
         room = room_at(job.destination)
-        with self._resident.courtesy.answering():
+        with (
+            self._in_hand.taking(pixels_in(data, self._limits)),
+            self._resident.courtesy.answering(),
+        ):
             with steps.measure("decode"):
                 picture = decode(data, self._limits)
             searcher = self._resident.searcher()

@@ -20,6 +20,7 @@ from core.picture import (
     UnreadablePicture,
     check,
     decode,
+    pixels_in,
     read,
     read_reduced,
 )
@@ -275,6 +276,12 @@ def test_threads_decode_no_more_pixels_at_once_than_the_budget_has(what, tmp_pat
     assert in_flight.most == 2
 
 
+def test_a_files_header_tells_its_pixels():
+    assert pixels_in(encoded(halves("RGB", "red", "blue"), "PNG")) == 40 * 20
+    with pytest.raises(UnreadablePicture):
+        pixels_in(b"hello, I am text")
+
+
 def test_a_picture_that_fails_gives_its_pixels_back(monkeypatch):
     monkeypatch.setattr(picture_module, "DECODING", PixelBudget(8 * 8))
     for _ in range(2):
@@ -315,3 +322,8 @@ def test_small_pictures_do_not_keep_a_large_one_out():
     for thread in threads:
         thread.join(10)
     assert came == ["large", "small"]
+
+
+def test_pillow_holds_large_pictures_in_blocks_that_go_back_to_the_system():
+    largest_that_glibc_keeps = 32 * 2**20
+    assert Image.core.get_block_size() > largest_that_glibc_keeps

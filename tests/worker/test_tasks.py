@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -345,6 +346,40 @@ class TestARateLimitLongerThanAnAttempt:
         time.sleep(max(0.0, asked.deadline - time.time()) + 0.05)
         answering.once(asked, "tag", answering.similar)
         assert person.shown == [say("too_late")]
+
+
+def test_pictures_that_are_answered_at_once_are_bounded_in_their_pixels(
+    redis: Redis,
+    indexed: Path,
+    person: Person,
+    claims: Claims,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each is drawn; of more than the budget has room for, the last ones wait for the first."""
+    monkeypatch.setattr(tasks, "PIXELS_IN_HAND", 2 * 320 * 240)
+    now, most, lock, slow_draw = 0, 0, threading.Lock(), tasks.draw
+
+    def draw(*arguments: Any) -> bytes:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        threading.Event().wait(0.05)
+        with lock:
+            now -= 1
+        return slow_draw(*arguments)
+
+    monkeypatch.setattr(tasks, "draw", draw)
+    resident = Resident(FakeDetector(), FakeExtractor(), indexed / "data")
+    answering = answering_of(claims, redis, person, indexed, resident)
+    asked = job(redis, indexed)
+    with ThreadPoolExecutor(8) as hands:
+        for number in range(8):
+            each = asked.model_copy(update={"id": f"job-{number}"})
+            hands.submit(answering.once, each, f"tag-{number}", answering.similar)
+    resident.close()
+    assert len(person.shown) == 8
+    assert most == 2
 
 
 def test_the_collage_is_drawn_with_the_limits_of_the_settings(
