@@ -165,7 +165,8 @@ def build_index(
         data: Folder for the catalogue, the versions and the thumbnails.
         detector: Finds the faces.
         extractor: Makes the vectors.
-        progress: Called with the pictures done and the pictures in all.
+        progress: Called with the pictures done and the pictures in all; once all are done, again
+            and again until the version is published. What it raises ends the build.
         language: Of the reasons in the report.
         limits: What a gallery picture may be at most.
         exact_below: Fewer rows than this are searched without Annoy.
@@ -183,15 +184,9 @@ def build_index(
         raise Problem("gallery_empty", path=gallery)
     with build_lock(data), Catalogue.open(data / "catalogue.sqlite") as catalogue:
         catalogue.set_gallery(gallery)
+        progress = progress or (lambda *_: None)
         thumbnails = Thumbnails(data)
-        build = _Build(
-            catalogue,
-            thumbnails,
-            detector,
-            extractor,
-            limits=limits,
-            progress=progress or (lambda *_: None),
-        )
+        build = _Build(catalogue, thumbnails, detector, extractor, limits=limits, progress=progress)
         build.run(folder.pictures)
         unreadable = _reasons(folder, build.problems, language)
         contents = catalogue.contents(folder.pictures, detector, extractor)
@@ -199,7 +194,16 @@ def build_index(
             path, why = unreadable[0]
             raise Problem("gallery_unreadable", count=len(unreadable), path=path, reason=why)
         before = pictures_in_use(data)
-        version = publish(data, gallery, contents, detector, extractor, exact_below=exact_below)
+        total = len(folder.pictures)
+        version = publish(
+            data,
+            gallery,
+            contents,
+            detector,
+            extractor,
+            exact_below=exact_below,
+            between=lambda: progress(total, total),
+        )
         catalogue.forget_all_but(folder)
         catalogue.forget_former_models(detector, extractor)
         thumbnails.forget_all_but(catalogue.known_contents())

@@ -40,7 +40,7 @@ from core.face import Face
 from core.face_space import dimensions_in_space
 from core.job import Look
 from core.models import Detector, Extractor, ModelError
-from core.neighbourhood import remembered
+from core.neighbourhood import Between, remembered
 from core.problem import Problem
 from core.rows import METRIC, Contents, IndexedFace, IndexedPicture, Neighbour, Query, Rows
 from core.thumbnails import Thumbnail, Thumbnails
@@ -55,6 +55,8 @@ RECALL_TARGET: Final = 0.99
 RECALL_AT: Final = 10
 RECALL_SAMPLE: Final = 200
 KEPT_VERSIONS: Final = 3
+ROWS_TOGETHER: Final = 1000
+"""Rows that Annoy is given without a look at what else there is to do."""
 
 _PARTIAL = ".partial"
 _MANIFEST = "manifest.json"
@@ -263,6 +265,7 @@ def publish(
     extractor: Extractor,
     *,
     exact_below: int = EXACT_BELOW,
+    between: Between = lambda: None,
 ) -> str:
     """Write a version, check it, and put it in use. To be called under `build_lock`.
 
@@ -275,6 +278,8 @@ def publish(
         detector: That found the faces.
         extractor: That made the vectors.
         exact_below: Fewer rows than this are searched without Annoy.
+        between: Called between steps until the version is put in use. What it raises ends the
+            work, and the version in use stays.
 
     Returns:
         The name of the version in use.
@@ -312,7 +317,7 @@ def publish(
         _remove_partial(data)
         if _is_in_use(data, manifest):
             return current_manifest(data).version
-        _write_and_use(data, manifest, contents, extractor.weights_of_both)
+        _write_and_use(data, manifest, contents, extractor.weights_of_both, between)
     except OSError as error:
         raise _unwritable(data, error) from error
     finally:
@@ -321,19 +326,23 @@ def publish(
 
 
 def _write_and_use(
-    data: Path, manifest: Manifest, contents: Contents, weights: tuple[float, float]
+    data: Path,
+    manifest: Manifest,
+    contents: Contents,
+    weights: tuple[float, float],
+    between: Between,
 ) -> None:
     folder = _versions(data) / (manifest.version + _PARTIAL)
     folder.mkdir(parents=True)
     _write_tables(folder, contents)
     np.save(folder / _PICTURE_VECTORS, contents.picture_vectors, allow_pickle=False)
     np.save(folder / _FACE_VECTORS, contents.face_vectors, allow_pickle=False)
-    rows = Rows(contents)
+    rows = Rows(contents, between=between)
     np.save(folder / _NEAREST_FACES, rows.nearest_faces, allow_pickle=False)
     if manifest.trees:
-        trees = build_trees(rows, manifest.trees, folder / _TREES)
+        trees = build_trees(rows, manifest.trees, folder / _TREES, between)
         rows = Rows(contents, trees, nearest=rows.nearest_faces)
-        search_k, recall = choose_search_k(rows, manifest.trees, weights)
+        search_k, recall = choose_search_k(rows, manifest.trees, weights, between)
         manifest = manifest.model_copy(update={"search_k": search_k, "recall": recall})
     files = {path.name: _identity(path) for path in sorted(folder.iterdir())}
     manifest = manifest.model_copy(update={"files": files})
@@ -342,6 +351,7 @@ def _write_and_use(
         _sync(path)
     _sync(folder)
     _open(folder, _read_manifest(folder))
+    between()
     folder.rename(_versions(data) / manifest.version)
     _sync(_versions(data))
     _point_at(data, manifest.version)
@@ -431,19 +441,22 @@ def _write_csv(path: Path, columns: Sequence[str], lines: Iterable[Sequence[obje
         writer.writerows(lines)
 
 
-def build_trees(rows: Rows, trees: int, path: Path) -> AnnoyIndex:
+def build_trees(rows: Rows, trees: int, path: Path, between: Between = lambda: None) -> AnnoyIndex:
     joined = rows.joined()
     index = AnnoyIndex(joined.shape[1], METRIC)
     index.set_seed(SEED)
     for number, row in enumerate(joined):
+        if not number % ROWS_TOGETHER:
+            between()
         index.add_item(number, row)
+    between()
     index.build(trees, n_jobs=1)  # with more, the trees depend on which thread comes first
     index.save(str(path))
     return index
 
 
 def choose_search_k(
-    rows: Rows, trees: int, weights: tuple[float, float]
+    rows: Rows, trees: int, weights: tuple[float, float], between: Between = lambda: None
 ) -> tuple[dict[Look, int], dict[Look, float]]:
     """For each look the smallest `search_k`, by doubling, that reaches the target.
 
@@ -454,17 +467,18 @@ def choose_search_k(
     recall: dict[Look, float] = {}
     for look in Look:
         sample = rows.sample_queries(look, weights, RECALL_SAMPLE, SEED)
-        exact = [rows.nearest_exactly(query, RECALL_AT, without) for query, without in sample]
+        exact = []
+        for query, without in sample:
+            between()
+            exact.append(rows.nearest_exactly(query, RECALL_AT, without))
         nodes = 10 * trees
         while sample and nodes <= len(rows) // 2:
-            reached = float(
-                np.mean(
-                    [
-                        _share(truth, rows.nearest_by_trees(query, RECALL_AT, without, nodes))
-                        for truth, (query, without) in zip(exact, sample, strict=True)
-                    ]
-                )
-            )
+            shares = []
+            for truth, (query, without) in zip(exact, sample, strict=True):
+                between()
+                found = rows.nearest_by_trees(query, RECALL_AT, without, nodes)
+                shares.append(_share(truth, found))
+            reached = float(np.mean(shares))
             if reached >= RECALL_TARGET:
                 search_k[look], recall[look] = nodes, reached
                 break

@@ -11,7 +11,8 @@ stays as it is.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,9 @@ POWER: Final = 2
 """One of them with the cosine c to a face counts ``SHARE * c ** POWER`` where the face itself
 counts 1. Chosen on characters kept away from training, with 2 to 80 pictures of each."""
 
+Between: TypeAlias = Callable[[], object]
+"""Called again and again during long work, which it may hold up, or end by raising."""
+
 # The trees of published indexes hold faces that were joined so: whoever changes this changes
 # `core.index.FORMAT`, too.
 
@@ -45,11 +49,12 @@ def remembered(faces: int) -> int:
     return 0 if faces < FEWEST else KEPT
 
 
-def nearest_of_each(faces: Vectors) -> NDArray[np.int32]:
+def nearest_of_each(faces: Vectors, between: Between = lambda: None) -> NDArray[np.int32]:
     """The faces most like each, itself apart.
 
     Args:
         faces: ``(n, d)`` of unit length.
+        between: Called between blocks of faces.
 
     Returns:
         ``(n, remembered(n))``, nearest first.
@@ -61,6 +66,7 @@ def nearest_of_each(faces: Vectors) -> NDArray[np.int32]:
     nearest = np.empty((count, kept), np.int32)
     step = max(1, _COSINES_TOGETHER // count)
     for start in range(0, count, step):
+        between()
         cosines = faces[start : start + step] @ faces.T
         rows = np.arange(len(cosines))
         cosines[rows, start + rows] = -np.inf
@@ -79,14 +85,20 @@ class Neighbourhoods:
         joined: ``(n, d)`` of unit length: each face with its nearest.
     """
 
-    def __init__(self, faces: Vectors, nearest: NDArray[np.int32] | None = None) -> None:
+    def __init__(
+        self,
+        faces: Vectors,
+        nearest: NDArray[np.int32] | None = None,
+        between: Between = lambda: None,
+    ) -> None:
         """
         Args:
             faces: ``(n, d)`` of unit length, as `core.face_space` compares them.
             nearest: Where it is known already.
+            between: See `nearest_of_each`.
         """
         self._faces = faces
-        self.nearest = nearest_of_each(faces) if nearest is None else nearest
+        self.nearest = nearest_of_each(faces, between) if nearest is None else nearest
         self.joined = faces
         if not self.nearest.shape[1]:
             return

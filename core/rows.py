@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from core.face import Face, Vectors
 from core.face_space import FaceSpace
 from core.job import Look
-from core.neighbourhood import Neighbourhoods
+from core.neighbourhood import Between, Neighbourhoods
 
 METRIC: Final = "angular"
 
@@ -129,6 +129,7 @@ class Rows:
         trees: AnnoyIndex | None = None,
         search_k: dict[Look, int] | None = None,
         nearest: NDArray[np.int32] | None = None,
+        between: Between = lambda: None,
     ) -> None:
         """
         Args:
@@ -136,12 +137,14 @@ class Rows:
             trees: Annoy's, of `joined`.
             search_k: Nodes that Annoy inspects, for each look that it may search.
             nearest: `core.neighbourhood.nearest_of_each` of the faces, where it is known already.
+            between: Called between steps where it is not.
         """
         self.contents = contents
         self._trees = trees
         self._search_k = search_k or {}
         self._space = FaceSpace(contents.face_vectors)
-        self._neighbourhoods = Neighbourhoods(self._space.of(contents.face_vectors), nearest)
+        in_space = self._space.of(contents.face_vectors)
+        self._neighbourhoods = Neighbourhoods(in_space, nearest, between)
         self._faces = self._neighbourhoods.joined
         self._pictures = contents.picture_vectors
         with_face = np.array([face.picture for face in contents.faces], dtype=np.int64)

@@ -33,6 +33,10 @@ SLOWEST_PROGRESS: Final = 12.0
 and the people there are to be answered, too."""
 
 
+WORK_SECONDS: Final = 0.1
+"""Of publishing, before it looks whether somebody is being answered."""
+
+
 class _Ending(Exception):
     """The worker is to end."""
 
@@ -71,11 +75,16 @@ class Reindexer:
         """
         started = time.monotonic()
         progress = _Progress()
+        at_work_since = started
 
         def note(done: int, total: int) -> None:
+            nonlocal at_work_since
             if self._stopping.is_set():
                 raise _Ending
             progress.done, progress.total = done, total
+            if time.monotonic() - at_work_since >= WORK_SECONDS:
+                self._resident.courtesy.step_aside()
+                at_work_since = time.monotonic()
 
         try:
             with _telling(progress, job.language, delivery):
@@ -122,10 +131,10 @@ def _telling(progress: _Progress, language: str, delivery: Delivery) -> Iterator
         told, pause = "", PROGRESS_EVERY
         while True:
             sentence = say("reindex_started", language)
-            if progress.total:
-                sentence = say(
-                    "reindex_progress", language, done=progress.done, total=progress.total
-                )
+            done, total = progress.done, progress.total
+            if total:
+                key = "reindex_progress" if done < total else "reindex_publishing"
+                sentence = say(key, language, done=done, total=total)
             if sentence != told:
                 try:
                     delivery.say(sentence, deadline=time.time() + PROGRESS_EVERY)

@@ -472,3 +472,43 @@ def test_why_a_version_cannot_be_written_is_said(
     with pytest.raises(Problem) as caught:
         publish(tmp_path, tmp_path, some_contents(), DETECTOR, EXTRACTOR)
     assert f"cannot be written: {reason}. " in caught.value.sentence()
+
+
+class Stopped(Exception):
+    """Somebody asked for the work to end."""
+
+
+def test_publishing_can_be_ended_at_every_step_and_the_version_in_use_stays(
+    tmp_path: Path,
+) -> None:
+    before = published(tmp_path)
+    contents = some_contents(2400, seed=1)
+
+    def publish_until(steps: int) -> tuple[str, int]:
+        done = 0
+
+        def between() -> None:
+            nonlocal done
+            assert current_version(tmp_path) == before
+            done += 1
+            if done == steps:
+                raise Stopped
+
+        version = publish(
+            tmp_path,
+            tmp_path / "gallery",
+            contents,
+            DETECTOR,
+            EXTRACTOR,
+            exact_below=100,
+            between=between,
+        )
+        return version, done
+
+    for steps in (1, 2, 5, 300, 650):
+        with pytest.raises(Stopped):
+            publish_until(steps)
+        assert opened(tmp_path).version == before
+    version, steps = publish_until(0)
+    assert opened(tmp_path).version == version
+    assert steps > 650, "for each query that recall is measured with"

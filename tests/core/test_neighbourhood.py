@@ -139,3 +139,10 @@ def test_faces_that_are_opposite_do_not_count() -> None:
     joined = Neighbourhoods(faces).joined
 
     np.testing.assert_allclose(joined[0], one, atol=1e-6)
+
+
+def test_who_looks_for_the_nearest_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core.neighbourhood, "_COSINES_TOGETHER", 10 * FEWEST)
+    times: list[int] = []
+    nearest_of_each(faces_of(FEWEST // 4, 4, 0.5), lambda: times.append(1))
+    assert len(times) == FEWEST // 10

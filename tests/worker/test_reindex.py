@@ -5,20 +5,28 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from celery.exceptions import Reject
 from PIL import Image
 
+from core import gallery
 from core.gallery import BuildReport
-from core.index import current_version
+from core.index import current_version, publish
+from core.job import FileDestination, ReindexJob
+from core.picture import DEFAULT_LIMITS
 from core.texts import say
-from tests.core.fakes import drawn_gallery
+from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
 from tests.platforms.processes import wait_for
 from tests.platforms.workplace import Workplace
+from worker import reindex
 from worker.delivery import DeliveryFailed
 from worker.delivery.file import FileState, read_answer
-from worker.reindex import PROGRESS_EVERY, _Progress, _telling, summary
+from worker.reindex import PROGRESS_EVERY, Reindexer, _Progress, _telling, summary
+from worker.resident import Resident
 
 
 def report(**changes: object) -> BuildReport:
@@ -183,6 +191,75 @@ def test_a_chat_that_wants_to_hear_nothing_is_told_no_progress_meanwhile(
         assert enough.wait(30)
     assert times[2] - times[1] >= 0.5
     assert times[3] - times[2] < 0.5
+
+
+class Silent:
+    """A delivery that keeps what was said last."""
+
+    said = ""
+
+    def say(self, sentence: str, *, deadline: float) -> None:
+        self.said = sentence
+
+
+class TestPublishing:
+    """What comes after the last picture, which takes long where there are many."""
+
+    @pytest.fixture
+    def resident(self, tmp_path: Path) -> Iterator[Resident]:
+        drawn_gallery(tmp_path / "gallery")
+        resident = Resident(FakeDetector(), FakeExtractor(), tmp_path / "data")
+        yield resident
+        resident.close()
+
+    @staticmethod
+    def reindex(resident: Resident, folder: Path, stopping: threading.Event, delivery: Any) -> str:
+        asked = ReindexJob(id="r-1", destination=FileDestination(), deadline=time.time() + 60)
+        reindexer = Reindexer(
+            resident, folder / "gallery", folder / "data", DEFAULT_LIMITS, stopping
+        )
+        return reindexer.run(asked, delivery, 2000)
+
+    def test_it_ends_with_its_worker(
+        self, resident: Resident, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stopping = threading.Event()
+
+        def publish_as_the_worker_ends(*arguments: Any, **options: Any) -> str:
+            stopping.set()
+            return publish(*arguments, **options)
+
+        monkeypatch.setattr(gallery, "publish", publish_as_the_worker_ends)
+        with pytest.raises(Reject) as rejected:
+            self.reindex(resident, tmp_path, stopping, Silent())
+        assert rejected.value.requeue
+        assert current_version(tmp_path / "data") is None
+
+    def test_it_steps_aside_for_people_and_says_how_far_it_is(
+        self, resident: Resident, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        delivery, asides = Silent(), 0
+
+        def step_aside() -> None:
+            nonlocal asides
+            asides += 1
+
+        def slow_publish(*arguments: Any, between: Any, **options: Any) -> str:
+            nonlocal asides
+            asides = 0
+            between()
+            text = say("reindex_publishing", total=15)
+            wait_for(lambda: delivery.said == text, "it is told")
+            between()
+            return publish(*arguments, between=between, **options)
+
+        monkeypatch.setattr(gallery, "publish", slow_publish)
+        monkeypatch.setattr(reindex, "PROGRESS_EVERY", 0.01)
+        monkeypatch.setattr(reindex, "SLOWEST_PROGRESS", 0.01)
+        monkeypatch.setattr(reindex, "WORK_SECONDS", 0.0)
+        monkeypatch.setattr(resident.courtesy, "step_aside", step_aside)
+        assert "15 pictures" in self.reindex(resident, tmp_path, threading.Event(), delivery)
+        assert asides >= 3
 
 
 def test_a_reindex_whose_worker_ends_is_gone_on_with_by_the_next(workplace: Workplace) -> None:
