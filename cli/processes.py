@@ -38,7 +38,7 @@ def familiar_command(*arguments: str) -> list[str]:
 def worker(
     check: Annotated[
         bool,
-        typer.Option("--check", help="Say whether a worker is alive, by exit code; start none."),
+        typer.Option("--check", help="Say whether one is alive here, by exit code; start none."),
     ] = False,
 ) -> None:
     """Answer requests from the queue; one process holds the models in memory."""
@@ -48,7 +48,7 @@ def worker(
 
     if check:
         if not worker_main.check(settings):
-            raise Failure("No worker is at work.")
+            raise Failure("No worker is at work on this machine.")
         return
     worker_main.run(settings)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import socket
 import threading
 import time
 from collections import OrderedDict
@@ -62,6 +63,11 @@ class Standing(Enum):
     ANSWERED = auto()
     ELSEWHERE = auto()
     """Somebody else is at work on it, or was until a few seconds ago."""
+
+
+def own_heartbeat_key() -> str:
+    """Exists while a worker lives on this machine, or in this container."""
+    return f"{WORKER_HEARTBEAT_KEY}:{socket.gethostname()}"
 
 
 def claim_key(job_id: str) -> str:
@@ -118,7 +124,8 @@ class Claims:
         if self._thread.is_alive():
             self._thread.join()
         try:
-            self._release(keys=[WORKER_HEARTBEAT_KEY], args=[self._owner])
+            for key in (WORKER_HEARTBEAT_KEY, own_heartbeat_key()):
+                self._release(keys=[key], args=[self._owner])
         except RedisError as error:
             log.warning("the heartbeat could not be taken back: %s", error)
 
@@ -289,7 +296,8 @@ class Claims:
     def _show(self, held: list[str], messages: list[str]) -> list[str]:
         """Send one beat; the jobs among `held` that are not this worker's any more."""
         with self._redis.pipeline(transaction=False) as steps:
-            steps.set(WORKER_HEARTBEAT_KEY, self._owner, ex=HEARTBEAT_SECONDS)
+            for key in (WORKER_HEARTBEAT_KEY, own_heartbeat_key()):
+                steps.set(key, self._owner, ex=HEARTBEAT_SECONDS)
             if messages:
                 # Only those still there: a message that was acknowledged stays gone.
                 steps.zadd(UNACKED_INDEX_KEY, dict.fromkeys(messages, time.time()), xx=True)
@@ -299,5 +307,5 @@ class Claims:
                     args=[self._owner, CLAIM_SECONDS],
                     client=steps,
                 )
-            kept = steps.execute()[1 + bool(messages) :]
+            kept = steps.execute()[2 + bool(messages) :]
         return [job_id for job_id, still in zip(held, kept, strict=True) if not still]

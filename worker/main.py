@@ -16,8 +16,8 @@ from core.picture import GALLERY_LIMITS
 from core.problem import Problem
 from core.redaction import hide_secrets
 from core.settings import Settings
-from worker.app import INDEX_QUEUE, LOOK_QUEUE, WORKER_HEARTBEAT_KEY, create_app, open_redis
-from worker.claim import Claims
+from worker.app import INDEX_QUEUE, LOOK_QUEUE, create_app, open_redis
+from worker.claim import Claims, own_heartbeat_key
 from worker.delivery.routes import Routes
 from worker.parking import Parking
 from worker.reindex import Reindexer
@@ -70,14 +70,14 @@ def connect(settings: Settings) -> Redis:
 
 
 def check(settings: Settings) -> bool:
-    """Whether a worker is alive, also one that is busy. For health checks.
+    """Whether a worker is alive on this machine, also one that is busy. For health checks.
 
     Raises:
         Problem: No Redis server is set, or its address cannot be read.
     """
     try:
         with connect(settings) as redis:
-            return bool(redis.exists(WORKER_HEARTBEAT_KEY))
+            return bool(redis.exists(own_heartbeat_key()))
     except RedisError:
         return False
 

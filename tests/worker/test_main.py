@@ -18,7 +18,7 @@ from tests.core.fakes import FakeDetector, FakeExtractor, drawn_scene
 from tests.platforms.processes import wait_for
 from tests.platforms.workplace import Workplace
 from worker.app import SIMILAR_TASK, WORKER_HEARTBEAT_KEY
-from worker.claim import claim_key
+from worker.claim import claim_key, own_heartbeat_key
 from worker.delivery.file import FileState, answer_file, answers_folder, read_answer
 from worker.main import check
 
@@ -188,9 +188,22 @@ def test_the_heart_beats_while_the_worker_is_busy(
     workplace.start_worker(fakes=True, FAKE_DETECT_SECONDS="5")
     job = workplace.ask(head("blue"))
     wait_for(lambda: workplace.redis.exists(claim_key(job)), "the job is claimed")
-    workplace.redis.delete(WORKER_HEARTBEAT_KEY)
+    workplace.redis.delete(WORKER_HEARTBEAT_KEY, own_heartbeat_key())
     wait_for(lambda: check(load_settings()), "the next beat", timeout=5)
     assert not workplace.is_done(job)
+
+
+def test_a_health_check_asks_for_the_worker_of_its_own_machine(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", workplace.server.url)
+    worker = workplace.start_worker(fakes=True)
+    assert check(load_settings())
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("socket.gethostname", lambda: "another-machine")
+        assert not check(load_settings()), "the one that lives is not the one beside it"
+    assert worker.stop() == 0
+    assert not check(load_settings()), "known at once"
 
 
 def test_a_worker_outlives_its_redis(workplace: Workplace) -> None:
