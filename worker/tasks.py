@@ -102,7 +102,7 @@ class Answering:
             resident: Models and index; None where the models cannot be used.
             reindexer: Builds the index; None where the models cannot be used.
             gallery: The pictures that collages are drawn from.
-            limits: What a picture may be.
+            limits: What a picture that somebody sent may be.
             stopping: Set when the worker is to end.
         """
         self._claims = claims
@@ -146,7 +146,7 @@ class Answering:
             _in_time(job)
             with steps.measure("draw"):
                 gallery = searcher.index.gallery(self._gallery)
-                collage = draw(answer, gallery, room.collage_bytes, self._limits)
+                collage = draw(answer, gallery, room.collage_bytes)
                 below = caption(answer, job.language, room.caption)
         _in_time(job)
         self._still_ours(job)
