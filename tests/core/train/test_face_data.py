@@ -83,7 +83,7 @@ def test_what_counts_is_what_every_other_command_finds(tmp_path: Path) -> None:
     found = load_labelled(faces, 8, left_out=told.append)
     assert found.names == ("a", "a-b")
     assert found.labels.tolist() == [0, 0, 0, 1, 1]
-    assert told == [str(faces / "a" / "5.avif")]
+    assert told == [str(faces / "a" / "5.avif"), str(faces / "linked")]
     counted = Counter(file.character for file in scan(faces).pictures)
     assert counted == {"a": 3, "a-b": 2, None: 1}
 
