@@ -34,7 +34,8 @@ bench: $(INSTALLED)
 DATA := ../shared/data
 RUNS := runs/shipped
 UNBOXED = --unboxed $(DATA)/series --crops $(DATA)/characters/train
-# Series with characters, and copies of pictures, that results are reported on.
+# Series with characters, and copies of pictures, that results are reported on. With other pictures
+# in DATA, name those: make weights DATA=... REPORTED="...".
 REPORTED := code_geass neon_genesis_evangelion rezero steins_gate
 WITHOUT = $(addprefix --without ,$(REPORTED))
 FACES = $(DATA)/characters/train --unlabelled $(DATA)/unlabelled

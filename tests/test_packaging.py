@@ -21,8 +21,10 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from cli.main import app
+from core.methods.table import shared_pictures
 from core.picture import SUFFIXES
 from core.settings import Settings
+from tests import shared_data
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -315,6 +317,34 @@ class TestMake:
 
     def test_bench_runs_the_benchmarks(self) -> None:
         assert "-m benchmarks" in self.plan("bench")
+
+    @classmethod
+    def left_out(cls, command: str) -> list[set[str]]:
+        """The labels that each such command of `make weights` leaves out."""
+        commands = cls.plan("weights").replace("\\\n", " ").splitlines()
+        return [
+            set(re.findall(r"--without (\S+)", line))
+            for line in commands
+            if re.search(rf"familiar {command} \S*series\b", line)
+        ]
+
+    def test_series_with_characters_that_are_reported_on_are_learned_by_no_network(self) -> None:
+        (as_labels,), (in_groups,) = map(self.left_out, ("train extractor", "data group"))
+        assert as_labels == in_groups
+        assert as_labels == {"code_geass", "neon_genesis_evangelion", "rezero", "steins_gate"}
+
+    if shared_data.present("characters", "faces", "frames", "gallery", "series"):
+
+        @pytest.mark.parametrize(
+            ("reported", "learned"),
+            [("gallery", "series"), ("gallery", "faces"), ("characters/val", "characters/train")],
+        )
+        def test_no_copy_of_a_picture_that_is_reported_on_is_learned(
+            self, reported: str, learned: str
+        ) -> None:
+            (without,) = self.left_out("train extractor") if learned == "series" else ((),)
+            here, there = shared_data.ROOT / reported, shared_data.ROOT / learned
+            assert shared_pictures(here, there, without) == ()
 
     def test_continuous_integration_does_what_everybody_does(self) -> None:
         assert os.access(REPOSITORY / ".ci" / "run", os.X_OK)
