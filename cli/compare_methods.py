@@ -91,7 +91,7 @@ def compare_methods(
     left_out = tuple(without or ())
     with terminal.waiting("Looking for copies of the pictures in what is trained on"):
         for each, apart in ((faces, ()), (series, left_out)):
-            shared = shared_pictures(folder, each, apart, settings.limit.picture) if each else ()
+            shared = shared_pictures(folder, each, apart) if each else ()
             if shared:
                 raise Failure(
                     f"{len(shared):,} pictures of {folder} lie in {each} too ({shared[0]} for one);"

@@ -193,10 +193,7 @@ def train_all(
 
 
 def shared_pictures(
-    folder: Path,
-    trained_on: Path,
-    without: Collection[str] = (),
-    limits: Limits = DEFAULT_LIMITS,
+    folder: Path, trained_on: Path, without: Collection[str] = ()
 ) -> tuple[str, ...]:
     """Paths in `folder` of pictures of which a copy is trained on, as they are or scaled.
 
@@ -206,10 +203,9 @@ def shared_pictures(
         folder: To measure on.
         trained_on: ``<label>/<picture>``.
         without: Labels of it that are not trained on.
-        limits: What a picture may be at most.
     """
-    paths, asking = prints_in(folder, limits=limits)
-    _, known = prints_in(trained_on, without, limits)
+    paths, asking = prints_in(folder)
+    _, known = prints_in(trained_on, without)
     return tuple(path for path, found in zip(paths, copied(asking, known), strict=True) if found)
 
 

@@ -41,8 +41,9 @@ CONFIGURATION = "extractor.json"
 FACE_WEIGHTS = "face.safetensors"
 PICTURE_WEIGHTS = "picture.safetensors"
 INT8: Final = (f"{FOLDER}/face.onnx", f"{FOLDER}/picture.onnx")
-_OF_NO_VECTOR: Final = ("same_character_threshold", "false_accepts")
 """The convolutions of both networks in int8."""
+_OF_NO_VECTOR: Final = ("same_character_threshold", "false_accepts")
+"""What `CONFIGURATION` tells of answers alone."""
 
 
 class HistogramConfiguration(BaseModel):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.folder import READERS, PictureFile, scan
-from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, read
+from core.picture import TRAINING_LIMITS, UnreadablePicture, read
 
 NEAR: Final = 4
 """Bits of 64 by which the difference hashes of near duplicates differ at most. Among 7,747 crops
@@ -87,15 +87,12 @@ def prints_of(pictures: Iterable[Pixels]) -> Prints:
     return _together(map(_print, pictures))
 
 
-def prints_in(
-    folder: Path, without: Collection[str] = (), limits: Limits = DEFAULT_LIMITS
-) -> tuple[tuple[str, ...], Prints]:
-    """Of a folder's pictures, with their paths within it; what cannot be read is passed over.
+def prints_in(folder: Path, without: Collection[str] = ()) -> tuple[tuple[str, ...], Prints]:
+    """Of a folder's pictures, with their paths within it; what cannot be trained on is passed over.
 
     Args:
         folder: Searched at any depth.
         without: Folders in it that are not searched.
-        limits: What a picture may be at most.
 
     Raises:
         core.problem.Problem: `folder` is not a folder.
@@ -103,7 +100,7 @@ def prints_in(
 
     def look(file: PictureFile) -> tuple[str, tuple[int, Pixels]] | None:
         try:
-            return file.path, _print(read(file.location, limits).pixels)
+            return file.path, _print(read(file.location, TRAINING_LIMITS).pixels)
         except UnreadablePicture:
             return None
 

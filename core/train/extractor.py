@@ -551,28 +551,38 @@ def _pictures(
             place, options.stored_side, fit=options.fit, left_out=left_out, without=without
         )
 
-    everything = load(folder, options.without)
-    kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
+    learned, apart = parted(load(folder, options.without), options)
     further = [load(each) for each in also]
-    apart = everything.only(held).pixels if options.held_out else None
-    kept_away = {everything.names[label] for label in held}
+    kept_away = set(apart.names) if apart is not None else set()
     for place, part in zip(also, further, strict=True):
-        _refuse_held_out(folder, apart, place, part.pixels)
+        if apart is not None:
+            _refuse_held_out(folder, apart.pixels, place, part.pixels)
         if shared := sorted(kept_away.intersection(part.names)):
             raise TrainingDataError(
                 f"{place} has labels that are held out of {folder}: {', '.join(shared[:3])}; take"
                 " them out of it, or choose another seed."
             )
+    return together([learned, *further]), {} if apart is None else {"held out": apart}
+
+
+def parted(
+    everything: LabelledPictures, options: ExtractorTraining
+) -> tuple[LabelledPictures, LabelledPictures | None]:
+    """What is learned of a folder, without copies of what is held out, and what is held out.
+
+    Raises:
+        TrainingDataError: All pictures of a label are such copies.
+        ValueError: Too few labels would be left.
+    """
+    kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
     learned = everything.only(kept)
-    if apart is None:
-        return together([learned, *further]), {}
-    learned = learned.where(~copied(prints_of(learned.pixels), prints_of(apart)))
-    return together([learned, *further]), {"held out": everything.only(held)}
+    if not options.held_out:
+        return learned, None
+    apart = everything.only(held)
+    return learned.where(~copied(prints_of(learned.pixels), prints_of(apart.pixels))), apart
 
 
-def _refuse_held_out(folder: Path, apart: Pixels | None, place: Path, pixels: Pixels) -> None:
-    if apart is None:
-        return
+def _refuse_held_out(folder: Path, apart: Pixels, place: Path, pixels: Pixels) -> None:
     if count := int(copied(prints_of(apart), prints_of(pixels)).sum()):
         raise TrainingDataError(
             f"{place} holds copies of {count} pictures that are held out of {folder}; take them out"

@@ -21,8 +21,9 @@ from core.train.extractor import (
     LIKENESS,
     METRICS,
     ExtractorTraining,
+    parted,
 )
-from core.train.face_data import LabelledPictures, LeftOut, load_labelled, split_by_label
+from core.train.face_data import LabelledPictures, LeftOut, load_labelled
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
 from core.train.trained import TrainedNetwork
 
@@ -112,18 +113,15 @@ def report_extractor(
     everything = load_labelled(
         folder, options.stored_side, fit=options.fit, without=options.without
     )
-    kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
-    sets: dict[str, LabelledPictures] = {}
-    if options.held_out:
-        sets[_HELD_OUT] = everything.only(held)
-    sets |= checks or {}
+    own, apart = parted(everything, options)
+    sets = ({} if apart is None else {_HELD_OUT: apart}) | dict(checks or {})
     network = TrainedNetwork(out, device=options.device)
     likeness = LIKENESS[options.loss]
     metrics: dict[str, dict[str, float | None]] = {}
     shown: dict[str, str] = {}
     problem: str | None = None
     # Where nothing was kept away, what was learned is shown, and said to be that.
-    drawn = sets or {_TRAINED_ON: _first(everything.only(kept))}
+    drawn = sets or {_TRAINED_ON: _first(own)}
     for name, pictures in drawn.items():
         vectors = network.embed(pictures.pixels)
         found = retrieval(vectors, pictures.labels, likeness)
@@ -151,12 +149,12 @@ def report_extractor(
     problem = _draw_curves(out, lines, shown) or problem
     faces = options.fit == "pad"
     data = [
-        f"`{folder.name}`: {len(everything.only(kept).labels):,} pictures of {len(kept)} "
+        f"`{folder.name}`: {len(own.labels):,} pictures of {len(own.names)} "
         + ("characters" if faces else "labels")
-        + (f"; {len(held)} more were held out" if len(held) else "")
+        + ("" if apart is None else f"; {len(apart.names)} more were held out")
     ]
-    known = {everything.names[label] for label in kept}
-    learned = [everything.only(kept).pixels]
+    known = set(own.names)
+    learned = [own.pixels]
     for each in also:
         further = load_labelled(each, options.stored_side, fit=options.fit)
         learned.append(further.pixels)
