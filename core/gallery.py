@@ -26,7 +26,7 @@ from core.face import Face, Landmarks, Pixels, Vectors
 from core.folder import Folder, PictureFile, in_batches, read_ahead, reason, scan
 from core.index import EXACT_BELOW, build_lock, pictures_in_use, publish
 from core.models import Detector, Extractor
-from core.picture import GALLERY_LIMITS, Limits, UnreadablePicture, decode, read_bytes
+from core.picture import BUILDING, GALLERY_LIMITS, Limits, UnreadablePicture, decode, read_bytes
 from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture
 from core.texts import FALLBACK
@@ -317,7 +317,7 @@ class _Build:
             with self._claiming:
                 if sha256 in self._claimed:
                     return _Reading(file, sha256)
-            pixels = decode(data, self._limits).pixels
+            pixels = decode(data, self._limits, BUILDING).pixels
         except UnreadablePicture as problem:
             return _Reading(file, sha256, problem=problem)
         with self._claiming:

@@ -96,7 +96,10 @@ class PixelBudget:
 
 
 DECODING: Final = PixelBudget(60_000_000)
-"""The process's. A little more than the largest picture a stranger may send."""
+"""Of the pictures that people wait for. A little more than the largest a stranger may send."""
+
+BUILDING: Final = PixelBudget(60_000_000)
+"""Of the gallery pictures that a build decodes, so that nobody waits for these."""
 
 
 class UnreadablePicture(Problem):
@@ -236,15 +239,22 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Picture:
+def decode(
+    data: bytes, limits: Limits = DEFAULT_LIMITS, budget: PixelBudget | None = None
+) -> Picture:
     """Decode a file's bytes; of an animation, the first frame.
+
+    Args:
+        data: The file's bytes.
+        limits: What the picture may be at most.
+        budget: What its pixels are taken from while it is decoded; None: `DECODING`.
 
     Raises:
         UnreadablePicture: Empty, too large, none of the allowed formats, or damaged.
     """
     image = _open(data, limits)
     try:
-        with DECODING.taking(image.width * image.height):
+        with (budget or DECODING).taking(image.width * image.height):
             image.load()
             pixels = np.array(_rgb(_upright(image)), dtype=np.uint8)
     except _DECODING_ERRORS as error:

@@ -9,20 +9,31 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from core import gallery
+from core import picture as picture_module
 from core.face import Face, Landmarks, Pixels, Vectors
 from core.gallery import BuildReport, build_index
 from core.index import Index, build_lock, current_version
 from core.job import Look
 from core.models import ModelError
-from core.picture import GALLERY_LIMITS, Limits, Picture, UnreadablePicture, read
+from core.picture import (
+    GALLERY_LIMITS,
+    Limits,
+    Picture,
+    PixelBudget,
+    UnreadablePicture,
+    decode,
+    read,
+)
 from core.problem import Problem
 from core.rows import Query
 from tests.core.closed import close_to_this_user
@@ -185,9 +196,9 @@ def test_copies_that_are_decoded_at_the_same_time_are_embedded_once(
         save(drawn_scene([("blue", 80, 100, 30)]), world.gallery / "blue" / f"{number}.png")
     both = threading.Barrier(2, timeout=30)
 
-    def decode(data: bytes, limits: Limits) -> Picture:
+    def decode(data: bytes, limits: Limits, budget: PixelBudget) -> Picture:
         both.wait()
-        return original(data, limits)
+        return original(data, limits, budget)
 
     original = gallery.decode
     monkeypatch.setattr(gallery, "decode", decode)
@@ -601,3 +612,28 @@ def test_landmarks_are_kept_for_an_extractor_that_comes_later(tmp_path: Path) ->
         assert len(extractor.points) == 15
         assert [points for points in extractor.points if points] == [detector.points]
     assert detector.seen == 15
+
+
+def test_nobody_waits_for_pictures_that_a_build_decodes(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upright = picture_module._upright
+    asked = save(drawn_scene([("blue", 32, 24, 8)], (64, 48)), tmp_path / "asked.png")
+    decoding, done = threading.Event(), threading.Event()
+
+    def slow_where_it_is_large(image: Image.Image) -> Image.Image:
+        if image.width > 64:
+            decoding.set()
+            assert done.wait(60)
+        return upright(image)
+
+    monkeypatch.setattr(picture_module, "_upright", slow_where_it_is_large)
+    monkeypatch.setattr(picture_module, "DECODING", PixelBudget(1))  # one picture at a time
+    with ThreadPoolExecutor() as threads:
+        build = threads.submit(world.build)
+        try:
+            assert decoding.wait(60)
+            assert threads.submit(decode, asked.read_bytes()).result(30).width == 64
+        finally:
+            done.set()
+        assert build.result().pictures == 15
