@@ -7,8 +7,8 @@ make a bot post more than its platform lets it. Once a job is in the queue its p
 to the worker alone, so a warning can never overwrite an answer. Redis is spoken to on threads, so a
 slow or dead server never holds up the bot's event loop.
 
-What a bot has in hand when it is killed is not lost in silence: its next process asks the people to
-send their pictures again (`Intake.ask_again`).
+What a bot has in hand when it is killed is not lost in silence: its next process, or another one
+that runs beside it, asks the people to send their pictures again (`Intake.keep_asking`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 from celery import Celery
@@ -49,6 +50,15 @@ BEGUN_SECONDS: Final = 120
 
 _IN_HAND: Final = "familiar:in-hand:"
 """Before an event: its job, while a bot fetches the picture."""
+
+_HELD: Final = "familiar:held:"
+"""Before a platform: its events in hand, each with a number that the bot which has it counts up."""
+
+LOOK_SECONDS: Final = 5.0
+"""As often a bot counts up, and looks what others have in hand."""
+
+LEFT_SECONDS: Final = 20.0
+"""Whoever has not counted up for so long was killed."""
 
 _NO_PICTURE: Final = hashlib.sha256(b"").hexdigest()
 """Nothing is ever stored under it, because an empty file is no picture."""
@@ -82,6 +92,8 @@ class Intake:
         self._redis = redis
         self._queue = queue
         self._uploads = UploadStore(redis, settings.limit.upload_minutes * 60)
+        self._fetching: set[str] = set()
+        self._seen: dict[str, tuple[bytes, float]] = {}
 
     @classmethod
     def connect(cls, settings: Settings) -> Intake:
@@ -114,24 +126,56 @@ class Intake:
         fresh = await _ask(lambda: self._redis.set(_event(event), 1, nx=True, ex=BEGUN_SECONDS))
         return bool(fresh)
 
+    async def keep_asking(self, platform: str) -> None:
+        """`ask_again`, again and again until cancelled. A bot does so for as long as it has
+        anything in hand: this also keeps others from taking it for killed."""
+        while True:
+            await self.ask_again(platform)
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def ask_again(self, platform: str) -> None:
-        """Have all those told to send their picture again whose request a bot of this platform had
-        in hand when it was killed. To be called once, when the bot starts; it never raises.
+        """Show that this bot lives, and have all those told to send their picture again whose
+        request a bot of this platform had in hand when it was killed; never raises.
 
         Their jobs are enqueued without a picture, which the worker says in their placeholders.
         """
-
-        def left_behind() -> list[SimilarJob]:
-            keys = self._redis.scan_iter(f"{_IN_HAND}{platform}-*")
-            found = [self._redis.get(key) for key in keys]
-            return [SimilarJob.model_validate_json(job) for job in found if job is not None]
-
         try:
-            for job in await _ask(left_behind):
-                log.warning("%s was in hand when the bot was killed", job.id)
-                await self._enqueue(SIMILAR_TASK, job)
-        except (QueueUnreachable, ValidationError) as problem:
-            log.warning("Nobody is asked to send a picture again: %s", type(problem).__name__)
+            for event, job in await _ask(partial(self._left_behind, platform, set(self._fetching))):
+                await self._ask_for(event, job)
+        except QueueUnreachable as problem:
+            # Nor could the others show that they live.
+            self._seen.clear()
+            log.debug("Nobody is asked to send a picture again: %s", problem.__cause__)
+
+    def _left_behind(self, platform: str, ours: set[str]) -> list[tuple[str, bytes | str | None]]:
+        """The events that nobody has counted up for `LEFT_SECONDS`, and their jobs; None where
+        there is none any more."""
+        with self._redis.pipeline(transaction=False) as steps:
+            for event in ours:
+                steps.hincrby(_held(event), event, 1)
+            steps.hgetall(_held(platform))
+            held: dict[bytes, bytes] = steps.execute()[-1]
+        now = time.monotonic()
+        seen, left = {}, []
+        for event, count in ((event.decode(), count) for event, count in held.items()):
+            before, since = self._seen.get(event, (None, now))
+            if count != before:
+                since = now
+            elif now - since >= LEFT_SECONDS:
+                left.append(event)
+            seen[event] = count, since
+        self._seen = seen
+        return [(event, self._redis.get(_IN_HAND + event)) for event in left]
+
+    async def _ask_for(self, event: str, job: bytes | str | None) -> None:
+        if job is not None:
+            log.warning("%s was in hand when the bot was killed", event)
+            try:
+                await self._enqueue(SIMILAR_TASK, SimilarJob.model_validate_json(job))
+                return
+            except ValidationError:
+                log.warning("%s cannot be asked for again: its job has another form", event)
+        await self._settle(event)
 
     async def allow(self, person: str) -> None:
         """Count a request of `person`, such as ``discord-17``, before anything is posted for it.
@@ -191,7 +235,8 @@ class Intake:
             look=look,
             count=count,
         )
-        await _ask(lambda: self._redis.set(_IN_HAND + event, job.model_dump_json(), ex=seconds))
+        await _ask(lambda: self._begin(job, seconds))
+        self._fetching.add(event)
         try:
             content = data if isinstance(data, bytes) else await data()
             await asyncio.to_thread(check, content, self._limit.picture)
@@ -201,6 +246,8 @@ class Intake:
             # The bot says why. Where it is stopped instead, `ask_again` has the last word.
             await self._settle(event)
             raise
+        finally:
+            self._fetching.discard(event)
 
     async def reindex(self, *, event: str, destination: Destination, language: str) -> None:
         """Enqueue an admin's request to bring the index up to date.
@@ -242,12 +289,21 @@ class Intake:
         )
         await self._settle(job.id)
 
+    def _begin(self, job: SimilarJob, seconds: int) -> None:
+        """Note that this bot has a request in hand, for so many seconds at most."""
+        with self._redis.pipeline(transaction=True) as steps:
+            steps.set(_IN_HAND + job.id, job.model_dump_json(), ex=seconds)
+            steps.hset(_held(job.id), job.id, "0")
+            steps.expire(_held(job.id), seconds)
+            steps.execute()
+
     async def _settle(self, event: str) -> None:
         """Note that there is nothing left to do for an event here, however often it comes."""
 
         def note() -> None:
             with self._redis.pipeline(transaction=False) as steps:
                 steps.delete(_IN_HAND + event)
+                steps.hdel(_held(event), event)
                 steps.set(_event(event), 1, ex=EVENT_MEMORY_SECONDS)
                 steps.execute()
 
@@ -256,6 +312,11 @@ class Intake:
         except QueueUnreachable as problem:
             # The request itself stands, or was refused, all the same.
             log.warning("%s could not be written down as settled: %s", event, problem.__cause__)
+
+
+def _held(event: str) -> str:
+    """Of an event's platform, or of a platform."""
+    return _HELD + event.partition("-")[0]
 
 
 def _event(event: str) -> str:

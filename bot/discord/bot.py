@@ -122,7 +122,6 @@ class FamiliarBot(commands.Bot):
 
     async def setup_hook(self) -> None:
         """Once, after login and before the gateway: the features and the command list."""
-        await self._intake.ask_again("discord")
         asking = Asking(self._intake, Downloads(self._settings))
         await self.tree.set_translator(CommandTexts())
         await self.add_cog(Similar(self, asking))
@@ -130,6 +129,7 @@ class FamiliarBot(commands.Bot):
         await self.add_cog(Reindex(self._intake, self._settings.discord.admins))
         await self.add_cog(Help(self, self._settings.limit))
         await self.tree.sync()
+        self._asking_again = asyncio.create_task(self._intake.keep_asking("discord"))
         self._beating = asyncio.create_task(keep_beating(self._settings, "discord"))
 
     async def on_ready(self) -> None:

@@ -121,9 +121,9 @@ async def _answer(app: App, settings: Settings, intake: Intake, stop: asyncio.Ev
     )
     app.add_error_handler(_on_error)
     polling = Polling(app.bot, app.update_queue)
-    await intake.ask_again("telegram")
     await app.start()
     menu = asyncio.create_task(set_menu(app.bot, settings.telegram.admins))
+    asking_again = asyncio.create_task(intake.keep_asking("telegram"))
     beating = asyncio.create_task(keep_beating(settings, "telegram"))
     log.info("Telegram bot ready as @%s", me.username)
     try:
@@ -138,6 +138,7 @@ async def _answer(app: App, settings: Settings, intake: Intake, stop: asyncio.Ev
                 await app.stop()
         except TimeoutError:
             log.warning("Some requests were not taken before the bot stopped")
+        asking_again.cancel()
 
 
 async def _first_of(work: Awaitable[None], stop: asyncio.Event) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from PIL import Image
 
+from bot import intake as intake_module
 from bot.intake import BEGUN_SECONDS, Fetch, Intake, QueueUnreachable, TooManyRequests
 from core.job import DiscordDestination, FileDestination, Look
 from core.picture import UnreadablePicture
@@ -274,38 +275,110 @@ class TestEvents:
         with redis.client() as client:
             assert client.ttl("familiar:event:test-1") > 23 * 3600
 
+    @pytest.fixture
+    def looking(self, monkeypatch: pytest.MonkeyPatch, redis: RealRedis) -> Intake:
+        """Another process of the bot, which waits for one look only until it takes a request."""
+        monkeypatch.setattr(intake_module, "LEFT_SECONDS", 0)
+        return Intake.connect(settings(redis.url))
+
     async def test_a_request_in_hand_when_its_bot_was_killed_is_asked_for_again(
-        self, intake: Intake, redis: RealRedis
+        self, intake: Intake, redis: RealRedis, looking: Intake
     ) -> None:
-        fetching = asyncio.Event()
-
-        async def fetch() -> bytes:
-            fetching.set()
-            await asyncio.Event().wait()
-            raise AssertionError("it waits until it is stopped")
-
         await ask(intake, "test-1")
-        killed = asyncio.create_task(ask(intake, "test-2", fetch))
-        await fetching.wait()
-        killed.cancel()
-        await asyncio.wait([killed])
+        await self.killed(intake, "test-2")
         with redis.client() as client:
             client.delete(LOOK_QUEUE)
-            after = Intake.connect(settings(redis.url))
-            await after.ask_again("other")
+            await looking.ask_again("other")
+            await looking.ask_again("other")
+            await looking.ask_again("test")
             assert waiting_similar_jobs(client) == []
-            await after.ask_again("test")
-            await after.ask_again("test")
+            await looking.ask_again("test")
+            await looking.ask_again("test")
             (job,) = waiting_similar_jobs(client)
             assert (job.id, job.destination) == ("test-2", HERE)
             assert UploadStore(client, 60).get(job.upload) is None
+            assert not client.exists("familiar:held:test")
+
+    async def test_a_request_in_hand_of_a_bot_that_lives_is_left_to_it(
+        self, intake: Intake, redis: RealRedis, looking: Intake
+    ) -> None:
+        asked, fetched = await self.fetching(intake, "test-1")
+        for _ in range(4):
+            await looking.ask_again("test")
+            await intake.ask_again("test")
+        with redis.client() as client:
+            assert waiting_similar_jobs(client) == []
+            fetched.set()
+            await asked
+            (job,) = waiting_similar_jobs(client)
+            assert UploadStore(client, 60).get(job.upload) == picture()
+
+    async def test_nobody_counts_as_killed_who_could_not_show_that_it_lives(
+        self, intake: Intake, redis: RealRedis, looking: Intake
+    ) -> None:
+        asked, fetched = await self.fetching(intake, "test-1")
+        await looking.ask_again("test")
+        with redis.client() as client:
+            client.rename("familiar:held:test", "aside")
+            client.set("familiar:held:test", "Redis answers with an error")
+            await looking.ask_again("test")
+            client.rename("aside", "familiar:held:test")
+            await looking.ask_again("test")
+            assert waiting_similar_jobs(client) == []
+        fetched.set()
+        await asked
+
+    async def test_one_request_that_cannot_be_read_hinders_no_other(
+        self, intake: Intake, redis: RealRedis, looking: Intake
+    ) -> None:
+        await self.killed(intake, "test-1")
+        await self.killed(intake, "test-2")
+        with redis.client() as client:
+            client.set("familiar:in-hand:test-1", "of another version")
+            for _ in range(2):
+                await looking.ask_again("test")
+            assert [job.id for job in waiting_similar_jobs(client)] == ["test-2"]
+            assert not client.exists("familiar:in-hand:test-1", "familiar:held:test")
+
+    async def test_it_is_looked_for_as_long_as_the_bot_runs(
+        self, intake: Intake, redis: RealRedis, looking: Intake, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(intake_module, "LOOK_SECONDS", 0.01)
+        keeping = asyncio.create_task(looking.keep_asking("test"))
+        await self.killed(intake, "test-1")
+        with redis.client() as client:
+            async with asyncio.timeout(30):
+                while not waiting_similar_jobs(client):
+                    await asyncio.sleep(0.01)
+        keeping.cancel()
+
+    @staticmethod
+    async def fetching(intake: Intake, event: str) -> tuple[asyncio.Task[None], asyncio.Event]:
+        """A request whose picture is being fetched, and what ends that."""
+        begun, fetched = asyncio.Event(), asyncio.Event()
+
+        async def fetch() -> bytes:
+            begun.set()
+            await fetched.wait()
+            return picture()
+
+        asked = asyncio.create_task(ask(intake, event, fetch))
+        await begun.wait()
+        return asked, fetched
+
+    async def killed(self, intake: Intake, event: str) -> None:
+        """Stop a request in the middle, as a bot does that is killed."""
+        asked, _ = await self.fetching(intake, event)
+        asked.cancel()
+        await asyncio.wait([asked])
 
     async def test_what_was_answered_by_a_sentence_is_not_asked_for_again(
-        self, intake: Intake, redis: RealRedis
+        self, intake: Intake, redis: RealRedis, looking: Intake
     ) -> None:
         with pytest.raises(UnreadablePicture):
             await ask(intake, data=b"words")
-        await intake.ask_again("test")
+        for _ in range(2):
+            await looking.ask_again("test")
         with redis.client() as client:
             assert waiting_similar_jobs(client) == []
 

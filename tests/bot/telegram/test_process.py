@@ -144,7 +144,7 @@ def test_who_waits_when_it_is_killed_is_asked_to_send_the_picture_again(
             bot.kill()
         assert waiting_similar_jobs(client) == []
         with running("telegram", environment(telegram, redis), tmp_path):
-            wait_for(lambda: waiting_similar_jobs(client), "its request in the queue")
+            wait_for(lambda: waiting_similar_jobs(client), "its request in the queue", 90)
         (job,) = waiting_similar_jobs(client)
         # The worker finds no picture, and says so in the placeholder.
         assert UploadStore(client, 60).get(job.upload) is None
