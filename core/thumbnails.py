@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -95,7 +96,9 @@ class Thumbnails:
             ) from error
 
     def forget_all_but(self, contents: Collection[str]) -> None:
-        """Remove those of other contents, and what a killed build left."""
+        """Remove those of other contents, and what a killed build left; a folder of somebody else's
+        stays."""
         for path in self._folder.glob("*"):
             if path.suffix != ".jpg" or path.stem not in contents:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # the next build tries again
+                    path.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import shutil
 from pathlib import Path
@@ -86,6 +87,28 @@ def test_it_goes_with_its_picture(world: World) -> None:
     world.large.unlink()
     world.build()
     assert world.kept == []
+
+
+def test_what_cannot_be_removed_hinders_no_build(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.build()
+    (small,) = world.kept
+    foreign = small.parent / "@eaDir"
+    foreign.mkdir()
+    stale, held = small.with_name("a.partial"), small.with_name("b.partial")
+    stale.touch()
+    held.touch()
+    unlink = Path.unlink
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path == held:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    world.build()
+    assert world.kept == sorted([foreign, small, held])
 
 
 def test_the_collage_looks_the_same_with_and_without(
