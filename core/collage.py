@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from core.face import Face, Pixels
 from core.folder import READERS
-from core.picture import GALLERY_LIMITS, Limits, Picture, Reduced, UnreadablePicture, read_reduced
+from core.picture import GALLERY_LIMITS, Picture, Reduced, UnreadablePicture, read_reduced
 from core.search import Answer, Match
 from core.thumbnails import Thumbnail
 
@@ -126,24 +126,23 @@ def draw(
     answer: Answer,
     gallery: Path,
     max_bytes: int = MAX_BYTES,
-    limits: Limits = GALLERY_LIMITS,
 ) -> bytes:
     """Draw an answer.
 
-    A gallery picture that is gone or damaged since it was indexed stays an empty tile with its
-    number.
+    A gallery picture that is gone since it was indexed, or damaged and without a thumbnail, stays
+    an empty tile with its number. Where a thumbnail is kept, a picture that was damaged or replaced
+    under its name is shown as it was until the next build.
 
     Args:
         answer: What is drawn.
         gallery: Folder of the matches' paths.
         max_bytes: The file is made smaller, first in quality, then in size, until it fits.
-        limits: What a gallery picture may be; those that it was indexed with.
 
     Returns:
         A JPEG file without metadata.
     """
     place = layout(answer)
-    tiles = _tiles(answer, gallery, limits)
+    tiles = _tiles(answer, gallery)
     canvas = Image.new("RGB", (place.width, place.height), _GROUND)
     number = 0
     for row, where in zip(answer.rows, place.rows, strict=True):
@@ -185,13 +184,13 @@ def _outline(image: Image.Image, box: tuple[float, float, float, float]) -> None
     pen.rounded_rectangle((x0, y0, x1, y1), radius, outline=_ACCENT, width=2)
 
 
-def _tiles(answer: Answer, gallery: Path, limits: Limits) -> dict[tuple[str, _Box], Image.Image]:
+def _tiles(answer: Answer, gallery: Path) -> dict[tuple[str, _Box], Image.Image]:
     """Every tile of an answer, by path and face; each picture is decoded once."""
     matches: dict[str, list[Match]] = {}
     for row in answer.rows:
         for match in row.matches:
             matches.setdefault(match.path, []).append(match)
-    drawn = _drawing.map(lambda path: _tiles_of(gallery / path, matches[path], limits), matches)
+    drawn = _drawing.map(lambda path: _tiles_of(gallery / path, matches[path]), matches)
     return {
         (path, box): tile
         for path, tiles in zip(matches, drawn, strict=True)
@@ -199,24 +198,24 @@ def _tiles(answer: Answer, gallery: Path, limits: Limits) -> dict[tuple[str, _Bo
     }
 
 
-def _tiles_of(path: Path, matches: Sequence[Match], limits: Limits) -> dict[_Box, Image.Image]:
+def _tiles_of(path: Path, matches: Sequence[Match]) -> dict[_Box, Image.Image]:
     """Every tile of one picture, by face."""
     boxes = {match.box for match in matches}
     try:
         # Twice the side: the square around a face is at most so much smaller than the picture
         # before it gets visibly soft, and JPEG decodes at such sizes in a third of the time.
         side = 2 * TILE if any(boxes) else TILE
-        reduced = _reduced(path, matches[0].thumbnail, side, limits)
+        reduced = _reduced(path, matches[0].thumbnail, side)
     except UnreadablePicture:
         return dict.fromkeys(boxes, Image.new("RGB", (TILE, TILE), _TRACK))
     return {box: _tile(reduced, box) for box in boxes}
 
 
-def _reduced(path: Path, thumbnail: Thumbnail | None, side: int, limits: Limits) -> Reduced:
+def _reduced(path: Path, thumbnail: Thumbnail | None, side: int) -> Reduced:
     if thumbnail is not None and os.path.exists(path):  # else its owner removed it
         with suppress(UnreadablePicture):
             return thumbnail.read(side)
-    return read_reduced(path, side, limits)
+    return read_reduced(path, side, GALLERY_LIMITS)
 
 
 def _tile(reduced: Reduced, box: _Box) -> Image.Image:

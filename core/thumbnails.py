@@ -2,8 +2,9 @@
 
 A JPEG file can be decoded at a fraction of its size in a fraction of the time. Others are decoded
 whole, which takes a large one a good part of a second. A build has to do so anyway, and then keeps
-a small JPEG file of each in ``thumbnails/`` of the data folder. Whoever finds none there, or a
-damaged one, takes the picture itself.
+a small JPEG file of each that it reads anew in ``thumbnails/`` of the data folder; what was indexed
+before is not read again for one. Whoever finds none there, or a damaged one, takes the picture
+itself.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from core.face import Pixels
-from core.picture import Reduced, read_reduced
+from core.picture import GALLERY_LIMITS, Reduced, read_reduced
 from core.problem import Problem
 
 SIDE: Final = 640
@@ -50,7 +51,7 @@ class Thumbnail:
         Raises:
             UnreadablePicture: There is no thumbnail, or it is damaged.
         """
-        image = read_reduced(self.path, side).image
+        image = read_reduced(self.path, side, GALLERY_LIMITS).image
         return Reduced(image, image.width / self.width)
 
 

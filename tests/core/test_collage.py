@@ -13,7 +13,6 @@ from PIL import Image, ImageDraw
 
 from core import collage
 from core.collage import (
-    MAX_BYTES,
     TILE,
     Layout,
     _corner_mask,
@@ -308,8 +307,10 @@ def test_what_goes_out_has_no_metadata(gallery: Path, tmp_path: Path) -> None:
     assert not Image.open(io.BytesIO(data)).getexif()
 
 
-def test_a_picture_is_drawn_with_the_limits_that_it_was_indexed_with(tmp_path: Path) -> None:
-    """Those of a gallery, where no others are named; what is beyond is an empty tile."""
+def test_a_picture_is_drawn_with_the_limits_that_it_was_indexed_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a gallery; what is beyond is an empty tile."""
     size = (7200, 7200)
     Image.new("L", size, 200).save(tmp_path / "large.jpg")
     it = answer(Row(None, (Match("large.jpg", None, 0.9, None),)))
@@ -317,7 +318,8 @@ def test_a_picture_is_drawn_with_the_limits_that_it_was_indexed_with(tmp_path: P
     shown = inside(opened(draw(it, tmp_path)), tile, 60)
     assert shown.mean() == pytest.approx(200, abs=4)
     for limits, grey in ((DEFAULT_LIMITS, 50), (Limits(pixels=80_000_000), 200)):
-        shown = inside(opened(draw(it, tmp_path, MAX_BYTES, limits)), tile, 60)
+        monkeypatch.setattr(collage, "GALLERY_LIMITS", limits)
+        shown = inside(opened(draw(it, tmp_path)), tile, 60)
         assert shown.mean() == pytest.approx(grey, abs=4)
 
 

@@ -20,7 +20,7 @@ from core.job import Look
 from core.picture import Limits, Picture, Reduced, read, read_reduced
 from core.problem import Problem
 from core.search import Answer, Searcher
-from core.thumbnails import SIDE
+from core.thumbnails import SIDE, Thumbnails
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save
 
 HEADS = [("blue", 1500, 300, 120), ("amber", 400, 900, 120)]
@@ -87,6 +87,33 @@ def test_it_goes_with_its_picture(world: World) -> None:
     world.large.unlink()
     world.build()
     assert world.kept == []
+
+
+def test_that_of_a_very_wide_picture_can_be_read(tmp_path: Path) -> None:
+    thumbnails, pixels = Thumbnails(tmp_path), np.full((960, 26_000, 3), 200, np.uint8)
+    thumbnails.keep("0" * 64, b"no JPEG file", pixels)
+    reduced = thumbnails.of("0" * 64, 26_000).read(SIDE)
+    assert reduced.image.size == (17_333, SIDE)
+    assert reduced.scale == pytest.approx(SIDE / 960, rel=1e-4)
+
+
+def test_nobody_sees_one_that_is_half_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came: list[tuple[bool, tuple[int, int]]] = []
+    replace = Path.replace
+
+    def noting(path: Path, target: Path) -> Path:
+        if target.parent.name == "thumbnails":
+            with Image.open(path) as image:
+                image.load()
+                came.append((target.exists(), image.size))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", noting)
+    world.build()
+    assert came == [(False, (1000, 640))]
+    assert [path.suffix for path in world.kept] == [".jpg"]
 
 
 def test_what_cannot_be_removed_hinders_no_build(
