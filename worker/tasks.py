@@ -46,6 +46,9 @@ tried again later."""
 LAST_WORD_SECONDS: Final = 10.0
 """For saying what went wrong, also where the job's time is over."""
 
+TELLING_SECONDS: Final = 300.0
+"""For so long after a job's time is over it waits for its chat to take that sentence."""
+
 BRIEF_SECONDS: Final = 2.0
 """For the same in a chat or on a platform that is known to take nothing at the moment."""
 
@@ -222,7 +225,7 @@ class Answering:
 
     def _once(self, job: _Job, work: Callable[[_Job, Delivery], None]) -> None:
         wait = self._patience.left(job)
-        if wait > 0 and time.time() < job.deadline:
+        if wait > 0 and time.time() < _last(job):
             self._park(job, wait)
             return
         if not self._take(job):
@@ -240,8 +243,8 @@ class Answering:
             self._park(job, again)
 
     def _park(self, job: _Job, seconds: float) -> None:
-        """Set the job aside for so long, or until its time is over and it can be told so."""
-        self._parking.park(job, min(time.time() + seconds, job.deadline))
+        """Set the job aside for so long, or until what is to be told has to be told at last."""
+        self._parking.park(job, min(time.time() + seconds, _last(job)))
 
     def _take(self, job: _Job) -> bool:
         """Claim the job, or wait for whoever has it; False where it was answered."""
@@ -289,7 +292,7 @@ class Answering:
                 self._patience.taken(job)
             else:
                 wait = self._patience.not_taken(job, failure.retry_after)
-                if time.time() < job.deadline:
+                if time.time() < _last(job):
                     log.warning("%s is not delivered yet: %s", job.id, failure)
                     return wait
             log.error("%s could not be delivered: %s", job.id, failure)
@@ -327,6 +330,11 @@ class Answering:
 
 def _give_up(job: SimilarJob | ReindexJob, delivery: Delivery) -> None:
     raise Problem("reindex_failed" if isinstance(job, ReindexJob) else "unexpected")
+
+
+def _last(job: SimilarJob | ReindexJob) -> float:
+    """When the person is told at last, or never, in seconds since the epoch."""
+    return job.deadline + TELLING_SECONDS
 
 
 def _in_time(job: _Job) -> None:

@@ -55,6 +55,7 @@ class Person:
         self.deaf: DeliveryFailed | None = None
         self.on_answer: Callable[[], object] = lambda: None
         self.answer_until = 0.0
+        self.say_until: list[float] = []
 
     def to(self, destination: object, job_id: str) -> Person:
         return self
@@ -64,6 +65,7 @@ class Person:
 
     def say(self, sentence: str, *, deadline: float) -> None:
         assert deadline > time.time()
+        self.say_until.append(deadline)
         if self.deaf is not None:
             raise self.deaf
         self.shown.append(sentence)
@@ -182,9 +184,9 @@ def test_an_attempt_keeps_its_hand_for_seconds_however_late_the_deadline_is(
     ("failure", "seconds"),
     [
         (DeliveryFailed("the chat is gone", final=True), 60.0),
-        (DeliveryFailed("502", final=False), 1),
+        (DeliveryFailed("502", final=False), -tasks.TELLING_SECONDS),
     ],
-    ids=["final", "its time is over"],
+    ids=["final", "the time for telling it is over"],
 )
 def test_a_delivery_that_is_no_use_is_given_up_and_logged(
     answering: Answering,
@@ -196,9 +198,9 @@ def test_a_delivery_that_is_no_use_is_given_up_and_logged(
     failure: DeliveryFailed,
     seconds: float,
 ) -> None:
-    person.failure = failure
-    person.on_answer = lambda: time.sleep(1.1) if seconds == 1 else None
+    person.failure = person.deaf = failure
     answering.once(job(redis, indexed, seconds), "tag", answering.similar)
+    assert parked(redis) == {}
     assert claims.take("job-1") is Standing.ANSWERED
     assert "could not be delivered" in caplog.text
 
@@ -333,19 +335,42 @@ class TestARateLimitLongerThanAnAttempt:
         answering.once(other, "tag-2", answering.similar)
         assert len(person.shown) == 1
 
-    def test_at_the_deadline_the_person_is_told_that_it_is_too_late(
-        self, answering: Answering, redis: Redis, indexed: Path, person: Person
+    def test_a_job_that_is_late_by_then_is_told_so_once_the_chat_takes_it(
+        self,
+        answering: Answering,
+        redis: Redis,
+        indexed: Path,
+        person: Person,
+        claims: Claims,
     ) -> None:
-        person.failure = DeliveryFailed("429", final=False, retry_after=3600)
+        person.failure = DeliveryFailed("429", final=False, retry_after=3)
+        person.deaf = DeliveryFailed("429", final=False, retry_after=0.0)
         asked = job(redis, indexed, 1.5)
         answering.once(asked, "tag", answering.similar)
-        assert time.time() < asked.deadline
-        answering.once(asked, "tag", answering.similar)
-        assert person.shown == []
-        assert parked(redis)["job-1"] == pytest.approx(asked.deadline)
-        time.sleep(max(0.0, asked.deadline - time.time()) + 0.05)
+        again = parked(redis)["job-1"]
+        assert again > asked.deadline
+        for when, sentences in ((asked.deadline, 0), (again, 1)):
+            time.sleep(max(0.0, when - time.time()) + 0.05)
+            answering.once(asked, "tag", answering.similar)
+            assert len(person.say_until) == sentences, "while limited it is not even tried"
+            assert claims.take("job-1") is Standing.OURS, "nobody was told anything"
+            claims.release("job-1")
+        person.deaf = None
         answering.once(asked, "tag", answering.similar)
         assert person.shown == [say("too_late")]
+        assert claims.take("job-1") is Standing.ANSWERED
+
+    def test_where_it_is_taken_by_nobody_until_long_after_it_is_tried_once_more(
+        self, answering: Answering, redis: Redis, indexed: Path, person: Person, claims: Claims
+    ) -> None:
+        person.failure = DeliveryFailed("429", final=False, retry_after=3600)
+        asked = in_a_chat(job(redis, indexed, 60))
+        answering.once(asked, "tag", answering.similar)
+        assert parked(redis)["job-1"] == pytest.approx(asked.deadline + tasks.TELLING_SECONDS)
+        late = asked.model_copy(update={"deadline": time.time() - tasks.TELLING_SECONDS})
+        answering.once(late, "tag", answering.similar)
+        assert person.shown == [say("too_late")]
+        assert claims.take("job-1") is Standing.ANSWERED
 
 
 def test_pictures_that_are_answered_at_once_are_bounded_in_their_pixels(
