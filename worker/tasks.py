@@ -176,13 +176,19 @@ class Answering:
     def _no_picture_here(
         self, job: SimilarJob, delivery: Delivery, failure: DeliveryFailed
     ) -> None:
-        """Tell so where a sentence is taken: a chat may let the bot write, but post no files."""
+        """Tell so where a sentence is taken: a chat may let the bot write, but post no files.
+
+        Raises:
+            DeliveryFailed: The platform did not take the sentence in time.
+        """
         log.error("%s could not be delivered: %s", job.id, failure)
         in_a_file = isinstance(job.destination, FileDestination)
         sentence = say("unexpected" if in_a_file else "picture_not_posted", job.language)
         try:
             delivery.say(sentence, deadline=time.time() + LAST_WORD_SECONDS)
         except DeliveryFailed as again:
+            if not again.final:
+                raise
             log.error("%s: nor could that be said: %s", job.id, again)
 
     def reindex(self, job: ReindexJob, delivery: Delivery) -> None:

@@ -227,6 +227,21 @@ def test_where_no_picture_may_be_posted_the_placeholder_says_so(
     assert claims.take("job-1") is Standing.ANSWERED
 
 
+def test_that_no_picture_may_be_posted_is_told_later_where_the_chat_is_limited(
+    answering: Answering, redis: Redis, indexed: Path, person: Person, claims: Claims
+) -> None:
+    person.failure = DeliveryFailed("400 not enough rights to send photos", final=True)
+    person.deaf = DeliveryFailed("429", final=False, retry_after=0.0)
+    asked = in_a_chat(job(redis, indexed))
+    answering.once(asked, "tag", answering.similar)
+    assert person.shown == []
+    assert set(parked(redis)) == {"job-1"}
+    person.deaf = None
+    answering.once(asked, "tag", answering.similar)
+    assert person.shown == [say("picture_not_posted")]
+    assert claims.take("job-1") is Standing.ANSWERED
+
+
 def test_a_file_that_cannot_be_written_is_no_matter_of_a_chats_rights(
     answering: Answering, redis: Redis, indexed: Path, person: Person
 ) -> None:
@@ -235,7 +250,6 @@ def test_a_file_that_cannot_be_written_is_no_matter_of_a_chats_rights(
     assert person.shown == [say("unexpected")]
 
 
-@pytest.mark.parametrize("final", [True, False])
 def test_where_nothing_at_all_may_be_posted_it_is_tried_once_and_logged(
     answering: Answering,
     redis: Redis,
@@ -243,10 +257,9 @@ def test_where_nothing_at_all_may_be_posted_it_is_tried_once_and_logged(
     person: Person,
     claims: Claims,
     caplog: pytest.LogCaptureFixture,
-    final: bool,
 ) -> None:
     person.failure = DeliveryFailed("the chat is gone", final=True)
-    person.deaf = DeliveryFailed("and stays gone", final=final)
+    person.deaf = DeliveryFailed("and stays gone", final=True)
     answering.once(in_a_chat(job(redis, indexed)), "tag", answering.similar)
     assert person.shown == []
     assert "job-1 could not be delivered: the chat is gone" in caplog.text
