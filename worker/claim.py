@@ -17,7 +17,7 @@ import secrets
 import socket
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
@@ -40,14 +40,23 @@ REMEMBERED: Final = 10_000
 
 assert 3 * BEAT_SECONDS < CLAIM_SECONDS < VISIBILITY_SECONDS  # noqa: S101 - two beats may fail
 
-# KEYS: a claim, its answered key; ARGV: the claim's owner, seconds. A claim that ran out while its
-# owner was held up is taken again where nobody else has taken it since.
+# KEYS: a claim, its answered key, its begun key; ARGV: the claim's owner, seconds of the claim, and
+# of the begun key. A claim that ran out while its owner was held up is taken again where nobody
+# else has taken it since.
 _RENEW: Final = """
 local owner = redis.call('GET', KEYS[1])
 if owner and owner ~= ARGV[1] then return 0 end
 if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('EXPIRE', KEYS[3], ARGV[3])
 return 1
+"""
+
+# KEYS: a begun key; ARGV: what comes to it, seconds. Never less than nothing: an end whose
+# beginning ran out, or one that is written twice, would hide the next death.
+_COUNT: Final = """
+local begun = math.max(0, tonumber(redis.call('GET', KEYS[1]) or 0) + tonumber(ARGV[1]))
+redis.call('SET', KEYS[1], begun, 'EX', ARGV[2])
 """
 
 _RELEASE: Final = """
@@ -109,6 +118,8 @@ class Claims:
         self._answered: OrderedDict[str, None] = OrderedDict()
         self._renew = redis.register_script(_RENEW)
         self._release = redis.register_script(_RELEASE)
+        self._add = redis.register_script(_COUNT)
+        self._unwritten: Counter[str] = Counter()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._redis_was_there = True
@@ -226,35 +237,49 @@ class Claims:
         return None if sentence is None else sentence.decode()
 
     def unended(self, job_id: str) -> int:
-        """How often work on a job was begun within the last hour and not ended, as where the
-        worker died of it.
+        """How often work on a job was begun and not ended, as where the worker died of it. An hour
+        after the last sign of such work it is forgotten.
 
         Raises:
             RedisError: Redis cannot be reached.
         """
-        return int(cast("bytes | None", self._redis.get(begun_key(job_id))) or 0)
+        begun = int(cast("bytes | None", self._redis.get(begun_key(job_id))) or 0)
+        with self._lock:
+            return max(0, begun - self._unwritten[job_id])
 
     @contextmanager
     def counting(self, job_id: str) -> Iterator[None]:
-        """Work on a job ends, well or not, where the context is left.
+        """Work on a job ends, well or not, where the context is left. Where that cannot be written,
+        this worker remembers it, and writes it with a later beat.
 
         Raises:
             RedisError: Redis cannot be reached.
         """
-        self._count(job_id, 1)
         try:
+            # Inside: Redis may have counted it although its reply was lost.
+            self._count(job_id, 1)
             yield
         finally:
             try:
                 self._count(job_id, -1)
             except RedisError as error:
-                log.warning("%s: that work on it ended could not be written: %s", job_id, error)
+                log.warning("%s: that work on it ended is written later: %s", job_id, error)
+                with self._lock:
+                    self._unwritten[job_id] += 1
 
     def _count(self, job_id: str, change: int) -> None:
-        with self._redis.pipeline(transaction=True) as steps:
-            steps.incrby(begun_key(job_id), change)
-            steps.expire(begun_key(job_id), BEGUN_SECONDS)
-            steps.execute()
+        self._add(keys=[begun_key(job_id)], args=[change, BEGUN_SECONDS])
+
+    def _write_ends(self) -> None:
+        """Write the ends that could not be written when they came."""
+        with self._lock:
+            unwritten = +self._unwritten
+        for job_id, ends in unwritten.items():
+            self._count(job_id, -ends)
+            with self._lock:
+                self._unwritten[job_id] -= ends
+        with self._lock:
+            self._unwritten = +self._unwritten
 
     def _run(self) -> None:
         while not self._stopping.wait(self._beat_seconds):
@@ -277,6 +302,7 @@ class Claims:
                 messages = sorted(self._messages)
             try:
                 lost = self._show(held, messages)
+                self._write_ends()
             except RedisError as error:
                 if self._redis_was_there:
                     log.warning("Redis cannot be reached: %s", error)
@@ -303,8 +329,8 @@ class Claims:
                 steps.zadd(UNACKED_INDEX_KEY, dict.fromkeys(messages, time.time()), xx=True)
             for job_id in held:
                 self._renew(
-                    keys=[claim_key(job_id), answered_key(job_id)],
-                    args=[self._owner, CLAIM_SECONDS],
+                    keys=[claim_key(job_id), answered_key(job_id), begun_key(job_id)],
+                    args=[self._owner, CLAIM_SECONDS, BEGUN_SECONDS],
                     client=steps,
                 )
             kept = steps.execute()[2 + bool(messages) :]

@@ -7,10 +7,19 @@ import time
 
 import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError
 
 from tests.platforms.processes import real_redis, wait_for
 from worker.app import UNACKED_INDEX_KEY, WORKER_HEARTBEAT_KEY
-from worker.claim import CLAIM_SECONDS, Claims, Standing, answered_key, claim_key
+from worker.claim import (
+    BEGUN_SECONDS,
+    CLAIM_SECONDS,
+    Claims,
+    Standing,
+    answered_key,
+    begun_key,
+    claim_key,
+)
 
 
 def test_a_job_belongs_to_the_first_who_takes_it(redis: Redis) -> None:
@@ -177,3 +186,48 @@ def test_a_redis_that_went_away_stops_nothing() -> None:
         claims.beat()
         assert client.exists(WORKER_HEARTBEAT_KEY)
         assert claims.take("job-1") is Standing.ANSWERED, "this worker remembers what it answered"
+
+
+def test_an_end_that_could_not_be_written_is_no_death() -> None:
+    with real_redis(durable=True) as server, server.client() as client:
+        claims = Claims(client)
+        with claims.counting("job-1"):
+            server.stop()
+        server.start()
+        assert client.get(begun_key("job-1")) == b"1"
+        assert claims.unended("job-1") == 0, "this worker knows that it ended"
+        claims.beat()
+        claims.beat()
+        assert Claims(client).unended("job-1") == 0, "and so do the others now"
+        with claims.counting("job-1"):
+            assert Claims(client).unended("job-1") == 1
+
+
+def test_a_beginning_of_which_redis_reply_was_lost_is_no_death(redis: Redis) -> None:
+    class Lossy(Claims):
+        """What it counts is counted, and it does not learn so."""
+
+        def _count(self, job_id: str, change: int) -> None:
+            super()._count(job_id, change)
+            raise ConnectionError("lost")
+
+    with pytest.raises(ConnectionError), Lossy(redis).counting("job-1"):
+        pytest.fail("begun")
+    assert Claims(redis).unended("job-1") == 0
+
+
+def test_work_that_takes_hours_is_known_to_have_begun(redis: Redis) -> None:
+    claims = Claims(redis)
+    claims.take("job-1")
+    with claims.counting("job-1"):
+        redis.expire(begun_key("job-1"), 1)
+        claims.beat()
+        assert redis.ttl(begun_key("job-1")) == BEGUN_SECONDS
+
+
+def test_an_end_whose_beginning_is_forgotten_hides_no_death(redis: Redis) -> None:
+    claims = Claims(redis)
+    with claims.counting("job-1"):
+        redis.delete(begun_key("job-1"))
+    with claims.counting("job-1"):
+        assert claims.unended("job-1") == 1
