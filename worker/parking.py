@@ -87,15 +87,21 @@ class Parking:
         now = time.time()
         again = now + SENDING_SECONDS
         for parked in cast("list[bytes]", self._take_due(keys=[PARKED_KEY], args=[now, again])):
-            task, _, text = parked.decode().partition(" ")
-            job = json.loads(text)
+            task, _, text = parked.decode(errors="replace").partition(" ")
+            try:
+                job = json.loads(text)
+                job_id = str(job["id"])
+            except (ValueError, KeyError, TypeError) as error:
+                log.error("what was parked is no job and is dropped: %s", type(error).__name__)
+                self._drop(keys=[PARKED_KEY], args=[parked, again])
+                continue
             # As a bot sends it: what stands in logs is the id alone.
             self._queue.send_task(
                 task,
                 kwargs={"job": job},
-                task_id=job["id"],
+                task_id=job_id,
                 argsrepr="()",
-                kwargsrepr=f"{{'job': {job['id']}}}",
+                kwargsrepr=f"{{'job': {job_id}}}",
             )
             self._drop(keys=[PARKED_KEY], args=[parked, again])
 
@@ -105,3 +111,5 @@ class Parking:
                 self.send_due()
             except (RedisError, OperationalError, OSError) as error:
                 log.debug("parked jobs stay where they are: %s", error)
+            except Exception:  # else nobody would look again, and all of them would wait for ever
+                log.exception("parked jobs could not be put back, and stay where they are")

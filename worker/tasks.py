@@ -142,6 +142,7 @@ class Answering:
             self._in_hand.taking(pixels_in(data, self._limits)),
             self._resident.courtesy.answering(),
         ):
+            _in_time(job)  # the wait for others' pictures may have been long
             with steps.measure("decode"):
                 picture = decode(data, self._limits)
             searcher = self._resident.searcher()

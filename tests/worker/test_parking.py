@@ -58,6 +58,42 @@ def test_a_job_parked_twice_comes_once_at_the_later_time(redis: Redis, queue: Ce
     assert parked(redis) == {"job-1": pytest.approx(now + 600)}
 
 
+@pytest.mark.parametrize(
+    "member", ["nobody", "a task {", "a task []", 'a task {"no": "id"}', b"\xff"]
+)
+def test_what_is_no_job_is_dropped_and_the_others_go_back(
+    redis: Redis, queue: Celery, member: str | bytes
+) -> None:
+    place, asked = Parking(redis, queue), similar("job-1")
+    redis.zadd(parking.PARKED_KEY, {member: time.time() - 2})
+    place.park(asked, time.time() - 1)
+    place.send_due()
+    assert waiting_similar_jobs(redis) == [asked]
+    assert redis.zcard(parking.PARKED_KEY) == 0
+
+
+def test_whatever_goes_wrong_it_looks_again(
+    redis: Redis, queue: Celery, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place, asked = Parking(redis, queue), similar("job-1")
+    monkeypatch.setattr(parking, "SENDING_SECONDS", 0.0)
+    send, failures = queue.send_task, [RuntimeError("nobody thought of this")]
+
+    def send_at_last(*args: object, **options: object) -> object:
+        if failures:
+            raise failures.pop()
+        return send(*args, **options)
+
+    monkeypatch.setattr(queue, "send_task", send_at_last)
+    place.park(asked, time.time() - 1)
+    place.start()
+    try:
+        wait_for(lambda: waiting_similar_jobs(redis) == [asked], "the job in its queue")
+    finally:
+        place.stop()
+    assert "could not be put back" in caplog.text
+
+
 def test_two_workers_send_a_job_once(redis: Redis, queue: Celery) -> None:
     first, second = Parking(redis, queue), Parking(redis, queue)
     first.park(similar("job-1"), time.time() - 1)
