@@ -42,7 +42,7 @@ from worker.parking import Parking
 from worker.reindex import Reindexer
 from worker.resident import Resident
 from worker.store import UploadStore
-from worker.tasks import Answering
+from worker.tasks import BRIEF_SECONDS, TELLING_SECONDS, Answering
 
 
 class Person:
@@ -372,6 +372,37 @@ class TestARateLimitLongerThanAnAttempt:
         answering.once(asked, "tag", answering.similar)
         assert person.shown == [say("too_late")]
         assert claims.take("job-1") is Standing.ANSWERED
+
+    @pytest.mark.parametrize("taken", ["an answer", "a refusal for good"])
+    def test_once_the_chat_has_taken_or_refused_one_nobody_waits_behind_it(
+        self, answering: Answering, redis: Redis, indexed: Path, person: Person, taken: str
+    ) -> None:
+        person.failure = DeliveryFailed("429", final=False, retry_after=0.0)
+        first = in_a_chat(job(redis, indexed))
+        answering.once(first, "tag", answering.similar)
+        assert set(parked(redis)) == {"job-1"}
+        person.failure = None
+        if taken == "a refusal for good":
+            first = first.model_copy(update={"upload": "0" * 64})  # it has expired
+            person.deaf = DeliveryFailed("403", final=True)
+        answering.once(first, "tag", answering.similar)
+        other = in_a_chat(job(redis, indexed)).model_copy(update={"id": "job-2"})
+        answering.once(other, "tag-2", answering.similar)
+        assert sum(isinstance(shown, bytes) for shown in person.shown) == (
+            2 if taken == "an answer" else 1
+        )
+        assert set(parked(redis)) == {"job-1"}
+
+    def test_the_last_try_in_a_chat_that_is_still_limited_is_brief(
+        self, answering: Answering, redis: Redis, indexed: Path, person: Person
+    ) -> None:
+        person.failure = DeliveryFailed("429", final=False, retry_after=600)
+        answering.once(in_a_chat(job(redis, indexed)), "tag", answering.similar)
+        late = in_a_chat(job(redis, indexed, -TELLING_SECONDS - 1))
+        person.say_until.clear()
+        answering.once(late.model_copy(update={"id": "job-2"}), "tag-2", answering.similar)
+        (until,) = person.say_until
+        assert until <= time.time() + BRIEF_SECONDS
 
     def test_where_it_is_taken_by_nobody_until_long_after_it_is_tried_once_more(
         self, answering: Answering, redis: Redis, indexed: Path, person: Person, claims: Claims
