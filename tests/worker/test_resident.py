@@ -76,27 +76,34 @@ def test_a_new_version_answers_at_once_and_the_old_one_to_its_end(
     assert "blue/twin.jpg" not in names(running, picture)
 
 
-def assert_damaged_for_a_fresh_worker(data: Path) -> None:
+def problem_of_a_fresh_worker(data: Path) -> Problem:
     fresh = Resident(FakeDetector(), FakeExtractor(), data)
     with pytest.raises(Problem) as problem:
         fresh.searcher()
-    assert problem.value.key == "index_damaged"
     fresh.close()
+    return problem.value
 
 
-def test_a_damaged_version_does_not_replace_an_intact_one(
-    resident: Resident, gallery: Path, data: Path
-) -> None:
+@pytest.fixture
+def newer(resident: Resident, gallery: Path, data: Path) -> tuple[Searcher, Path]:
+    """What a worker searches with, and the folder of a version that is published after it."""
     build(gallery, data)
     intact = resident.searcher()
     (gallery / "blue" / "0.png").unlink()
     build(gallery, data)
     version = current_version(data)
     assert version is not None
-    for path in (data / "versions" / version).glob("*.npy"):
+    return intact, data / "versions" / version
+
+
+def test_a_damaged_version_does_not_replace_an_intact_one(
+    resident: Resident, data: Path, newer: tuple[Searcher, Path]
+) -> None:
+    intact, version = newer
+    for path in version.glob("*.npy"):
         path.write_bytes(path.read_bytes()[:64])
     assert resident.searcher() is intact
-    assert_damaged_for_a_fresh_worker(data)
+    assert problem_of_a_fresh_worker(data).key == "index_damaged"
 
 
 def test_a_damaged_pointer_does_not_silence_an_intact_index(
@@ -107,17 +114,9 @@ def test_a_damaged_pointer_does_not_silence_an_intact_index(
     pointer = (data / "current").read_text()
     (data / "current").write_text("../x")
     assert resident.searcher() is intact
-    assert_damaged_for_a_fresh_worker(data)
+    assert problem_of_a_fresh_worker(data).key == "index_damaged"
     (data / "current").write_text(pointer)
     assert resident.searcher() is intact
-
-
-def refusal_of_a_fresh_worker(data: Path) -> str:
-    fresh = Resident(FakeDetector(), FakeExtractor(), data)
-    with pytest.raises(Problem) as problem:
-        fresh.searcher()
-    fresh.close()
-    return problem.value.sentence()
 
 
 def test_a_worker_answers_as_before_until_it_is_restarted_with_the_models_of_the_new_index(
@@ -130,23 +129,20 @@ def test_a_worker_answers_as_before_until_it_is_restarted_with_the_models_of_the
         assert resident.searcher() is intact
     [record] = [it for it in caplog.records if it.levelname == "ERROR"]
     assert "restart the worker" in record.getMessage()
-    assert "restart the worker" in refusal_of_a_fresh_worker(data)
+    assert "restart the worker" in problem_of_a_fresh_worker(data).sentence()
     (gallery / "blue" / "0.png").unlink()
     build(gallery, data)
     assert resident.searcher() is not intact
 
 
 def test_an_index_of_another_program_version_does_not_silence_an_intact_one(
-    resident: Resident, gallery: Path, data: Path
+    resident: Resident, data: Path, newer: tuple[Searcher, Path]
 ) -> None:
-    build(gallery, data)
-    intact = resident.searcher()
-    (gallery / "blue" / "0.png").unlink()
-    build(gallery, data)
-    manifest = data / "versions" / str(current_version(data)) / "manifest.json"
+    intact, version = newer
+    manifest = version / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": FORMAT + 1}))
     assert resident.searcher() is intact
-    assert "restart the worker" in refusal_of_a_fresh_worker(data)
+    assert "restart the worker" in problem_of_a_fresh_worker(data).sentence()
 
 
 def test_models_that_cannot_look_are_told_before_anybody_asks(data: Path) -> None:

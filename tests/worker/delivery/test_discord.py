@@ -14,7 +14,7 @@ from PIL import Image
 from core.job import DiscordDestination
 from core.settings import DiscordSettings
 from tests.platforms.discord_wire import TOKEN, TOKEN_SECONDS, DiscordServer, discord_server
-from worker.delivery import DeliveryFailed
+from worker.delivery import LONGEST_PATIENCE, DeliveryFailed
 from worker.delivery.discord import CONTENT_CHARACTERS, DiscordDelivery, plain
 
 JOB = "discord-1234567890"
@@ -270,27 +270,22 @@ class TestPatience:
         assert time.monotonic() - begun >= 0.7
         assert server.shown(response).content == "found"
 
-    def test_a_rate_limit_beyond_the_deadline_is_not_waited_for(
-        self, server: DiscordServer, place: Place
+    @pytest.mark.parametrize(
+        ("asked", "left"),
+        [(60, 5), (LONGEST_PATIENCE, 1), (3, 60)],
+        ids=["both too long", "beyond the deadline", "longer than its patience"],
+    )
+    def test_a_rate_limit_that_is_too_long_is_not_waited_for(
+        self, server: DiscordServer, place: Place, asked: float, left: float
     ) -> None:
         token, _ = server.new_interaction()
-        server.fail("PATCH", "/webhooks/", 429, retry_after=60)
+        server.fail("PATCH", "/webhooks/", 429, retry_after=asked)
         begun = time.monotonic()
         with pytest.raises(DeliveryFailed) as failed:
-            place.delivery(token=token).say("found", deadline=soon(5))
+            place.delivery(token=token).say("found", deadline=soon(left))
         assert time.monotonic() - begun < 2
         assert not failed.value.final
-        assert failed.value.retry_after == 60
-
-    def test_a_long_rate_limit_is_not_spent_here(self, server: DiscordServer, place: Place) -> None:
-        token, _ = server.new_interaction()
-        server.fail("PATCH", "/webhooks/", 429, retry_after=3)
-        begun = time.monotonic()
-        with pytest.raises(DeliveryFailed) as failed:
-            place.delivery(token=token).say("found", deadline=soon(60))
-        assert time.monotonic() - begun < 2
-        assert not failed.value.final
-        assert failed.value.retry_after == 3
+        assert failed.value.retry_after == asked
 
     def test_discords_own_failures_are_tried_again(
         self, server: DiscordServer, place: Place

@@ -245,13 +245,15 @@ def test_a_deleted_placeholder_is_not_posted_anew(scene: Scene) -> None:
     assert scene.server.from_bot() == []
 
 
-def test_no_wait_goes_beyond_the_deadline(scene: Scene) -> None:
-    scene.server.limit("editMessageText", 30)
+@pytest.mark.parametrize(("asked", "left"), [(30, 2), (2, 1)])
+def test_no_wait_goes_beyond_the_deadline(scene: Scene, asked: int, left: float) -> None:
+    """Neither a long one nor one that would be waited for otherwise."""
+    scene.server.limit("editMessageText", asked)
     started = time.monotonic()
     with pytest.raises(DeliveryFailed, match="in time") as failed:
-        scene.delivery.say("late", deadline=soon(2))
+        scene.delivery.say("late", deadline=soon(left))
     assert not failed.value.final
-    assert failed.value.retry_after == 30
+    assert failed.value.retry_after == asked
     assert time.monotonic() - started < 1.5
     assert scene.message.text == PLACEHOLDER
 
