@@ -85,7 +85,7 @@ def compare_methods(
         from core.train.face_data import TrainingDataError
         from worker.resident import extractor_precision, load_detector_of, torch_device
     # What cannot be measured is said now, and not when everything has been trained.
-    check_characters(folder, settings.limit.picture)
+    check_characters(folder)
     if without and series is None:
         raise Failure("--without leaves out one of the --series; give these too.")
     left_out = tuple(without or ())
@@ -116,9 +116,7 @@ def compare_methods(
     sources, missing = load_sources(shipped, trained, device)
     detector = None if crops else load_detector_of(settings.model)
     with terminal.progress("Comparing", "pictures") as advance:
-        comparison = compare(
-            folder, detector, sources, missing, progress=advance, limits=settings.limit.picture
-        )
+        comparison = compare(folder, detector, sources, missing, progress=advance)
     tell_unreadable(comparison.unreadable)
     if as_json:
         terminal.show_json(_as_json(comparison, spent))

@@ -35,9 +35,7 @@ def compare_precisions(
     if len(variants) == 1:
         raise Failure("These models compute in float32 alone: there is nothing to compare.")
     with terminal.progress("Comparing", "pictures") as advance:
-        comparison = compare_precisions(
-            folder, variants, progress=advance, limits=settings.limit.picture
-        )
+        comparison = compare_precisions(folder, variants, progress=advance)
     tell_unreadable(comparison.unreadable)
     if as_json:
         terminal.show_json(_as_json(comparison))

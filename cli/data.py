@@ -77,7 +77,6 @@ def crop(
                 lift=lift,
                 smallest=smallest,
                 progress=advance,
-                limits=settings.limit.picture,
             )
         except DatasetError as error:
             raise Failure(str(error)) from error
@@ -126,7 +125,6 @@ def group(
                 smallest=SMALLEST if smallest is None else smallest,
                 without=without or (),
                 progress=advance,
-                limits=settings.limit.picture,
             )
         except DatasetError as error:
             raise Failure(str(error)) from error
@@ -158,7 +156,6 @@ def split(
 
     if by not in set(Unit):
         raise Failure("--by is picture or character.")
-    settings = load_settings()
     with terminal.progress("Reading", "pictures") as advance:
         try:
             done = split_folder(
@@ -169,7 +166,6 @@ def split(
                 near=NEAR if near is None else near,
                 seed=seed,
                 progress=advance,
-                limits=settings.limit.picture,
             )
         except DatasetError as error:
             raise Failure(str(error)) from error
@@ -190,17 +186,9 @@ def balance(
     """Copy a folder so that each character has as many pictures; copies say so in their names."""
     from core.train.dataset import DatasetError, balance_folder
 
-    settings = load_settings()
     with terminal.progress("Reading", "pictures") as advance:
         try:
-            done = balance_folder(
-                folder,
-                out,
-                per_character,
-                seed=seed,
-                progress=advance,
-                limits=settings.limit.picture,
-            )
+            done = balance_folder(folder, out, per_character, seed=seed, progress=advance)
         except DatasetError as error:
             raise Failure(str(error)) from error
     _tell(done.unreadable)

@@ -40,7 +40,6 @@ def evaluate(
             extractor,
             looks=looks,
             progress=advance,
-            limits=settings.limit.picture,
         )
     tell_unreadable(figures.unreadable)
     if as_json:

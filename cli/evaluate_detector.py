@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from core.evaluate_detector import BoxedFigures, FalseAlarms, Found
     from core.faceless import Faceless
     from core.models import Detector
-    from core.settings import Settings
 
 _NAMED: Final = 10
 """Pictures that are named on the terminal where something was taken for a face."""
@@ -65,10 +64,8 @@ def evaluate_detector(
         loaded = load_detector_of(settings.model.model_copy(update=named))
     try:
         # What cannot be had is said now, and not when FOLDER has been measured.
-        further = iter(()) if faceless is None else _further(faceless, pictures, settings)
-        boxed, found = (
-            (None, None) if folder is None else _measured(folder, loaded, everything, settings)
-        )
+        further = iter(()) if faceless is None else _further(faceless, pictures)
+        boxed, found = (None, None) if folder is None else _measured(folder, loaded, everything)
         with terminal.waiting("Looking at pictures without a face"):
             alarms = false_alarms(chain(further, drawn()), loaded)
     except FacelessError as error:
@@ -90,15 +87,14 @@ def _check_options(
 
 
 def _measured(
-    folder: Path, detector: Detector, everything: bool, settings: Settings
+    folder: Path, detector: Detector, everything: bool
 ) -> tuple[BoxedFigures | None, Found]:
     from core.evaluate_detector import evaluate_boxed, evaluate_plain
     from core.train.voc import AnnotationError, files_in, read_folder, split
 
-    limits = settings.limit.picture
     with terminal.progress("Detecting", "pictures") as advance:
         if not files_in(folder):
-            found, unreadable = evaluate_plain(folder, detector, advance, limits)
+            found, unreadable = evaluate_plain(folder, detector, advance)
             tell_unreadable(unreadable)
             return None, found
         try:
@@ -113,18 +109,17 @@ def _measured(
                     f"There is no face in the pictures of {folder} whose number ends in 0, which"
                     " training leaves out; --all measures on all of them."
                 )
-            return evaluate_boxed(chosen, detector, advance, limits)
+            return evaluate_boxed(chosen, detector, advance)
         except AnnotationError as error:
             raise Failure(str(error)) from error
 
 
-def _further(faceless: Path, pictures: Path | None, settings: Settings) -> Iterator[Faceless]:
+def _further(faceless: Path, pictures: Path | None) -> Iterator[Faceless]:
     from core.faceless import cut, given
 
-    limits = settings.limit.picture
     if _is_table(faceless):
-        return cut(faceless, pictures or faceless.parent, limits)
-    return given(faceless, limits)
+        return cut(faceless, pictures or faceless.parent)
+    return given(faceless)
 
 
 def _is_table(faceless: Path) -> bool:

@@ -37,7 +37,7 @@ def embed(
 
         detector, extractor = models_for(settings.model, crops)
     with terminal.progress("Embedding", "pictures") as advance:
-        vectors = embed_folder(folder, detector, extractor, advance, settings.limit.picture)
+        vectors = embed_folder(folder, detector, extractor, advance)
     save_vectors(vectors, out)
     tell_unreadable(vectors.unreadable)
     without = int((vectors.face_count == 0).sum())
@@ -57,7 +57,7 @@ def detect(
 
         detector = load_detector_of(settings.model)
     with terminal.progress("Detecting", "pictures") as advance:
-        detections = detect_folder(folder, detector, advance, settings.limit.picture)
+        detections = detect_folder(folder, detector, advance)
     save_detections(detections, out)
     tell_unreadable(detections.unreadable)
     found = sum(

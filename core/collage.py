@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from core.face import Face, Pixels
 from core.folder import READERS
-from core.picture import GALLERY_LIMITS, Picture, Reduced, UnreadablePicture, read_reduced
+from core.picture import OWN_LIMITS, Picture, Reduced, UnreadablePicture, read_reduced
 from core.search import Answer, Match
 from core.thumbnails import Thumbnail
 
@@ -215,7 +215,7 @@ def _reduced(path: Path, thumbnail: Thumbnail | None, side: int) -> Reduced:
     if thumbnail is not None and os.path.exists(path):  # else its owner removed it
         with suppress(UnreadablePicture):
             return thumbnail.read(side)
-    return read_reduced(path, side, GALLERY_LIMITS)
+    return read_reduced(path, side, OWN_LIMITS)
 
 
 def _tile(reduced: Reduced, box: _Box) -> Image.Image:

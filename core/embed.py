@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from core.face import Face, Pixels, Vectors, distinct
 from core.folder import PictureFile, in_batches, read_ahead, reason, scan
 from core.models import Detector, Extractor
-from core.picture import DEFAULT_LIMITS, Limits, Picture, UnreadablePicture, read
+from core.picture import OWN_LIMITS, Picture, UnreadablePicture, read
 from core.problem import Problem
 
 BATCH = 16
@@ -193,11 +193,10 @@ class FolderReader:
         unreadable: Path and reason of each file left out; complete once all batches are taken.
     """
 
-    def __init__(self, folder: Path, progress: Progress | None, limits: Limits) -> None:
+    def __init__(self, folder: Path, progress: Progress | None = None) -> None:
         self._root = folder
         self._folder = scan(folder)
         self._progress = progress or (lambda *_: None)
-        self._limits = limits
         self.unreadable = [(path, reason(problem)) for path, problem in self._folder.unreadable]
 
     def batches(self) -> Iterator[tuple[list[str], list[Pixels]]]:
@@ -243,24 +242,23 @@ class FolderReader:
 
     def _read(self, file: PictureFile) -> DecodedFile:
         try:
-            return DecodedFile(file.path, read(file.location, self._limits))
+            return DecodedFile(file.path, read(file.location, OWN_LIMITS))
         except UnreadablePicture as problem:
             return DecodedFile(file.path, None, problem)
 
 
-def check_characters(folder: Path, limits: Limits = DEFAULT_LIMITS) -> None:
+def check_characters(folder: Path) -> None:
     """Read of ``<character>/<picture>`` until one character has two pictures.
 
     Args:
         folder: One folder for each character.
-        limits: What a picture may be at most.
 
     Raises:
         Problem: The folder is missing, nothing in it can be read, or no character has two
             pictures.
     """
     counts: Counter[str] = Counter()
-    for characters, _, _ in FolderReader(folder, None, limits).batches_of_characters():
+    for characters, _, _ in FolderReader(folder).batches_of_characters():
         counts.update(characters)
         if max(counts.values()) > 1:
             return
@@ -271,7 +269,6 @@ def embed_folder(
     detector: Detector | None,
     extractor: Extractor,
     progress: Progress | None = None,
-    limits: Limits = DEFAULT_LIMITS,
 ) -> FolderVectors:
     """Embed every picture below a folder.
 
@@ -280,12 +277,11 @@ def embed_folder(
         detector: Finds the faces; None: every picture is a face crop already, and is its face.
         extractor: Makes the vectors.
         progress: Called with the pictures done and the pictures in all.
-        limits: What a picture may be at most.
 
     Raises:
         Problem: The folder is missing, or no picture in it can be read.
     """
-    reader = FolderReader(folder, progress, limits)
+    reader = FolderReader(folder, progress)
     paths: list[str] = []
     counts: list[int] = []
     character: list[Vectors] = []
@@ -316,14 +312,13 @@ def detect_folder(
     folder: Path,
     detector: Detector,
     progress: Progress | None = None,
-    limits: Limits = DEFAULT_LIMITS,
 ) -> FolderDetections:
     """Every box, with a score of 0.01 or more, in every picture below a folder.
 
     Raises:
         Problem: The folder is missing, or no picture in it can be read.
     """
-    reader = FolderReader(folder, progress, limits)
+    reader = FolderReader(folder, progress)
     faces: dict[str, tuple[Face, ...]] = {}
     for paths, pixels in reader.batches():
         faces.update(zip(paths, detector.detect(pixels), strict=True))

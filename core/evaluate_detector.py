@@ -16,7 +16,6 @@ from core.evaluate import average_precision, claims
 from core.face import Face
 from core.faceless import Faceless, Kind
 from core.models import Detector
-from core.picture import DEFAULT_LIMITS, Limits
 from core.train.voc import Annotation, pixels_of, within
 
 _Item = TypeVar("_Item")
@@ -86,7 +85,6 @@ def evaluate_boxed(
     annotations: Sequence[Annotation],
     detector: Detector,
     progress: Progress = lambda done, total: None,
-    limits: Limits = DEFAULT_LIMITS,
 ) -> tuple[BoxedFigures, Found]:
     """Measure a detector on boxed pictures; those without any box count too.
 
@@ -100,7 +98,7 @@ def evaluate_boxed(
     found: list[tuple[Face, ...]] = []
     truths: list[NDArray[np.float32]] = []
     for batch in _batches(annotations):
-        pictures = [pixels_of(annotation, limits) for annotation in batch]
+        pictures = [pixels_of(annotation) for annotation in batch]
         found += detector.detect(pictures)
         truths += [within(*each).boxes for each in zip(batch, pictures, strict=True)]
         progress(len(found), len(annotations))
@@ -127,7 +125,6 @@ def evaluate_plain(
     folder: Path,
     detector: Detector,
     progress: Progress = lambda done, total: None,
-    limits: Limits = DEFAULT_LIMITS,
 ) -> tuple[Found, tuple[tuple[str, str], ...]]:
     """Count in how many pictures below a folder a face is found.
 
@@ -137,7 +134,7 @@ def evaluate_plain(
     Raises:
         Problem: The folder is missing, or no picture in it can be read.
     """
-    seen = detect_folder(folder, detector, progress, limits)
+    seen = detect_folder(folder, detector, progress)
     with_box = sum(_highest(faces) >= detector.threshold for faces in seen.faces.values())
     return Found(len(seen.faces), with_box), seen.unreadable
 

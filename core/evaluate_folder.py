@@ -32,7 +32,6 @@ from core.job import Look
 from core.likeness import COSINE, Likeness
 from core.models import Detector, Extractor
 from core.neighbourhood import Neighbourhoods
-from core.picture import DEFAULT_LIMITS, Limits
 
 _ASKING_TOGETHER = 256
 
@@ -107,7 +106,6 @@ def evaluate_folder(
     *,
     looks: Sequence[Look] = tuple(Look),
     progress: Progress | None = None,
-    limits: Limits = DEFAULT_LIMITS,
 ) -> FolderFigures:
     """Measure ``<character>/<picture>``; pictures outside of a character's folder are left out.
 
@@ -117,13 +115,12 @@ def evaluate_folder(
         extractor: Makes the vectors, and says how the look `both` weighs them.
         looks: Which looks to measure.
         progress: Called with the pictures done and the pictures in all.
-        limits: What a picture may be at most.
 
     Raises:
         Problem: The folder is missing, nothing in it can be read, or no character has two
             pictures.
     """
-    reader = FolderReader(folder, progress, limits)
+    reader = FolderReader(folder, progress)
     characters: list[str] = []
     embedded: list[Embedded] = []
     for its_characters, _, pixels in reader.batches_of_characters():

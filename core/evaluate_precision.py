@@ -26,7 +26,6 @@ from core.evaluate_folder import (
 from core.face import Pixels, Vectors
 from core.job import Look
 from core.models import Detector, Extractor
-from core.picture import DEFAULT_LIMITS, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,6 @@ def compare_precisions(
     variants: Sequence[Variant],
     *,
     progress: Progress | None = None,
-    limits: Limits = DEFAULT_LIMITS,
 ) -> PrecisionComparison:
     """Measure ``<character>/<picture>`` in several precisions.
 
@@ -116,13 +114,12 @@ def compare_precisions(
         folder: One folder for each character.
         variants: At least one; the first one is exact. A detector that several share looks once.
         progress: Called with the pictures done and the pictures in all.
-        limits: What a picture may be at most.
 
     Raises:
         Problem: The folder is missing, nothing in it can be read, or no character has two
             pictures.
     """
-    reader = FolderReader(folder, progress, limits)
+    reader = FolderReader(folder, progress)
     characters: list[str] = []
     seen: list[list[Embedded]] = [[] for _ in variants]
     for its_characters, _, pixels in reader.batches_of_characters():

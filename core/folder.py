@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from core.picture import FORMATS, GALLERY_LIMITS, OTHER_SUFFIXES, SUFFIXES, UnreadablePicture
+from core.picture import FORMATS, OTHER_SUFFIXES, OWN_LIMITS, SUFFIXES, UnreadablePicture
 from core.problem import Problem
 from core.texts import FALLBACK, say
 
@@ -213,5 +213,5 @@ def _room_for_more(waiting: Iterable[tuple[PictureFile, Future[_Result]]]) -> bo
 def _pixels(file: PictureFile, future: Future[_Result]) -> int:
     """What a result holds, or may come to hold: a compressed pixel seldom takes less than a bit."""
     if not future.done():
-        return min(8 * file.size, GALLERY_LIMITS.pixels)
+        return min(8 * file.size, OWN_LIMITS.pixels)
     return 0 if future.exception() else future.result().pixel_count

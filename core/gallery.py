@@ -26,7 +26,7 @@ from core.face import Face, Landmarks, Pixels, Vectors
 from core.folder import Folder, PictureFile, in_batches, read_ahead, reason, scan
 from core.index import EXACT_BELOW, build_lock, pictures_in_use, publish
 from core.models import Detector, Extractor
-from core.picture import BUILDING, GALLERY_LIMITS, Limits, UnreadablePicture, decode, read_bytes
+from core.picture import BUILDING, OWN_LIMITS, UnreadablePicture, decode, read_bytes
 from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture
 from core.texts import FALLBACK
@@ -152,7 +152,6 @@ def build_index(
     progress: Progress | None = None,
     *,
     language: str = FALLBACK,
-    limits: Limits = GALLERY_LIMITS,
     exact_below: int = EXACT_BELOW,
 ) -> BuildReport:
     """Bring the index in line with the gallery and publish it; only what changed is embedded.
@@ -168,7 +167,6 @@ def build_index(
         progress: Called with the pictures done and the pictures in all; once all are done, again
             and again until the version is published. What it raises ends the build.
         language: Of the reasons in the report.
-        limits: What a gallery picture may be at most.
         exact_below: Fewer rows than this are searched without Annoy.
 
     Raises:
@@ -186,7 +184,7 @@ def build_index(
         catalogue.set_gallery(gallery)
         progress = progress or (lambda *_: None)
         thumbnails = Thumbnails(data)
-        build = _Build(catalogue, thumbnails, detector, extractor, limits=limits, progress=progress)
+        build = _Build(catalogue, thumbnails, detector, extractor, progress)
         build.run(folder.pictures)
         unreadable = _reasons(folder, build.problems, language)
         contents = catalogue.contents(folder.pictures, detector, extractor)
@@ -279,15 +277,12 @@ class _Build:
         thumbnails: Thumbnails,
         detector: Detector,
         extractor: Extractor,
-        *,
-        limits: Limits,
         progress: Progress,
     ) -> None:
         self._catalogue = catalogue
         self._thumbnails = thumbnails
         self._detector = detector
         self._extractor = extractor
-        self._limits = limits
         self._progress = progress
         self._claimed = catalogue.complete(detector, extractor)
         self._claiming = threading.Lock()
@@ -312,12 +307,12 @@ class _Build:
         """In a reading thread: everything up to the models."""
         sha256 = None
         try:
-            data = read_bytes(file.location, self._limits)
+            data = read_bytes(file.location, OWN_LIMITS)
             sha256 = hashlib.sha256(data).hexdigest()
             with self._claiming:
                 if sha256 in self._claimed:
                     return _Reading(file, sha256)
-            pixels = decode(data, self._limits, BUILDING).pixels
+            pixels = decode(data, OWN_LIMITS, BUILDING).pixels
         except UnreadablePicture as problem:
             return _Reading(file, sha256, problem=problem)
         with self._claiming:

@@ -56,12 +56,11 @@ class Limits:
 
 DEFAULT_LIMITS: Final = Limits()
 
-TRAINING_LIMITS: Final = Limits(file_bytes=2**30, pixels=80_000_000, side=2**16)
-"""Wider than for strangers' pictures: what is trained on is one's own."""
+OWN_LIMITS: Final = Limits(file_bytes=2**30, pixels=80_000_000, side=2**16)
+"""Wider than for strangers' pictures: a gallery, and what is trained or measured on, are one's own.
 
-GALLERY_LIMITS: Final = TRAINING_LIMITS
-"""As wide: its owner chose a gallery's pictures. No setting changes them, so that what was indexed
-can be shown for as long as it lies there."""
+No setting changes them, so that what was indexed can be shown for as long as it lies there.
+"""
 
 
 class PixelBudget:

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from core.face import Pixels
-from core.picture import GALLERY_LIMITS, Reduced, read_reduced
+from core.picture import OWN_LIMITS, Reduced, read_reduced
 from core.problem import Problem
 
 SIDE: Final = 640
@@ -51,7 +51,7 @@ class Thumbnail:
         Raises:
             UnreadablePicture: There is no thumbnail, or it is damaged.
         """
-        image = read_reduced(self.path, side, GALLERY_LIMITS).image
+        image = read_reduced(self.path, side, OWN_LIMITS).image
         return Reduced(image, image.width / self.width)
 
 

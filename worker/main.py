@@ -12,7 +12,6 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from core.models import ModelError
-from core.picture import GALLERY_LIMITS
 from core.problem import Problem
 from core.redaction import hide_secrets
 from core.settings import Settings
@@ -98,7 +97,7 @@ def run(settings: Settings) -> None:
     redis = connect(settings)
     stopping = threading.Event()
     resident = _resident(settings)
-    gallery, limits = settings.gallery, settings.limit.picture
+    gallery = settings.gallery
     claims = Claims(redis)
     routes = Routes(settings)
     app = create_app(str(settings.queue.redis_url))
@@ -113,9 +112,9 @@ def run(settings: Settings) -> None:
             resident=resident,
             reindexer=None
             if resident is None
-            else Reindexer(resident, gallery.gallery, gallery.data, GALLERY_LIMITS, stopping),
+            else Reindexer(resident, gallery.gallery, gallery.data, stopping),
             gallery=gallery.gallery,
-            limits=limits,
+            limits=settings.limit.picture,
             stopping=stopping,
         ),
     )

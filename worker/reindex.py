@@ -16,7 +16,6 @@ from celery.exceptions import Reject
 from core.gallery import BuildReport, build_index
 from core.job import ReindexJob
 from core.models import ModelError
-from core.picture import Limits
 from core.problem import Problem
 from core.texts import say
 from worker.delivery import Delivery, DeliveryFailed
@@ -49,13 +48,11 @@ class Reindexer:
         resident: Resident,
         gallery: Path,
         data: Path,
-        limits: Limits,
         stopping: threading.Event,
     ) -> None:
         self._resident = resident
         self._gallery = gallery
         self._data = data
-        self._limits = limits
         self._stopping = stopping
 
     def run(self, job: ReindexJob, delivery: Delivery, room: int) -> str:
@@ -94,7 +91,6 @@ class Reindexer:
                     *self._resident.building,
                     note,
                     language=job.language,
-                    limits=self._limits,
                 )
         except _Ending:
             log.info("%s: the index build stops here and goes on later", job.id)

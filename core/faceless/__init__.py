@@ -15,7 +15,7 @@ from typing import Final
 
 from core.face import Pixels
 from core.folder import reason, scan
-from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, read
+from core.picture import OWN_LIMITS, UnreadablePicture, read
 from core.problem import Problem
 
 COLUMNS: Final = ("picture", "x0", "y0", "x1", "y1")
@@ -66,7 +66,7 @@ class _Window:
     corners: tuple[int, int, int, int]
 
 
-def cut(table: Path, folder: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Faceless]:
+def cut(table: Path, folder: Path) -> Iterator[Faceless]:
     """The windows of a table, cut out of the pictures of a folder as they are taken.
 
     The table is read at once, and it is looked whether the pictures are there.
@@ -74,7 +74,6 @@ def cut(table: Path, folder: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[
     Args:
         table: CSV with `COLUMNS`.
         folder: Where the paths of the table begin.
-        limits: What a picture may be at most.
 
     Raises:
         FacelessError: The table is none, a picture is not there or cannot be read, or a window
@@ -87,7 +86,7 @@ def cut(table: Path, folder: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[
                 f"{table}, line {window.line} names {window.picture}: there is no such file in"
                 f" {folder}."
             )
-    return _cut(table, windows, folder, limits)
+    return _cut(table, windows, folder)
 
 
 def _windows(table: Path) -> list[_Window]:
@@ -111,11 +110,9 @@ def _windows(table: Path) -> list[_Window]:
     return windows
 
 
-def _cut(
-    table: Path, windows: Iterable[_Window], folder: Path, limits: Limits
-) -> Iterator[Faceless]:
+def _cut(table: Path, windows: Iterable[_Window], folder: Path) -> Iterator[Faceless]:
     for window in windows:
-        pixels = _read(folder / window.picture, limits)
+        pixels = _read(folder / window.picture)
         x0, y0, x1, y1 = window.corners
         if not (0 <= x0 < x1 <= pixels.shape[1] and 0 <= y0 < y1 <= pixels.shape[0]):
             raise FacelessError(
@@ -125,7 +122,7 @@ def _cut(
         yield Faceless(name, Kind.CUT, pixels[y0:y1, x0:x1].copy())
 
 
-def given(folder: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Faceless]:
+def given(folder: Path) -> Iterator[Faceless]:
     """Every picture below a folder in which there is no face in any, read as it is taken.
 
     Raises:
@@ -135,11 +132,11 @@ def given(folder: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Faceless]:
     files = scan(folder).pictures
     if not files:
         raise Problem("folder_without_pictures", path=folder)
-    return (Faceless(file.path, Kind.GIVEN, _read(file.location, limits)) for file in files)
+    return (Faceless(file.path, Kind.GIVEN, _read(file.location)) for file in files)
 
 
-def _read(path: Path, limits: Limits) -> Pixels:
+def _read(path: Path) -> Pixels:
     try:
-        return read(path, limits).pixels
+        return read(path, OWN_LIMITS).pixels
     except UnreadablePicture as error:
         raise FacelessError(f"{path}: {reason(error)}.") from error

@@ -28,7 +28,6 @@ from core.methods.trained import Framing, TrainedExtractor
 from core.methods.training import OF_PICTURES, Budget, Name, trained, trainings
 from core.models import Detector, Extractor, ModelError
 from core.models.extractor import FamiliarExtractor
-from core.picture import DEFAULT_LIMITS, Limits
 from core.rows import Contents, IndexedFace, IndexedPicture, Query, Rows
 from core.train.copies import copied, prints_in
 from core.train.extractor import Report
@@ -253,7 +252,6 @@ def compare(
     missing: Mapping[Source, str],
     *,
     progress: Callable[[int, int], None] | None = None,
-    limits: Limits = DEFAULT_LIMITS,
 ) -> Comparison:
     """Measure every method on ``<character>/<picture>``.
 
@@ -266,13 +264,12 @@ def compare(
         sources: Make the vectors.
         missing: Why the others are not there.
         progress: Called with the pictures done and the pictures in all.
-        limits: What a picture may be at most.
 
     Raises:
         Problem: The folder is missing, nothing in it can be read, or no character has two
             pictures.
     """
-    reader = FolderReader(folder, progress, limits)
+    reader = FolderReader(folder, progress)
     paths: list[str] = []
     faces: list[tuple[Face, ...]] = []
     seen: dict[Source, list[Embedded]] = {source: [] for source in sources}

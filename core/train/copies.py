@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.folder import READERS, PictureFile, scan
-from core.picture import TRAINING_LIMITS, UnreadablePicture, read
+from core.picture import OWN_LIMITS, UnreadablePicture, read
 
 NEAR: Final = 4
 """Bits of 64 by which the difference hashes of near duplicates differ at most. Among 7,747 crops
@@ -100,7 +100,7 @@ def prints_in(folder: Path, without: Collection[str] = ()) -> tuple[tuple[str, .
 
     def look(file: PictureFile) -> tuple[str, tuple[int, Pixels]] | None:
         try:
-            return file.path, _print(read(file.location, TRAINING_LIMITS).pixels)
+            return file.path, _print(read(file.location, OWN_LIMITS).pixels)
         except UnreadablePicture:
             return None
 

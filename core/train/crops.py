@@ -14,7 +14,6 @@ import cv2
 from core.embed import FolderReader
 from core.face import Face, Pixels, crop, widened_square
 from core.models import Detector
-from core.picture import DEFAULT_LIMITS, Limits
 from core.train.dataset import DatasetError, partial_folder, refuse_inside
 
 TABLE = "crops.csv"
@@ -47,7 +46,6 @@ def write_crops(
     lift: float = 0.0,
     smallest: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    limits: Limits = DEFAULT_LIMITS,
 ) -> CropsWritten:
     """Cut every face that counts out of every picture below `folder`.
 
@@ -64,7 +62,6 @@ def write_crops(
         lift: The same.
         smallest: Side of the smallest crop that is written, in pixels.
         progress: Called after each batch with how many are done, and of how many.
-        limits: What a picture may be at most.
 
     Raises:
         core.train.dataset.DatasetError: `out` or a crop would lie in `folder`, which is only read;
@@ -74,7 +71,7 @@ def write_crops(
     """
     refuse_inside(folder, out)
     earlier = _earlier(folder, out)
-    reader = FolderReader(folder, progress, limits)
+    reader = FolderReader(folder, progress)
     numbers: Counter[PurePosixPath] = Counter()
     pictures = 0
     rows: list[list[str]] = []

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.folder import PictureFile, read_ahead, scan
-from core.picture import DEFAULT_LIMITS, Limits, UnreadablePicture, read
+from core.picture import OWN_LIMITS, UnreadablePicture, read
 from core.problem import Problem
 from core.train.copies import NEAR, difference_hash, groups_of_duplicates
 
@@ -67,7 +67,6 @@ def split_folder(
     near: int = NEAR,
     seed: int = 0,
     progress: Progress = lambda done, total: None,
-    limits: Limits = DEFAULT_LIMITS,
 ) -> Split:
     """Copy a folder into ``out/train`` and ``out/val``, duplicates always on one side.
 
@@ -81,7 +80,6 @@ def split_folder(
         near: Bits by which the difference hashes of duplicates differ at most.
         seed: The same seed gives the same split.
         progress: Called as the pictures are read.
-        limits: What a picture may be at most.
 
     Raises:
         DatasetError: The folder is split already, has no characters where they are needed, or is
@@ -90,7 +88,7 @@ def split_folder(
     """
     _refuse_split(folder)
     with new_folder(folder, out) as partial:
-        readable, unreadable = _readable(folder, limits, progress)
+        readable, unreadable = _readable(folder, progress)
         groups = groups_of_duplicates([each.value for each in readable], near)
         files = [each.file for each in readable]
         characters = [file.character for file in files]
@@ -132,21 +130,21 @@ class _Hashed:
         return 0  # the pixels are let go of where they were read
 
 
-def _hashed(file: PictureFile, limits: Limits) -> _Hashed:
+def _hashed(file: PictureFile) -> _Hashed:
     try:
-        return _Hashed(file, difference_hash(read(file.location, limits).pixels))
+        return _Hashed(file, difference_hash(read(file.location, OWN_LIMITS).pixels))
     except UnreadablePicture as problem:
         return _Hashed(file, problem=problem)
 
 
 def _readable(
-    folder: Path, limits: Limits, progress: Progress
+    folder: Path, progress: Progress
 ) -> tuple[list[_Hashed], tuple[tuple[str, Problem], ...]]:
     """The pictures of a folder that can be decoded; path and reason of each file that cannot."""
     found = scan(folder)
     readable: list[_Hashed] = []
     unreadable = list(found.unreadable)
-    for hashed in read_ahead(found.pictures, lambda file: _hashed(file, limits)):
+    for hashed in read_ahead(found.pictures, _hashed):
         if hashed.problem is not None:
             unreadable.append((hashed.file.path, hashed.problem))
         else:
@@ -231,7 +229,6 @@ def balance_folder(
     *,
     seed: int = 0,
     progress: Progress = lambda done, total: None,
-    limits: Limits = DEFAULT_LIMITS,
 ) -> Balance:
     """Copy a folder so that every character has the same number of pictures.
 
@@ -244,7 +241,6 @@ def balance_folder(
         per_character: Files of each.
         seed: The same seed gives the same choice.
         progress: Called as the pictures are read.
-        limits: What a picture may be at most.
 
     Raises:
         DatasetError: The folder holds both sides of a split, so that what is balanced would be
@@ -256,7 +252,7 @@ def balance_folder(
     random = np.random.default_rng(seed)
     copies = left_out = 0
     with new_folder(folder, out) as partial:
-        readable, unreadable = _readable(folder, limits, progress)
+        readable, unreadable = _readable(folder, progress)
         for file in (each.file for each in readable):
             if file.character is None:
                 raise DatasetError(

@@ -29,7 +29,6 @@ from core.evaluate_detector import evaluate_boxed
 from core.face import Face
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import set_threads, tf
-from core.picture import TRAINING_LIMITS
 from core.train.detector_data import (
     Batch,
     Sample,
@@ -327,7 +326,7 @@ def exported_score(folder: Path, annotations: Sequence[Annotation]) -> float | N
     if not any(len(annotation.boxes) for annotation in annotations):
         return None
     detector = SavedModelDetector.load(folder, precision="int8")
-    return evaluate_boxed(annotations, detector, limits=TRAINING_LIMITS)[0].average_precision
+    return evaluate_boxed(annotations, detector)[0].average_precision
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from core.face import Pixels, crop
 from core.folder import scan
 from core.models.extractor import resized, whole_square
-from core.picture import SUFFIXES, TRAINING_LIMITS, UnreadablePicture, check, decode
+from core.picture import OWN_LIMITS, SUFFIXES, UnreadablePicture, check, decode
 from core.train.spread import all_over
 
 LeftOut = Callable[[str], None]
@@ -139,8 +139,8 @@ def cut_square(pixels: Pixels, square: tuple[int, int, int, int], side: int) -> 
     """
     height, width = pixels.shape[:2]
     left, top, reach = square[0], square[1], square[2] - square[0]
-    if reach**2 > max(_TIMES_AS_LARGE * height * width, TRAINING_LIMITS.pixels):
-        scale = math.sqrt(TRAINING_LIMITS.pixels) / reach
+    if reach**2 > max(_TIMES_AS_LARGE * height * width, OWN_LIMITS.pixels):
+        scale = math.sqrt(OWN_LIMITS.pixels) / reach
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
         left, top, reach = round(left * scale), round(top * scale), round(reach * scale)
@@ -162,11 +162,11 @@ def decoded(data: bytes) -> Pixels | None:
     """
     if not data.startswith(_JPEG):
         try:
-            return decode(data, TRAINING_LIMITS).pixels
+            return decode(data, OWN_LIMITS).pixels
         except UnreadablePicture:
             return None
     try:
-        check(data, TRAINING_LIMITS)
+        check(data, OWN_LIMITS)
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except (cv2.error, UnreadablePicture):
         return None
@@ -282,7 +282,7 @@ def _contents(files: Iterable[_File]) -> Iterator[tuple[str, bytes]]:
             continue
         with _unpacking(path) as archive:
             for member in members:
-                large = archive.getinfo(member).file_size > TRAINING_LIMITS.file_bytes
+                large = archive.getinfo(member).file_size > OWN_LIMITS.file_bytes
                 yield f"{path}/{member}", b"" if large else archive.read(member)
 
 

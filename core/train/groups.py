@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from core.embed import Progress, embed_folder
 from core.face import Vectors
 from core.models import Extractor
-from core.picture import DEFAULT_LIMITS, Limits
 from core.train.dataset import DatasetError, new_folder
 
 LIKE = 0.8
@@ -108,7 +107,6 @@ def write_groups(
     smallest: int = SMALLEST,
     without: Collection[str] = (),
     progress: Progress | None = None,
-    limits: Limits = DEFAULT_LIMITS,
 ) -> GroupsWritten:
     """Copy heads into ``<out>/<series>_<n>/``, one folder for each character they seem to show.
 
@@ -120,7 +118,6 @@ def write_groups(
         smallest: See `groups_of`.
         without: Series that are left out.
         progress: Called with the pictures done and the pictures in all.
-        limits: What a picture may be at most.
 
     Raises:
         DatasetError: `out` is taken or lies in the folder, one of `without` is no series there,
@@ -136,7 +133,7 @@ def write_groups(
             )
         like = LIKE * extractor.same_threshold
     with new_folder(folder, out) as partial:
-        seen = embed_folder(folder, None, extractor, progress, limits)
+        seen = embed_folder(folder, None, extractor, progress)
         rows_of: dict[str, list[int]] = {}
         names = []
         for row, path in enumerate(seen.paths):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.folder import reason
-from core.picture import TRAINING_LIMITS, Limits, UnreadablePicture, read
+from core.picture import OWN_LIMITS, UnreadablePicture, read
 
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".jfif")
 """All that is read elsewhere; of several pictures of one name, the first is the boxed one."""
@@ -93,14 +93,14 @@ def read_annotation(path: Path) -> Annotation:
     raise AnnotationError(f"{path} has no picture beside it ({', '.join(PICTURE_SUFFIXES)}).")
 
 
-def pixels_of(annotation: Annotation, limits: Limits = TRAINING_LIMITS) -> Pixels:
+def pixels_of(annotation: Annotation) -> Pixels:
     """The picture, ``(height, width, 3)``, as it is seen wherever pictures are compared.
 
     Raises:
         AnnotationError: It cannot be read.
     """
     try:
-        return read(annotation.picture, limits).pixels
+        return read(annotation.picture, OWN_LIMITS).pixels
     except UnreadablePicture as error:
         raise AnnotationError(f"{annotation.picture}: {reason(error)}.") from error
 

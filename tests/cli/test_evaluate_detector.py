@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import core.evaluate_detector
 import core.faceless.drawing
@@ -176,7 +177,7 @@ def test_an_option_that_would_change_nothing_is_refused(
 
 
 @pytest.mark.parametrize("faceless", ["none", "windows.csv"])
-def test_pictures_without_a_face_obey_the_limits_of_the_settings(
+def test_pictures_without_a_face_obey_the_limits_on_ones_own(
     run: Run,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -185,8 +186,9 @@ def test_pictures_without_a_face_obey_the_limits_of_the_settings(
 ) -> None:
     save(np.zeros((1001, 1000, 3), np.uint8), tmp_path / "none" / "large.png")
     (tmp_path / "windows.csv").write_text("picture,x0,y0,x1,y1\nnone/large.png,0,0,40,40\n")
-    assert run("--faceless", faceless) == 0
     monkeypatch.setenv("FAMILIAR_LIMIT_MEGAPIXELS", "1")
+    assert run("--faceless", faceless) == 0
+    Image.new("1", (9000, 9000)).save(tmp_path / "none" / "large.png")
     capsys.readouterr()
     assert run("--faceless", faceless) == 1
     assert "large.png: " in capsys.readouterr().err.splitlines()[-1]

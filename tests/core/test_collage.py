@@ -318,7 +318,7 @@ def test_a_picture_is_drawn_with_the_limits_that_it_was_indexed_with(
     shown = inside(opened(draw(it, tmp_path)), tile, 60)
     assert shown.mean() == pytest.approx(200, abs=4)
     for limits, grey in ((DEFAULT_LIMITS, 50), (Limits(pixels=80_000_000), 200)):
-        monkeypatch.setattr(collage, "GALLERY_LIMITS", limits)
+        monkeypatch.setattr(collage, "OWN_LIMITS", limits)
         shown = inside(opened(draw(it, tmp_path)), tile, 60)
         assert shown.mean() == pytest.approx(grey, abs=4)
 

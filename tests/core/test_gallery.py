@@ -26,7 +26,6 @@ from core.index import Index, build_lock, current_version
 from core.job import Look
 from core.models import ModelError
 from core.picture import (
-    GALLERY_LIMITS,
     Limits,
     Picture,
     PixelBudget,
@@ -50,7 +49,7 @@ class World:
         self.extractor = FakeExtractor()
         self.progress: list[tuple[int, int]] = []
 
-    def build(self, limits: Limits = GALLERY_LIMITS) -> BuildReport:
+    def build(self) -> BuildReport:
         self.detector.seen = self.extractor.embedded_faces = self.extractor.embedded_pictures = 0
         self.progress.clear()
         return build_index(
@@ -59,7 +58,6 @@ class World:
             self.detector,
             self.extractor,
             lambda done, total: self.progress.append((done, total)),
-            limits=limits,
         )
 
     @property
@@ -331,8 +329,8 @@ def test_unreadable_files_are_reported_by_name_and_the_rest_is_indexed(world: Wo
     (blue / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     (blue / "notes.txt").write_text("Whom to draw next.")
     (blue / "nowhere.png").symlink_to(blue / "gone.png")
-    save(drawn_scene([], size=(1200, 900)), blue / "huge.png")
-    report = world.build(Limits(pixels=1_000_000))
+    Image.new("1", (9000, 9000)).save(blue / "huge.png")
+    report = world.build()
     assert report.pictures == 15
     reasons = dict(report.unreadable)
     assert set(reasons) == {
@@ -355,10 +353,12 @@ def test_unreadable_files_are_reported_by_name_and_the_rest_is_indexed(world: Wo
     assert "cannot be opened" in reasons["blue/nowhere.png"]
 
 
-def test_an_unreadable_file_is_tried_again(world: World) -> None:
+def test_an_unreadable_file_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     save(drawn_scene([], size=(1200, 900)), world.gallery / "blue" / "huge.png")
-    assert len(world.build(Limits(pixels=1_000_000)).unreadable) == 1
-    assert len(world.build(Limits(pixels=1_000_000)).unreadable) == 1
+    with monkeypatch.context() as narrower:
+        narrower.setattr(gallery, "OWN_LIMITS", Limits(pixels=1_000_000))
+        assert len(world.build().unreadable) == 1
+        assert len(world.build().unreadable) == 1
     report = world.build()
     assert report.unreadable == ()
     assert report.added == ("blue/huge.png",)

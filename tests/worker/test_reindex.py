@@ -17,7 +17,6 @@ from core import gallery
 from core.gallery import BuildReport
 from core.index import current_version, publish
 from core.job import FileDestination, ReindexJob
-from core.picture import DEFAULT_LIMITS
 from core.texts import say
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
 from tests.platforms.processes import wait_for
@@ -215,9 +214,7 @@ class TestPublishing:
     @staticmethod
     def reindex(resident: Resident, folder: Path, stopping: threading.Event, delivery: Any) -> str:
         asked = ReindexJob(id="r-1", destination=FileDestination(), deadline=time.time() + 60)
-        reindexer = Reindexer(
-            resident, folder / "gallery", folder / "data", DEFAULT_LIMITS, stopping
-        )
+        reindexer = Reindexer(resident, folder / "gallery", folder / "data", stopping)
         return reindexer.run(asked, delivery, 2000)
 
     def test_it_ends_with_its_worker(

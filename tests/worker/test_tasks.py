@@ -518,9 +518,7 @@ def test_a_reindex_whose_last_sentence_is_not_taken_says_later_what_it_did(
 ) -> None:
     drawn_gallery(tmp_path / "gallery")
     resident = Resident(FakeDetector(), FakeExtractor(), tmp_path / "data")
-    reindexer = Reindexer(
-        resident, tmp_path / "gallery", tmp_path / "data", DEFAULT_LIMITS, threading.Event()
-    )
+    reindexer = Reindexer(resident, tmp_path / "gallery", tmp_path / "data", threading.Event())
     answering = answering_of(claims, redis, person, tmp_path, resident, reindexer=reindexer)
     person.deaf = DeliveryFailed("429", final=False, retry_after=0.0)
     answering.once(to_reindex(), "tag", answering.reindex)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from core.picture import DEFAULT_LIMITS, SUFFIXES
+from core.picture import DEFAULT_LIMITS, OWN_LIMITS, SUFFIXES
 from core.train.voc import (
     PICTURE_SUFFIXES,
     Annotation,
@@ -246,8 +246,10 @@ def test_pictures_of_ones_own_may_be_larger_than_those_of_strangers(tmp_path: Pa
     with annotation.picture.open("ab") as file:
         file.truncate(DEFAULT_LIMITS.file_bytes + 1)
     assert pixels_of(annotation).shape == (40, 60, 3)
+    with annotation.picture.open("ab") as file:
+        file.truncate(OWN_LIMITS.file_bytes + 1)
     with pytest.raises(AnnotationError, match=r"7\.jpg: too large"):
-        pixels_of(annotation, DEFAULT_LIMITS)
+        pixels_of(annotation)
 
 
 @pytest.mark.parametrize("suffix", [".JPG", ".PNG"])
