@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Face, Pixels, Vectors, distinct
+from core.files import replacing
 from core.folder import PictureFile, in_batches, read_ahead, reason, scan
 from core.models import Detector, Extractor
 from core.picture import OWN_LIMITS, Picture, UnreadablePicture, read
@@ -353,13 +353,9 @@ def save_detections(detections: FolderDetections, out: Path) -> None:
 @contextmanager
 def _replacing(out: Path) -> Iterator[IO[bytes]]:
     """A file that takes the place of `out` once it is whole, and never where it is not."""
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with replacing(out) as partial, partial.open("wb") as file:
             yield file
-        partial.replace(out)
     except OSError as error:
         raise Problem("file_unwritable", path=out) from error
-    finally:
-        partial.unlink(missing_ok=True)

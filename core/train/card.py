@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from core.files import replacing
 
 CARD: Final = "README.md"
 CARD_BESIDE: Final = "MODEL_CARD.md"
@@ -75,9 +76,8 @@ def write_card(card: ModelCard, folder: Path) -> Path:
     path = folder / CARD
     if path.exists() and not _is_card(path):
         path = folder / CARD_BESIDE
-    partial = path.with_suffix(".partial")
-    partial.write_text(written(card), encoding="utf-8", errors="backslashreplace")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(written(card), encoding="utf-8", errors="backslashreplace")
     return path
 
 

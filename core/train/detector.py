@@ -27,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 from core.evaluate import average_precision, claims
 from core.evaluate_detector import evaluate_boxed
 from core.face import Face
+from core.files import write_text
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import set_threads, tf
 from core.train.detector_data import (
@@ -59,7 +60,6 @@ from core.train.session import (
     precision_of,
     refuse_taken,
     write_tensors,
-    write_text,
 )
 from core.train.teacher import Unboxed, teach
 from core.train.voc import Annotation, check_readable, contents_of, digest_of, read_parts

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.face import Pixels
+from core.files import write_text
 from core.models.detector import Description, letterboxed
 from core.models.quantised import FOLDER as INT8
 from core.models.quantised import PICTURES, SQUARES, after, network_path
@@ -262,6 +263,4 @@ def _write(
         "longest": description.longest,
         "files": files,
     }
-    partial = folder / "detector.json.partial"
-    partial.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, folder / "detector.json")
+    write_text(folder / "detector.json", json.dumps(told, indent=2) + "\n")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 
 from core.evaluate import retrieval
 from core.face import Pixels, Vectors
+from core.files import replacing, write_text
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.extractor import resized
@@ -513,28 +513,18 @@ def _attributes(known: LabelledPictures, options: ExtractorTraining) -> NDArray[
     return estimated(known.pixels) if options.fit == "pad" else known.labels[:, None]
 
 
-def _write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    beside = path.with_name(path.name + ".new")
-    write(beside)
-    with beside.open("rb") as written:
-        os.fsync(written.fileno())
-    os.replace(beside, path)
-
-
 def _write_results(out: Path, run: _Run, curve: list[dict[str, Any]]) -> None:
     weights = {
         name: value.detach().cpu().contiguous()
         for name, value in run.average.state_dict().items()
         if value.dtype.is_floating_point
     }
-    _write_atomically(out / WEIGHTS, lambda path: save_file(weights, path))
+    with replacing(out / WEIGHTS) as partial:
+        save_file(weights, partial)
     if run.options.backbone == "ir-se50" and run.options.fit == "pad":
-        beside = (out / WEIGHTS).with_suffix(".json")
-        _write_atomically(beside, lambda path: path.write_text(_AS_TRAINED.model_dump_json()))
+        write_text((out / WEIGHTS).with_suffix(".json"), _AS_TRAINED.model_dump_json())
     metrics = {"options": asdict(run.options), "labels": len(run.known.names), "curve": curve}
-    _write_atomically(
-        out / METRICS, lambda path: path.write_text(json.dumps(metrics, indent=1) + "\n")
-    )
+    write_text(out / METRICS, json.dumps(metrics, indent=1) + "\n")
 
 
 def _pictures(
@@ -776,19 +766,15 @@ def train(
         figures["seconds"] = round(time.monotonic() - started, 1)
         curve.append(figures)
         losses.clear()
-        _write_atomically(
-            checkpoint,
-            lambda path: torch.save(
-                {
-                    "options": description,
-                    "pictures": digest,
-                    "start": begun_with,
-                    "run": run.state(),
-                    "curve": json.dumps(curve),
-                },
-                path,
-            ),
-        )
+        kept = {
+            "options": description,
+            "pictures": digest,
+            "start": begun_with,
+            "run": run.state(),
+            "curve": json.dumps(curve),
+        }
+        with replacing(checkpoint) as partial:
+            torch.save(kept, partial)
         if progress is not None:
             first = next((figures[name] for name in checks), None)
             progress(

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
+from core.files import write_text
 from core.models.tensorflow_runtime import set_threads, tf
 from core.train.detector import exported_score, read_weights
 from core.train.detector_data import load_samples, windows_without_faces
@@ -59,7 +60,6 @@ from core.train.session import (
     precision_of,
     refuse_taken,
     write_tensors,
-    write_text,
 )
 from core.train.teacher import Unboxed, teach
 from core.train.voc import check_readable, contents_of, digest_of, read_parts

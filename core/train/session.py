@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from core.files import replacing
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import named_variables
 from core.train.detector_optimiser import Optimiser
@@ -296,18 +296,8 @@ def _capability(gpu: Any) -> tuple[int, int]:
 
 def write_tensors(path: Path, tensors: dict[str, Any], facts: dict[str, str]) -> None:
     """Write a file of tensors, so that a reader never finds half of it."""
-    partial = path.with_suffix(".partial")
-    save_file({n: np.ascontiguousarray(t) for n, t in tensors.items()}, partial, facts)
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, so that a reader never finds half of it."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file({n: np.ascontiguousarray(t) for n, t in tensors.items()}, partial, facts)
 
 
 def refuse_taken(out: Path, resume: bool) -> None:
@@ -351,12 +341,10 @@ def append_curve(path: Path, line: dict[str, float | int | str]) -> None:
             raise TrainingError(
                 f"{path} is damaged or no curve; remove it, and go on with --resume."
             ) from error
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(line))
         writer.writeheader()
         writer.writerows([*lines, line])
-    os.replace(partial, path)
 
 
 # What may differ between a training and its continuation.

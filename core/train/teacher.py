@@ -8,7 +8,6 @@ Student", arXiv:1911.04252: the changes to the training pictures are the noise).
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any, Final
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from core.face import Pixels
 from core.models.tensorflow_runtime import tf
@@ -26,6 +24,7 @@ from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
 from core.train.face_data import LeftOut, bytes_of, decoded
 from core.train.refiner_network import FirstStage, Proposed, proposals
+from core.train.session import write_tensors
 from core.train.voc import AnnotationError, for_validation, number_of
 
 SURE: Final = 0.5
@@ -207,9 +206,7 @@ def write_boxes(path: Path, key: str, found: Sequence[Proposed]) -> None:
         "scores": np.concatenate([scores for _, scores in found]),
         "counts": np.array([len(scores) for _, scores in found], np.int64),
     }
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, {"key": key})
-    os.replace(partial, path)
+    write_tensors(path, tensors, {"key": key})
 
 
 def read_boxes(path: Path, key: str) -> list[Proposed] | None:
