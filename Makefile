@@ -33,16 +33,20 @@ bench: $(INSTALLED)
 
 DATA := ../shared/data
 RUNS := runs/shipped
-UNBOXED = --unboxed $(DATA)/series --crops $(DATA)/characters/train
-# Series with characters, and copies of pictures, that results are reported on. With other pictures
-# in DATA, name those: make weights DATA=... REPORTED="...".
+# Series with characters, and copies of pictures, that results are reported on: what is learned of is
+# a copy without them. With other pictures in DATA, name those: make weights DATA=... REPORTED="...".
 REPORTED := code_geass neon_genesis_evangelion rezero steins_gate
-WITHOUT = $(addprefix --without ,$(REPORTED))
+UNBOXED = --unboxed $(RUNS)/series --crops $(DATA)/characters/train
+HEADS := --margin 0.7 --lift 0.5 --smallest 28
 FACES = $(DATA)/characters/train --unlabelled $(DATA)/unlabelled
-JOINED = --colours $(DATA)/series --unlabelled $(DATA)/unlabelled --unlabelled $(RUNS)/heads/faces \
+JOINED = --colours $(RUNS)/series --unlabelled $(DATA)/unlabelled --unlabelled $(RUNS)/heads/faces \
 	--unlabelled $(RUNS)/heads/series --characters $(DATA)/frames
 
 weights: $(INSTALLED)
+	rm -rf $(RUNS)/series
+	mkdir -p $(RUNS)
+	cp -r $(DATA)/series $(RUNS)/series
+	for each in $(REPORTED); do rm -r $(RUNS)/series/$$each || exit 1; done
 	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 32 \
 		--out $(RUNS)/detector-first --resume
 	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 40 --rate 0.0012 \
@@ -51,7 +55,7 @@ weights: $(INSTALLED)
 	$(BIN)/familiar train refiner $(DATA)/faces --also $(DATA)/frames \
 		--detector $(RUNS)/detector-second/familiar-face \
 		--start $(RUNS)/detector-second/detector.safetensors \
-		--unboxed $(DATA)/series --out $(RUNS)/refiner-first --resume
+		--unboxed $(RUNS)/series --out $(RUNS)/refiner-first --resume
 	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 40 --rate 0.001 \
 		--strong --start $(RUNS)/detector-second/detector.safetensors $(UNBOXED) \
 		--teacher $(RUNS)/refiner-first/familiar-face --out $(RUNS)/detector-third --resume
@@ -68,17 +72,15 @@ weights: $(INSTALLED)
 	$(BIN)/familiar train extractor $(FACES) --seed 7 --out $(RUNS)/face-7 --resume
 	$(BIN)/familiar train extractor $(FACES) --strong --seed 8 --out $(RUNS)/face-8 --resume
 	$(BIN)/familiar train extractor $(FACES) --epochs 10 --seed 9 --out $(RUNS)/face-9 --resume
-	$(BIN)/familiar train extractor $(DATA)/series $(WITHOUT) --of pictures \
+	$(BIN)/familiar train extractor $(RUNS)/series --of pictures \
 		--unlabelled $(DATA)/faces --held-out 6 --out $(RUNS)/picture --resume
-	for each in faces series; do \
-		$(BIN)/familiar data crop $(DATA)/$$each --out $(RUNS)/heads/$$each \
-			--margin 0.7 --lift 0.5 --smallest 28 || exit 1; \
-	done
+	$(BIN)/familiar data crop $(DATA)/faces --out $(RUNS)/heads/faces $(HEADS)
+	$(BIN)/familiar data crop $(RUNS)/series --out $(RUNS)/heads/series $(HEADS)
 	$(BIN)/familiar train assemble $(RUNS)/face-7 $(RUNS)/picture $(JOINED) \
 		--beside $(RUNS)/face-8 --beside $(RUNS)/face-9 --out $(RUNS)/first
 	rm -rf $(RUNS)/grouped
 	$(BIN)/familiar data group $(RUNS)/heads/series --extractor trained:$(RUNS)/first \
-		--like 0.5 $(WITHOUT) --out $(RUNS)/grouped
+		--like 0.5 --out $(RUNS)/grouped
 	$(BIN)/familiar train extractor $(FACES) --also $(RUNS)/grouped --identities 64 --seed 12 \
 		--out $(RUNS)/face-12 --resume
 	$(BIN)/familiar train assemble $(RUNS)/face-9 $(RUNS)/picture $(JOINED) \
