@@ -65,7 +65,7 @@ def read_annotation(path: Path) -> Annotation:
     Boxes without any area are left out: LabelImg writes them where somebody clicked twice.
 
     Raises:
-        AnnotationError: The file is no Pascal VOC, a corner of a box is no finite number, or there
+        AnnotationError: The file cannot be read or is no Pascal VOC, a corner of a box is no finite number, or there
             is no picture of its name.
     """
     try:
@@ -85,6 +85,10 @@ def read_annotation(path: Path) -> Annotation:
                 names.append(item.findtext("name", "face"))
     except (ElementTree.ParseError, ValueError) as error:
         raise AnnotationError(f"{path} is no Pascal VOC annotation: {error}.") from error
+    except OSError as error:
+        raise AnnotationError(
+            f"{path} cannot be read ({error.strerror}); take it away, or let this user read it."
+        ) from error
     for suffix in (*PICTURE_SUFFIXES, *map(str.upper, PICTURE_SUFFIXES)):
         picture = path.with_suffix(suffix)
         if picture.is_file():

@@ -136,6 +136,12 @@ def test_what_is_hidden_is_no_annotation(tmp_path: Path) -> None:
     assert [a.picture.name for a in read_folder(folder)] == ["00001.jpg"]
 
 
+def test_an_annotation_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "7.xml").mkdir()
+    with pytest.raises(AnnotationError, match=r"7\.xml cannot be read \(Is a directory\)"):
+        read_folder(tmp_path)
+
+
 def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="no Pascal VOC annotation"):
         read_folder(tmp_path)
