@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save
 
 from core.evaluate import threshold_at
 from core.face import Pixels, Vectors
+from core.files import partial_folder
 from core.models import ModelError
 from core.models.backbones import ColourHistogram
 from core.models.extractor import (
@@ -448,15 +448,10 @@ def _as_json(configuration: ExtractorConfiguration) -> bytes:
 def _replace(folder: Path, files: dict[str, bytes]) -> None:
     """Put files into a folder once all of them are written beside it."""
     folder = folder.resolve()
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
+    with partial_folder(folder.with_name(f".{folder.name}.partial")) as partial:
         for name, data in files.items():
             (partial / name).parent.mkdir(exist_ok=True)
             (partial / name).write_bytes(data)
         for name in files:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(partial / name, folder / name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

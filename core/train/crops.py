@@ -13,8 +13,9 @@ import cv2
 
 from core.embed import FolderReader
 from core.face import Face, Pixels, crop, widened_square
+from core.files import partial_folder
 from core.models import Detector
-from core.train.dataset import DatasetError, partial_folder, refuse_inside
+from core.train.dataset import DatasetError, refuse_inside
 
 TABLE = "crops.csv"
 COLUMNS = ("crop", "picture", "x0", "y0", "x1", "y1", "score")

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.files import partial_folder
 from core.folder import PictureFile, read_ahead, scan
 from core.picture import OWN_LIMITS, UnreadablePicture, read
 from core.problem import Problem
@@ -307,17 +308,6 @@ def refuse_inside(folder: Path, out: Path) -> None:
     """
     if out.resolve().is_relative_to(folder.resolve()):
         raise DatasetError(f"{out} lies in {folder}, which is only read; name another folder.")
-
-
-@contextmanager
-def partial_folder(partial: Path) -> Iterator[Path]:
-    """An empty folder that is gone at the end, with all that was not moved out of it."""
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager

@@ -65,8 +65,8 @@ def read_annotation(path: Path) -> Annotation:
     Boxes without any area are left out: LabelImg writes them where somebody clicked twice.
 
     Raises:
-        AnnotationError: The file cannot be read or is no Pascal VOC, a corner of a box is no finite number, or there
-            is no picture of its name.
+        AnnotationError: The file cannot be read or is no Pascal VOC, a corner of a box is no finite
+            number, or there is no picture of its name.
     """
     try:
         # Expat refuses to blow entities up since 2.4.1, and reads none from elsewhere.

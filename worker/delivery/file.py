@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import time
 from enum import StrEnum
@@ -13,6 +12,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from core.files import replacing
 from worker.delivery import DeliveryFailed
 
 log = logging.getLogger(__name__)
@@ -108,12 +108,11 @@ class FileDelivery:
         self._replace(answer_file(self._data, self._job_id), text.encode())
 
     def _replace(self, path: Path, content: bytes) -> None:
-        partial = path.with_name(f"{path.name}.partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_old(path.parent)
-            partial.write_bytes(content)
-            os.replace(partial, path)
+            with replacing(path) as partial:
+                partial.write_bytes(content)
         except OSError as error:
             raise DeliveryFailed(f"{path}: {error.strerror}", final=True) from error
 

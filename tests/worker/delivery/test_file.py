@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,17 @@ def test_a_sign_that_is_being_written_does_not_replace_the_answer(
     told = read_answer(tmp_path, "terminal-1")
     assert told is not None
     assert told.state is state
+
+
+def test_two_workers_on_one_job_do_not_mix_their_answers(tmp_path: Path) -> None:
+    """A worker that was given up may still be at it when another has taken its job over."""
+    answers = [bytes([number]) * 2_000_000 for number in range(2)]
+
+    def give(collage: bytes) -> None:
+        delivery(tmp_path).answer(collage, "", deadline=SOON)
+
+    with ThreadPoolExecutor(2) as workers:
+        for _ in range(60):
+            list(workers.map(give, answers))
+            assert (answers_folder(tmp_path) / "terminal-1.jpg").read_bytes() in answers
+    assert len(list(answers_folder(tmp_path).iterdir())) == 2
