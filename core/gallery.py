@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from core.embed import BATCH, Choose, Embedded, Progress, above_threshold, embed_detected
 from core.face import Face, Landmarks, Pixels, Vectors
 from core.folder import Folder, PictureFile, in_batches, read_ahead, reason, scan
-from core.index import EXACT_BELOW, build_lock, pictures_in_use, publish
+from core.index import build_lock, pictures_in_use, publish
 from core.models import Detector, Extractor
 from core.picture import BUILDING, OWN_LIMITS, UnreadablePicture, decode, read_bytes
 from core.problem import Problem
@@ -152,7 +152,6 @@ def build_index(
     progress: Progress | None = None,
     *,
     language: str = FALLBACK,
-    exact_below: int = EXACT_BELOW,
 ) -> BuildReport:
     """Bring the index in line with the gallery and publish it; only what changed is embedded.
 
@@ -167,7 +166,6 @@ def build_index(
         progress: Called with the pictures done and the pictures in all; once all are done, again
             and again until the version is published. What it raises ends the build.
         language: Of the reasons in the report.
-        exact_below: Fewer rows than this are searched without Annoy.
 
     Raises:
         Problem: The gallery is missing, empty or wholly unreadable, another build is running, or
@@ -199,7 +197,6 @@ def build_index(
             contents,
             detector,
             extractor,
-            exact_below=exact_below,
             between=lambda: progress(total, total),
         )
         catalogue.forget_all_but(folder)

@@ -95,10 +95,10 @@ def faces_of_both(looked: Looked, agreement: Agreement) -> tuple[Face, ...]:
     return faces_of(boxes.numpy()[0][:kept, [1, 0, 3, 2]], scores.numpy()[0][:kept], *looked.size)
 
 
-def precision_of_both(pictures: Sequence[Looked], agreement: Agreement, iou: float = 0.5) -> float:
-    """Average precision of both stages together, 0..1."""
+def precision_of_both(pictures: Sequence[Looked], agreement: Agreement) -> float:
+    """Average precision of both stages together at IoU 0.5, 0..1."""
     found = [faces_of_both(each, agreement) for each in pictures]
-    return average_precision(found, [each.truths for each in pictures], iou)
+    return average_precision(found, [each.truths for each in pictures])
 
 
 @dataclass(frozen=True, slots=True)
