@@ -70,6 +70,9 @@ _STRONG_AT_LAST = 0.25
 _MISSED = 4
 """How many boxes too many a missed face counts, in the choice of the threshold."""
 
+_UNCHOSEN = 0.3
+"""The threshold where no face is found by which to choose one."""
+
 
 @dataclass(frozen=True, slots=True)
 class DetectorTraining:
@@ -310,12 +313,12 @@ class _Session(Session):
         return losses.total
 
 
-def score(network: DetectorNetwork, samples: Sequence[Sample], iou: float = 0.5) -> float | None:
-    """Average precision of a network on pictures, 0..1; None where they have no box."""
+def score(network: DetectorNetwork, samples: Sequence[Sample]) -> float | None:
+    """Average precision of a network on pictures at IoU 0.5, 0..1; None where they have no box."""
     if not any(len(sample.boxes) for sample in samples):
         return None
     found = [faces_in(network, sample.pixels) for sample in samples]
-    return average_precision(found, [sample.boxes for sample in samples], iou)
+    return average_precision(found, [sample.boxes for sample in samples])
 
 
 def exported_score(folder: Path, annotations: Sequence[Annotation]) -> float | None:
@@ -350,7 +353,6 @@ def choose_threshold(
     network: DetectorNetwork,
     samples: Sequence[Sample],
     empty: Sequence[Sample] = (),
-    default: float = 0.3,
 ) -> Operation:
     """The score from which boxes are right most often and miss least: the highest F2.
 
@@ -361,7 +363,6 @@ def choose_threshold(
         network: To choose for.
         samples: Pictures that nothing was trained on and nothing is reported on.
         empty: The same, without any face.
-        default: What to use where no face of `samples` is found.
     """
     wanted = sum(len(sample.boxes) for sample in samples)
     in_samples = [
@@ -372,13 +373,13 @@ def choose_threshold(
     in_empty = [[face.score for face in faces_in(network, each.pixels)] for each in empty]
     claimed = in_samples + [(score, False) for scores in in_empty for score in scores]
     claimed.sort(key=lambda claim: -claim[0])
-    threshold, best, hits = default, 0.0, 0
+    threshold, best, hits = _UNCHOSEN, 0.0, 0
     for count, (confidence, right) in enumerate(claimed, start=1):
         hits += right
         if hits / (count + _MISSED * wanted) > best:
             threshold, best = confidence, hits / (count + _MISSED * wanted)
     if not best:
-        return Operation(default, None, None, None)
+        return Operation(_UNCHOSEN, None, None, None)
     kept = [right for confidence, right in in_samples if confidence >= threshold]
     return Operation(
         threshold,

@@ -359,7 +359,7 @@ def test_small_pictures_to_tune_by_are_seen_as_large_as_the_detector_sees_them(
 ) -> None:
     sides: list[int] = []
 
-    def note(_network, samples, iou=0.5):
+    def note(_network, samples):
         sides.extend(max(sample.pixels.shape) for sample in samples)
         return 0.5
 
