@@ -386,12 +386,12 @@ def extractor(
     out = out or Path(f"runs/extractor-{of.value}")
     from core.models import ModelError
     from core.train.augment import stronger
-    from core.train.extractor import (
+    from core.train.extractor import train
+    from core.train.extractor_options import (
         LEARNS_UNLABELLED,
         ExtractorTraining,
         of_loss,
         of_pictures,
-        train,
     )
     from core.train.face_data import TrainingDataError
     from core.train.report import Origin, load_checks, report_extractor

@@ -10,14 +10,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from core.folder import scan
-from core.train.extractor import (
-    METRICS,
-    WEIGHTS,
-    ExtractorTraining,
-    Report,
-    of_pictures,
-    train,
-)
+from core.train.extractor import METRICS, WEIGHTS, Report, train
+from core.train.extractor_options import ExtractorTraining, of_pictures
 from core.train.face_data import LeftOut
 from core.train.networks import IR_SE50_SIDE
 

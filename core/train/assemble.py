@@ -33,8 +33,9 @@ from core.models.extractor import (
     resized,
 )
 from core.models.weights import fill
-from core.train.extractor import UNIT_LENGTH, WEIGHTS
+from core.train.extractor import WEIGHTS
 from core.train.extractor_int8 import EXAMPLES, hashes, networks_in_int8
+from core.train.extractor_options import UNIT_LENGTH
 from core.train.face_data import (
     Fit,
     LabelledPictures,

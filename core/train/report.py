@@ -16,13 +16,8 @@ from core.evaluate import retrieval
 from core.face import Pixels
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
 from core.train.copies import copied, prints_of
-from core.train.extractor import (
-    LEARNS_UNLABELLED,
-    LIKENESS,
-    METRICS,
-    ExtractorTraining,
-    parted,
-)
+from core.train.extractor import METRICS, parted
+from core.train.extractor_options import LEARNS_UNLABELLED, LIKENESS, ExtractorTraining
 from core.train.face_data import LabelledPictures, LeftOut, load_labelled
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
 from core.train.trained import TrainedNetwork

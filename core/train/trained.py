@@ -14,7 +14,8 @@ from core.face import Pixels, Vectors
 from core.models import ModelError
 from core.models.backbones import NetworkShape
 from core.models.weights import fill, read_tensors
-from core.train.extractor import METRICS, UNIT_LENGTH, WEIGHTS, Loss, embedded
+from core.train.extractor import METRICS, WEIGHTS, embedded
+from core.train.extractor_options import UNIT_LENGTH, Loss
 from core.train.face_data import Fit
 from core.train.networks import Backbone, dimensions_of, new_network
 

@@ -17,7 +17,8 @@ from core.models import ModelError
 from core.train.augment import stronger
 from core.train.detector import DetectorTraining
 from core.train.detector_changes import OFTEN
-from core.train.extractor import ExtractorTraining, TrainingProgress
+from core.train.extractor import TrainingProgress
+from core.train.extractor_options import ExtractorTraining, of_pictures
 from core.train.face_data import TrainingDataError
 from core.train.refiner import RefinerTraining
 from core.train.session import Progress, TrainingError
@@ -150,14 +151,14 @@ def test_extractor(
     folder, place, how = training.given
     assert (folder, place) == (tmp_path, out)
     assert how == replace(
-        extractor_training.of_pictures(),
+        of_pictures(),
         epochs=4,
         seed=3,
         identities=6,
         held_out=2,
         without=("rezero", "steins_gate"),
         device="cpu",
-        augmentation=stronger(extractor_training.of_pictures().augmentation),
+        augmentation=stronger(of_pictures().augmentation),
     )
     assert training.named["unlabelled"] == more
     assert training.named["start"] == more

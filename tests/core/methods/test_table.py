@@ -38,7 +38,8 @@ from core.models import load_extractor
 from core.models.backbones import NetworkShape
 from core.problem import Problem
 from core.rows import Neighbour, Query, Rows
-from core.train.extractor import LIKENESS, ExtractorTraining, TrainingProgress
+from core.train.extractor import TrainingProgress
+from core.train.extractor_options import LIKENESS, ExtractorTraining
 from core.train.face_data import load_labelled
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save
 

@@ -16,7 +16,8 @@ from core.embed import embed_crops
 from core.methods.trained import Framing, TrainedExtractor
 from core.models import ModelError, load_extractor
 from core.models.backbones import NetworkShape
-from core.train.extractor import METRICS, WEIGHTS, ExtractorTraining, of_loss, train
+from core.train.extractor import METRICS, WEIGHTS, train
+from core.train.extractor_options import ExtractorTraining, of_loss
 from core.train.trained import TrainedNetwork
 from tests.core.fakes import drawn_gallery
 

@@ -34,18 +34,20 @@ from core.train.attributes import COLOURS, estimated
 from core.train.extractor import (
     CHECKPOINT,
     METRICS,
-    UNIT_LENGTH,
-    ExtractorTraining,
-    Loss,
     TrainingProgress,
     _Run,
     _write_results,
-    described,
     embedded,
-    of_loss,
-    of_pictures,
     parted,
     train,
+)
+from core.train.extractor_options import (
+    UNIT_LENGTH,
+    ExtractorTraining,
+    Loss,
+    described,
+    of_loss,
+    of_pictures,
 )
 from core.train.face_data import (
     LabelledPictures,
