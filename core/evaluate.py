@@ -39,8 +39,7 @@ def retrieval(
 ) -> Retrieval:
     """Measure vectors ``(n, d)``, of unit length where cosines compare them, with labels ``(n,)``.
 
-    Equally like ones keep the order of the rows. Average precision as in Manning et al.,
-    *Introduction to Information Retrieval*, 8.4.
+    Equally like ones keep the order of the rows.
 
     Raises:
         ValueError: The lengths differ, or no label has two pictures.
@@ -52,26 +51,36 @@ def retrieval(
     asking = np.flatnonzero(counts[number] > 1)
     if not len(asking):
         raise ValueError("No label has two pictures, so nothing can be found again.")
-    first, five, averages = [], [], []
+    figures = []
     for start in range(0, len(asking), 512):
         rows = asking[start : start + 512]
         alike = likeness.between(vectors[rows], vectors)
         alike[np.arange(len(rows)), rows] = -np.inf
         order = np.argsort(-alike, axis=1, kind="stable")[:, :-1]
         hits = number[order] == number[rows][:, None]
-        first.append(hits[:, 0])
-        five.append(hits[:, :5].mean(1))
-        precision = hits.cumsum(1) / np.arange(1, hits.shape[1] + 1)
-        averages.append((precision * hits).sum(1) / hits.sum(1))
+        figures.append(precisions(hits, hits.sum(1)))
     rate, threshold = equal_error_rate(vectors, labels, likeness)
-    return Retrieval(
-        float(np.concatenate(first).mean()),
-        float(np.concatenate(five).mean()),
-        float(np.concatenate(averages).mean()),
-        rate,
-        threshold,
-        len(asking),
-    )
+    first, five, average = np.concatenate(figures).mean(0).tolist()
+    return Retrieval(first, five, average, rate, threshold, len(asking))
+
+
+def precisions(hits: NDArray[np.bool_], right: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Precision at 1, at 5 and on average, of each ranking of all that can answer.
+
+    Where fewer than five can answer, precision at 5 is that of all of them. Average precision as
+    in Manning et al., *Introduction to Information Retrieval*, 8.4.
+
+    Args:
+        hits: ``(n, answers)``, whether each answer is right, best first; False, behind all
+            others, for what a search did not find.
+        right: ``(n,)``, how many right ones there are, at least 1.
+
+    Returns:
+        ``(n, 3)``, 0..1.
+    """
+    precision = hits.cumsum(1) / np.arange(1, hits.shape[1] + 1)
+    averages = (precision * hits).sum(1) / right
+    return np.stack([hits[:, 0].astype(float), hits[:, :5].mean(1), averages], 1)
 
 
 def pair_likenesses(

@@ -25,7 +25,7 @@ from core.embed import (
     embed_batch,
     embed_crops,
 )
-from core.evaluate import equal_error_of
+from core.evaluate import equal_error_of, precisions
 from core.face import Vectors
 from core.face_space import FaceSpace
 from core.job import Look
@@ -158,23 +158,17 @@ def measure(
 ) -> LookFigures:
     """Rank everything for every picture that is not alone with its character.
 
-    Average precision as in Manning et al., *Introduction to Information Retrieval*, 8.4; equal
-    pictures keep their order.
+    Equal pictures keep their order.
     """
     labels = _labels(vectors)
     asking = _asking(vectors)
-    first, five, averages = [], [], []
+    figures = []
     for start in range(0, len(asking), _ASKING_TOGETHER):
         rows = asking[start : start + _ASKING_TOGETHER]
         order = _ranking(vectors, rows, look, weights, likeness)
         hits = labels[order] == labels[rows][:, None]
-        first.append(hits[:, 0])
-        five.append(hits[:, :5].mean(1))
-        precision = hits.cumsum(1) / np.arange(1, hits.shape[1] + 1)
-        averages.append((precision * hits).sum(1) / hits.sum(1))
-    return LookFigures(
-        *(float(np.concatenate(figures).mean()) for figures in (first, five, averages))
-    )
+        figures.append(precisions(hits, hits.sum(1)))
+    return LookFigures(*np.concatenate(figures).mean(0).tolist())
 
 
 def measure_pairs(

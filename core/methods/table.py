@@ -12,6 +12,7 @@ from typing import Final, Literal
 import numpy as np
 
 from core.embed import Embedded, FolderReader, above_threshold, embed_crops, embed_detected
+from core.evaluate import precisions
 from core.evaluate_folder import (
     LabelledVectors,
     LookFigures,
@@ -339,7 +340,7 @@ def _measured_by_trees(
     )
     starts = np.cumsum(vectors.faces) - vectors.faces
     counts = {name: vectors.characters.count(name) for name in set(vectors.characters)}
-    first, five, averages = [], [], []
+    hits, right = [], []
     with _trees(contents) as rows:
         search_k, recall = choose_search_k(rows, TREES, weights)
         nodes = search_k.get(method.look, len(rows) // 2)
@@ -349,18 +350,17 @@ def _measured_by_trees(
             face = vectors.face_vectors[starts[number]] if vectors.faces[number] else None
             query = Query(face, vectors.picture_vectors[number], weights)
             found = rows.nearest_by_trees(query, len(paths), paths[number], nodes)
-            hits = np.array([it.picture.character == character for it in found], float)
-            first.append(hits[:1].sum())
-            five.append(hits[:5].sum() / min(5, len(paths) - 1))
-            precision = hits.cumsum() / np.arange(1, len(hits) + 1)
-            averages.append((precision * hits).sum() / (counts[character] - 1))
+            of_all = np.zeros(len(paths) - 1, bool)
+            of_all[: len(found)] = [it.picture.character == character for it in found]
+            hits.append(of_all)
+            right.append(counts[character] - 1)
     reached = recall.get(method.look)
     note = (
         f"{TREES} trees, {nodes:,} nodes"
         + (f", recall@10 {reached:.3f}" if reached is not None else ", the most of its rows")
         + "; pictures that it does not propose count as not found"
     )
-    figures = LookFigures(*(float(np.mean(values)) for values in (first, five, averages)))
+    figures = LookFigures(*precisions(np.stack(hits), np.array(right)).mean(0).tolist())
     return MeasuredMethod(method, figures, None, note)
 
 
