@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -16,7 +17,17 @@ _BREAKING: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _TURNING: Final = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def caption(answer: Answer, language: str = FALLBACK, limit: int = DISCORD_LIMIT) -> str:
+def utf16_length(text: str) -> int:
+    """UTF-16 code units, which is what Telegram counts and never less than Discord does."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def caption(
+    answer: Answer,
+    language: str = FALLBACK,
+    limit: int = DISCORD_LIMIT,
+    length: Callable[[str], int] = utf16_length,
+) -> str:
     """The numbered names with their similarity in per cent, one line each.
 
     Numbers run on over the rows, as in the collage. Whatever does not fit is left out at the end,
@@ -26,8 +37,8 @@ def caption(answer: Answer, language: str = FALLBACK, limit: int = DISCORD_LIMIT
     Args:
         answer: What is told.
         language: An ISO 639-1 code.
-        limit: Most UTF-16 code units, which is what Telegram counts and never less than what
-            Discord does.
+        limit: The most that it may be long.
+        length: How long a text is, on its way to where it is shown.
     """
     head: list[str] = []
     if answer.fell_back:
@@ -50,7 +61,7 @@ def caption(answer: Answer, language: str = FALLBACK, limit: int = DISCORD_LIMIT
             lines.append((_line(match, number, language), True))
     if not number:
         lines.append((say("caption_nothing_alike", language), False))
-    return _fitting(lines, language, limit)
+    return _fitting(lines, language, limit, length)
 
 
 def name(match: Match) -> str:
@@ -79,11 +90,9 @@ def _line(match: Match, number: int, language: str) -> str:
     return say("caption_match", language, number=number, name=name(match), percent=per_cent)
 
 
-def _length(text: str) -> int:
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
-
-
-def _fitting(lines: list[tuple[str, bool]], language: str, limit: int) -> str:
+def _fitting(
+    lines: list[tuple[str, bool]], language: str, limit: int, length: Callable[[str], int]
+) -> str:
     """Join lines, of which some are matches, dropping the last until they fit."""
     kept = len(lines)
     while kept >= 0:
@@ -92,7 +101,7 @@ def _fitting(lines: list[tuple[str, bool]], language: str, limit: int) -> str:
         if dropped:
             shown.append(say("caption_cut", language, count=dropped))
         text = "\n".join(shown)
-        if _length(text) <= limit:
+        if length(text) <= limit:
             return text
         kept -= 1
     return ""

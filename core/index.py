@@ -442,6 +442,14 @@ def _write_csv(path: Path, columns: Sequence[str], lines: Iterable[Sequence[obje
 
 
 def build_trees(rows: Rows, trees: int, path: Path, between: Between = lambda: None) -> AnnoyIndex:
+    """Annoy's trees over the joined vectors of all rows, written to `path` and opened from there.
+
+    Args:
+        rows: What is searched.
+        trees: How many.
+        path: Of the file, which is memory-mapped while the index is open.
+        between: Called again and again; what it raises ends the work.
+    """
     joined = rows.joined()
     index = AnnoyIndex(joined.shape[1], METRIC)
     index.set_seed(SEED)

@@ -6,19 +6,21 @@ import logging
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from celery.exceptions import Reject
 
+from core.caption import utf16_length
 from core.gallery import BuildReport, build_index
 from core.job import ReindexJob
 from core.models import ModelError
 from core.problem import Problem
 from core.texts import say
 from worker.delivery import Delivery, DeliveryFailed
+from worker.delivery.routes import Room
 from worker.resident import Resident
 
 log = logging.getLogger(__name__)
@@ -55,13 +57,13 @@ class Reindexer:
         self._data = data
         self._stopping = stopping
 
-    def run(self, job: ReindexJob, delivery: Delivery, room: int) -> str:
+    def run(self, job: ReindexJob, delivery: Delivery, room: Room) -> str:
         """Build and publish, and tell how far it is meanwhile.
 
         Args:
             job: Who asked.
             delivery: Where the progress is told.
-            room: Characters that a message takes.
+            room: What a message takes there.
 
         Returns:
             What was added, removed and unreadable.
@@ -107,7 +109,7 @@ class Reindexer:
             report.faces,
             len(report.unreadable),
         )
-        return summary(report, job.language, room)
+        return summary(report, job.language, room.sentence, room.length)
 
 
 class _Progress:
@@ -151,8 +153,17 @@ def _telling(progress: _Progress, language: str, delivery: Delivery) -> Iterator
         thread.join()
 
 
-def summary(report: BuildReport, language: str, room: int) -> str:
-    """What a build did, in at most `room` UTF-16 code units; long lists are cut and counted."""
+def summary(
+    report: BuildReport, language: str, room: int, length: Callable[[str], int] = utf16_length
+) -> str:
+    """What a build did; long lists are cut and counted.
+
+    Args:
+        report: Of the build.
+        language: An ISO 639-1 code.
+        room: The most that it may be long.
+        length: How long a text is, on its way to where it is shown.
+    """
     lists = (
         ("reindex_added", list(report.added)),
         ("reindex_removed", list(report.removed)),
@@ -165,16 +176,18 @@ def summary(report: BuildReport, language: str, room: int) -> str:
     if not said:
         lines.append(say("reindex_nothing", language))
     # What could not be read asks for something to be done, so it is served first.
-    room -= sum(_length(line) + 1 for line in lines)
+    room -= sum(length(line) + 1 for line in lines)
     cut: dict[str, str] = {}
     for number, (key, names) in enumerate(reversed(said)):
         share = room // (len(said) - number)
-        cut[key] = _list(key, names, language, share)
-        room -= _length(cut[key]) + 1
+        cut[key] = _list(key, names, language, share, length)
+        room -= length(cut[key]) + 1
     return "\n".join([*lines, *(cut[key] for key, _ in said)])
 
 
-def _list(key: str, names: Sequence[str], language: str, room: int) -> str:
+def _list(
+    key: str, names: Sequence[str], language: str, room: int, length: Callable[[str], int]
+) -> str:
     """As many of `names` as fit into `room`, at least their number."""
 
     def line(shown: int) -> str:
@@ -183,14 +196,9 @@ def _list(key: str, names: Sequence[str], language: str, room: int) -> str:
             joined = say("and_more", language, names=joined, count=len(names) - shown)
         return say(key, language, names=joined)
 
-    if len(names) <= room and _length(line(len(names))) <= room:
+    if len(names) <= room and length(line(len(names))) <= room:
         return line(len(names))
     # Each name takes a character and a separator at least, so there is no need to try them all.
     most = min(len(names), max(0, room) // 3 + 1)
-    shown = bisect_right(range(1, most + 1), room, key=lambda count: _length(line(count)))
+    shown = bisect_right(range(1, most + 1), room, key=lambda count: length(line(count)))
     return line(shown)
-
-
-def _length(text: str) -> int:
-    """In UTF-16 code units, which is what Telegram counts and never less than Discord does."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2

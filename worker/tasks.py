@@ -151,7 +151,7 @@ class Answering:
             with steps.measure("draw"):
                 gallery = searcher.index.gallery(self._gallery)
                 collage = draw(answer, gallery, room.collage_bytes)
-                below = caption(answer, job.language, room.caption)
+                below = caption(answer, job.language, room.caption, room.length)
         _in_time(job)
         self._still_ours(job)
         try:
@@ -205,7 +205,7 @@ class Answering:
             if self._reindexer is None:
                 raise Problem("models_unusable")
             _in_time(job)
-            sentence = self._reindexer.run(job, delivery, room_at(job.destination).sentence)
+            sentence = self._reindexer.run(job, delivery, room_at(job.destination))
             self._claims.keep(job.id, sentence)
         self._still_ours(job)
         delivery.say(sentence, deadline=time.time() + ATTEMPT_SECONDS)

@@ -16,14 +16,16 @@ from PIL import Image
 from core import gallery
 from core.gallery import BuildReport
 from core.index import current_version, publish
-from core.job import FileDestination, ReindexJob
+from core.job import DiscordDestination, FileDestination, ReindexJob
 from core.texts import say
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
 from tests.platforms.processes import wait_for
 from tests.platforms.workplace import Workplace
 from worker import reindex
 from worker.delivery import DeliveryFailed
+from worker.delivery.discord import plain
 from worker.delivery.file import FileState, read_answer
+from worker.delivery.routes import room_at
 from worker.reindex import PROGRESS_EVERY, Reindexer, _Progress, _telling, summary
 from worker.resident import Resident
 
@@ -84,6 +86,18 @@ def test_a_gallery_of_a_hundred_thousand_is_summed_up_at_once() -> None:
     assert time.monotonic() - started < 1
     assert 4000 < len(said) <= 4096
     assert said.endswith(" more.")
+
+
+def test_what_discord_escapes_takes_room() -> None:
+    unreadable = tuple((f"rem_(re_zero)/__{number}__.jpg", "damaged") for number in range(60))
+    room = room_at(
+        DiscordDestination(application_id=1, interaction_token="t", channel_id=2, file_bytes=5000)
+    )
+    said = summary(report(unreadable=unreadable), "en", room.sentence, room.length)
+    sent = plain(said)
+    shown = sent.count("damaged")
+    assert 0 < shown < 60
+    assert sent.endswith(f"and {60 - shown} more."), "and Discord's delivery cuts nothing further"
 
 
 def test_characters_beyond_the_first_plane_count_twice() -> None:
@@ -215,7 +229,7 @@ class TestPublishing:
     def reindex(resident: Resident, folder: Path, stopping: threading.Event, delivery: Any) -> str:
         asked = ReindexJob(id="r-1", destination=FileDestination(), deadline=time.time() + 60)
         reindexer = Reindexer(resident, folder / "gallery", folder / "data", stopping)
-        return reindexer.run(asked, delivery, 2000)
+        return reindexer.run(asked, delivery, room_at(asked.destination))
 
     def test_it_ends_with_its_worker(
         self, resident: Resident, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -495,7 +495,7 @@ def test_an_unexpected_error_is_one_sentence_and_a_traceback_in_the_log(
 class FailingReindexer:
     """Fails in a way that nobody foresaw."""
 
-    def run(self, job: ReindexJob, delivery: object, room: int) -> str:
+    def run(self, job: ReindexJob, delivery: object, room: object) -> str:
         raise RuntimeError("nobody foresaw this")
 
 
@@ -505,7 +505,7 @@ class ReadyReindexer:
     def __init__(self, run: Callable[[], str]) -> None:
         self._run = run
 
-    def run(self, job: ReindexJob, delivery: object, room: int) -> str:
+    def run(self, job: ReindexJob, delivery: object, room: object) -> str:
         return self._run()
 
 

@@ -272,19 +272,21 @@ def _retry_after(response: httpx.Response) -> float | None:
 _MARKDOWN = re.compile(r"([\\*_~|<\[\]])|^(\s*)([#>-])", re.MULTILINE)
 
 
-def plain(text: str) -> str:
-    """`text` as Discord shows it letter by letter, within what a message may hold.
+def escaped(text: str) -> str:
+    """`text` as Discord shows it letter by letter.
 
     Names of characters and of files are anyone's choice: they are not to become bold, a link or
     somebody's mention. Backticks stay, for sentences mark commands with them.
     """
-    escaped = _MARKDOWN.sub(
-        lambda found: f"{found[2] or ''}\\{found[1] or found[3]}",
-        text,
-    )
-    if len(escaped) <= CONTENT_CHARACTERS:
-        return escaped
-    cut = escaped[: CONTENT_CHARACTERS - 1]
+    return _MARKDOWN.sub(lambda found: f"{found[2] or ''}\\{found[1] or found[3]}", text)
+
+
+def plain(text: str) -> str:
+    """`escaped`, within what a message may hold."""
+    whole = escaped(text)
+    if len(whole) <= CONTENT_CHARACTERS:
+        return whole
+    cut = whole[: CONTENT_CHARACTERS - 1]
     # An odd run of backslashes at the end has lost the letter that it was to protect.
     if (len(cut) - len(cut.rstrip("\\"))) % 2:
         cut = cut[:-1]

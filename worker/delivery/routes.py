@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import httpx
 
+from core.caption import utf16_length
 from core.job import Destination, DiscordDestination, TelegramDestination
 from core.settings import Settings
 from worker.delivery import Delivery
-from worker.delivery.discord import DiscordDelivery
+from worker.delivery.discord import CONTENT_CHARACTERS, DiscordDelivery, escaped
 from worker.delivery.file import FileDelivery
 from worker.delivery.telegram import TelegramDelivery
 
@@ -23,11 +25,13 @@ class Room:
         caption: Characters below a picture.
         sentence: Characters of a message without a picture.
         collage_bytes: Size of the picture's file.
+        length: How many characters a text has there.
     """
 
     caption: int
     sentence: int
     collage_bytes: int
+    length: Callable[[str], int] = utf16_length
 
 
 _TELEGRAM: Final = Room(caption=1024, sentence=4096, collage_bytes=10_000_000)
@@ -37,7 +41,12 @@ _FILE: Final = Room(caption=4096, sentence=4096, collage_bytes=10 * 2**20)
 def room_at(destination: Destination) -> Room:
     """What one message at `destination` takes."""
     if isinstance(destination, DiscordDestination):
-        return Room(caption=2000, sentence=2000, collage_bytes=destination.file_bytes)
+        return Room(
+            caption=CONTENT_CHARACTERS,
+            sentence=CONTENT_CHARACTERS,
+            collage_bytes=destination.file_bytes,
+            length=lambda text: utf16_length(escaped(text)),
+        )
     return _TELEGRAM if isinstance(destination, TelegramDestination) else _FILE
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
-from core.job import Destination, DiscordDestination, FileDestination, TelegramDestination
+from core.caption import caption
+from core.job import Destination, DiscordDestination, FileDestination, Look, TelegramDestination
+from core.picture import Picture
+from core.search import Answer, Match, Row
 from core.settings import load_settings
-from worker.delivery.discord import DiscordDelivery
+from core.texts import say
+from worker.delivery.discord import DiscordDelivery, plain
 from worker.delivery.file import FileDelivery
 from worker.delivery.routes import Routes, room_at
 from worker.delivery.telegram import TelegramDelivery
@@ -45,3 +50,16 @@ def test_room_is_what_the_platform_takes() -> None:
     assert room_at(DISCORD).collage_bytes == 5000, "what the bot was told of this very channel"
     assert (room_at(TELEGRAM).caption, room_at(TELEGRAM).sentence) == (1024, 4096)
     assert room_at(TELEGRAM).collage_bytes <= 10_000_000
+
+
+def test_a_caption_fits_as_it_is_sent() -> None:
+    """Discord's takes a backslash before each letter that would not be shown as it is."""
+    names = [f"rem_(re_zero_{number})_[maid]" for number in range(60)]
+    found = tuple(Match(f"{name}/1.png", name, 0.5, None) for name in names)
+    it = Answer(Picture(np.zeros((8, 8, 3), np.uint8), "0" * 64), Look.FEEL, 0, (Row(None, found),))
+    for destination, sent in ((DISCORD, plain), (TELEGRAM, str)):
+        room = room_at(destination)
+        told = sent(caption(it, "en", room.caption, room.length))
+        lines = told.split("\n")
+        assert room.caption - 100 < len(told) <= room.caption
+        assert lines[-1] == say("caption_cut", count=60 - (len(lines) - 1))
