@@ -74,6 +74,9 @@ CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 METRICS = "metrics.json"
 
+HELD_OUT: Final = "held out"
+"""What the labels are called that are kept away from training, where figures are given."""
+
 _UNTOLD: Final = "untold"
 _NO_CHECKPOINT: Final = (OSError, *NOT_OF_TORCH)
 
@@ -376,7 +379,7 @@ def _pictures(
                 f"{place} has labels that are held out of {folder}: {', '.join(shared[:3])}; take"
                 " them out of it, or choose another seed."
             )
-    return together([learned, *further]), {} if apart is None else {"held out": apart}
+    return together([learned, *further]), {} if apart is None else {HELD_OUT: apart}
 
 
 def parted(
@@ -394,6 +397,38 @@ def parted(
         return learned, None
     apart = everything.only(held)
     return learned.where(~copied(prints_of(learned.pixels), prints_of(apart.pixels))), apart
+
+
+def without_labels(
+    folder: Path,
+    options: ExtractorTraining,
+    apart: LabelledPictures | None,
+    left_out: LeftOut | None = None,
+) -> Pixels:
+    """A folder's pictures as they are learned without labels: without copies of held-out ones.
+
+    Args:
+        folder: Searched at any depth, zip files included.
+        options: Of the training.
+        apart: What is held out, if anything.
+        left_out: Told of each picture file that cannot be read.
+
+    Returns:
+        ``(n, side, side, 3)``.
+
+    Raises:
+        TrainingDataError: There is none but such copies, or a zip file cannot be unpacked.
+    """
+    pictures = load_unlabelled(folder, options.stored_side, options.fit, left_out)
+    if apart is None:
+        return pictures
+    kept = ~copied(prints_of(pictures), prints_of(apart.pixels))
+    if not kept.any():
+        raise TrainingDataError(
+            f"All pictures of {folder} are copies of pictures that are held out; leave it out, or"
+            " choose another seed."
+        )
+    return pictures if kept.all() else np.asarray(pictures[kept])
 
 
 def _refuse_held_out(folder: Path, apart: Pixels, place: Path, pixels: Pixels) -> None:
@@ -526,7 +561,7 @@ def train(
         options: Everything else that decides the result.
         also: Further folders of the same layout, from which no label is held out.
         unlabelled: Further pictures, of which each is an identity of its own; only losses of
-            `LEARNS_UNLABELLED` see them.
+            `LEARNS_UNLABELLED` see them. Copies of held-out pictures are left out.
         start: What an earlier training of the same network on the same labels wrote, to begin
             with instead of random weights.
         resume: Go on from the checkpoint in `out`, where there is one.
@@ -548,7 +583,7 @@ def train(
     known, checks = _pictures(folder, also, options, left_out)
     others = None
     if unlabelled is not None:
-        others = load_unlabelled(unlabelled, options.stored_side, options.fit, left_out)
+        others = without_labels(unlabelled, options, checks.get(HELD_OUT), left_out)
     run = _Run(options, known, others)
     out.mkdir(parents=True, exist_ok=True)
     description = described(options, known.names)

@@ -15,8 +15,8 @@ import numpy as np
 from core.evaluate import retrieval
 from core.face import Pixels
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
-from core.train.copies import copied, prints_of
-from core.train.extractor import METRICS, parted
+from core.train.copies import Prints, copied, prints_of
+from core.train.extractor import HELD_OUT, METRICS, parted, without_labels
 from core.train.extractor_options import LEARNS_UNLABELLED, LIKENESS, ExtractorTraining
 from core.train.face_data import LabelledPictures, LeftOut, load_labelled
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
@@ -29,8 +29,6 @@ FIGURES: Final = "figures"
 SHOWN: Final = 1_500
 """Pictures of a set that figures are drawn of at most; those of whole labels, in their order."""
 
-
-_HELD_OUT: Final = "held out"
 _TRAINED_ON: Final = "trained on"
 
 
@@ -62,7 +60,7 @@ def load_checks(
     """
     names = [folder.name for folder in folders]
     sets: dict[str, LabelledPictures] = {}
-    taken = {_place(_HELD_OUT), _place(_TRAINED_ON)}
+    taken = {_place(HELD_OUT), _place(_TRAINED_ON)}
     for folder in folders:
         often = names.count(folder.name) > 1 or _place(folder.name) in taken
         name = folder.as_posix() if often else folder.name
@@ -109,7 +107,7 @@ def report_extractor(
         folder, options.stored_side, fit=options.fit, without=options.without
     )
     own, apart = parted(everything, options)
-    sets = ({} if apart is None else {_HELD_OUT: apart}) | dict(checks or {})
+    sets = ({} if apart is None else {HELD_OUT: apart}) | dict(checks or {})
     network = TrainedNetwork(out, device=options.device)
     likeness = LIKENESS[options.loss]
     metrics: dict[str, dict[str, float | None]] = {}
@@ -138,8 +136,8 @@ def report_extractor(
     curve = json.loads((out / METRICS).read_bytes())["curve"]
     lines = {"loss": [(point["epoch"], point["loss"]) for point in curve]}
     if options.held_out:
-        lines[f"mAP, {_HELD_OUT}"] = [
-            (point["epoch"], point[_HELD_OUT]["mean_average_precision"]) for point in curve
+        lines[f"mAP, {HELD_OUT}"] = [
+            (point["epoch"], point[HELD_OUT]["mean_average_precision"]) for point in curve
         ]
     problem = _draw_curves(out, lines, shown) or problem
     faces = options.fit == "pad"
@@ -149,15 +147,19 @@ def report_extractor(
         + ("" if apart is None else f"; {len(apart.names)} more were held out")
     ]
     known = set(own.names)
-    learned = [own.pixels]
+    learned = [prints_of(own.pixels)]
     for each in also:
         further = load_labelled(each, options.stored_side, fit=options.fit)
-        learned.append(further.pixels)
+        learned.append(prints_of(further.pixels))
         new = [name for name in further.names if name not in known]
         known.update(new)
         data.append(f"`{each.name}`: {len(further.labels):,} pictures of {len(new)} more")
     if unlabelled is not None and options.loss in LEARNS_UNLABELLED:
-        data.append(f"`{unlabelled.name}`: pictures without labels, each as one of its own")
+        others = without_labels(unlabelled, options, apart)
+        learned.append(prints_of(others))
+        data.append(
+            f"`{unlabelled.name}`: {len(others):,} pictures without labels, each as one of its own"
+        )
     seen = {name: _copies(pictures.pixels, learned) for name, pictures in (checks or {}).items()}
     card = ModelCard(
         title=f"{'Face' if faces else 'Picture'} network ({options.backbone}, {options.loss})",
@@ -259,10 +261,9 @@ def report_detector(
     return problem
 
 
-def _copies(pictures: Pixels, learned: Sequence[Pixels]) -> int:
+def _copies(pictures: Pixels, learned: Sequence[Prints]) -> int:
     asking = prints_of(pictures)
-    found = np.logical_or.reduce([copied(asking, prints_of(part)) for part in learned])
-    return int(found.sum())
+    return int(np.logical_or.reduce([copied(asking, part) for part in learned]).sum())
 
 
 def _first(pictures: LabelledPictures) -> LabelledPictures:

@@ -96,10 +96,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of other characters, whose labels nobody is told."""
+    return draw_folder(tmp_path_factory.mktemp("others"), name="other", seed=7)
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path, others: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained")
     torch.set_num_threads(1)
-    train(folder, out, TINY, unlabelled=folder)
+    train(folder, out, TINY, unlabelled=others)
     return out
 
 
@@ -120,18 +126,20 @@ def test_a_training_writes_weights_curves_and_figures(trained: Path) -> None:
     assert (trained / CHECKPOINT).exists()
 
 
-def test_the_same_seed_gives_the_same_weights(folder: Path, trained: Path, tmp_path: Path) -> None:
-    again = train(folder, tmp_path / "again", TINY, unlabelled=folder)
+def test_the_same_seed_gives_the_same_weights(
+    folder: Path, others: Path, trained: Path, tmp_path: Path
+) -> None:
+    again = train(folder, tmp_path / "again", TINY, unlabelled=others)
     assert same_weights(trained / "weights.safetensors", again)
-    other = train(folder, tmp_path / "other", replace(TINY, seed=12), unlabelled=folder)
+    other = train(folder, tmp_path / "other", replace(TINY, seed=12), unlabelled=others)
     assert not same_weights(trained / "weights.safetensors", other)
 
 
 def test_labels_of_further_folders_are_learned_and_none_is_held_out(
-    folder: Path, trained: Path, tmp_path: Path
+    folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
     further = draw_folder(tmp_path / "further", characters=3, name="further", seed=6)
-    train(folder, tmp_path / "out", TINY, also=[further], unlabelled=folder)
+    train(folder, tmp_path / "out", TINY, also=[further], unlabelled=others)
     metrics = json.loads((tmp_path / "out" / METRICS).read_text())
     assert metrics["labels"] == 9
     assert metrics["curve"][-1]["held out"]["pictures"] == 12
@@ -150,7 +158,7 @@ def test_progress_is_reported_after_every_step(folder: Path, tmp_path: Path) -> 
 
 
 def test_killed_and_resumed_gives_the_same_weights(
-    folder: Path, trained: Path, tmp_path: Path
+    folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
     """`kill -9` in the middle of the third epoch, then a second process goes on."""
     program = textwrap.dedent(f"""
@@ -167,7 +175,7 @@ def test_killed_and_resumed_gives_the_same_weights(
             if report.epoch == 2 and report.step % 5 == 4:
                 os.kill(os.getpid(), signal.SIGKILL)
         tiny.train(Path({str(folder)!r}), Path({str(tmp_path)!r}), tiny.TINY,
-                   unlabelled=Path({str(folder)!r}), progress=progress)
+                   unlabelled=Path({str(others)!r}), progress=progress)
     """)
     killed = subprocess.run(
         [sys.executable, "-c", program],
@@ -180,7 +188,7 @@ def test_killed_and_resumed_gives_the_same_weights(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (tmp_path / "weights.safetensors").exists()
     seen: list[TrainingProgress] = []
-    weights = train(folder, tmp_path, TINY, unlabelled=folder, resume=True, progress=seen.append)
+    weights = train(folder, tmp_path, TINY, unlabelled=others, resume=True, progress=seen.append)
     assert seen[0].epoch == 2
     assert same_weights(weights, trained / "weights.safetensors")
     curve = json.loads((tmp_path / METRICS).read_text())["curve"]
@@ -206,39 +214,41 @@ def test_the_seconds_of_a_resumed_training_go_on(folder: Path, tmp_path: Path) -
     assert (seconds[0], len(seconds)) == (1000.0, 3)
 
 
-def test_a_finished_training_is_not_replaced(folder: Path, trained: Path, tmp_path: Path) -> None:
+def test_a_finished_training_is_not_replaced(
+    folder: Path, others: Path, trained: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     shutil.copytree(trained, out)
     before = {path: path.read_bytes() for path in out.iterdir()}
     with pytest.raises(TrainingDataError, match="out holds a finished training; choose another"):
-        train(folder, out, replace(TINY, seed=12), unlabelled=folder)
+        train(folder, out, replace(TINY, seed=12), unlabelled=others)
     assert {path: path.read_bytes() for path in out.iterdir()} == before
     seen: list[TrainingProgress] = []
-    weights = train(folder, out, TINY, unlabelled=folder, resume=True, progress=seen.append)
+    weights = train(folder, out, TINY, unlabelled=others, resume=True, progress=seen.append)
     assert seen == []
     assert same_weights(weights, trained / "weights.safetensors")
 
 
 def test_a_training_is_not_written_over_another(
-    folder: Path, trained: Path, tmp_path: Path
+    folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
     begun = tmp_path / "begun"
     begun.mkdir()
     shutil.copy(trained / CHECKPOINT, begun)
     with pytest.raises(TrainingDataError, match="was begun; go on with it with --resume"):
-        train(folder, begun, TINY, unlabelled=folder)
+        train(folder, begun, TINY, unlabelled=others)
     for name in ("metrics.json", "checkpoint.safetensors", "familiar-face"):
         other = tmp_path / name
         (other / name).mkdir(parents=True)
         with pytest.raises(TrainingDataError, match="of another kind, or its"):
-            train(folder, other, TINY, unlabelled=folder, resume=True)
+            train(folder, other, TINY, unlabelled=others, resume=True)
         with pytest.raises(TrainingDataError, match=r"holds a (finished )?training"):
-            train(folder, other, TINY, unlabelled=folder)
+            train(folder, other, TINY, unlabelled=others)
         assert [path.name for path in other.iterdir()] == [name]
 
 
 def test_a_training_goes_on_from_what_it_began_with(
-    folder: Path, trained: Path, tmp_path: Path
+    folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
     class Stopped(Exception):
         pass
@@ -249,19 +259,21 @@ def test_a_training_goes_on_from_what_it_began_with(
 
     out = tmp_path / "out"
     with pytest.raises(Stopped):
-        train(folder, out, TINY, unlabelled=folder, start=trained, progress=stop)
+        train(folder, out, TINY, unlabelled=others, start=trained, progress=stop)
     with pytest.raises(TrainingDataError, match="another --start"):
-        train(folder, out, TINY, unlabelled=folder, resume=True)
-    train(folder, out, TINY, unlabelled=folder, start=trained, resume=True)
+        train(folder, out, TINY, unlabelled=others, resume=True)
+    train(folder, out, TINY, unlabelled=others, start=trained, resume=True)
     before = torch.load(out / CHECKPOINT, weights_only=True)
     del before["start"]  # as from before it was kept
     torch.save(before, out / CHECKPOINT)
-    train(folder, out, TINY, unlabelled=folder, resume=True)
+    train(folder, out, TINY, unlabelled=others, resume=True)
 
 
-def test_a_training_begins_with_an_earlier_one(folder: Path, trained: Path, tmp_path: Path) -> None:
+def test_a_training_begins_with_an_earlier_one(
+    folder: Path, others: Path, trained: Path, tmp_path: Path
+) -> None:
     still = replace(TINY, epochs=1, rate=1e-9, sides=((1.0, 24),))
-    weights = train(folder, tmp_path / "next", still, unlabelled=folder, start=trained)
+    weights = train(folder, tmp_path / "next", still, unlabelled=others, start=trained)
     before, after = load_file(trained / "weights.safetensors"), load_file(weights)
     assert torch.allclose(before["embed.weight"], after["embed.weight"], atol=1e-5)
     shape = NetworkShape((16, 16), (1, 1), 8, colour_channels=4, colour_cells=2)
@@ -270,7 +282,7 @@ def test_a_training_begins_with_an_earlier_one(folder: Path, trained: Path, tmp_
 
 
 def test_a_training_begins_with_none_that_learned_what_is_held_out_now(
-    folder: Path, trained: Path, tmp_path: Path
+    folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
     """As many labels, but others: those held out by another seed have been learned there."""
     other = replace(TINY, seed=12)
@@ -278,7 +290,7 @@ def test_a_training_begins_with_none_that_learned_what_is_held_out_now(
         split_by_label(8, TINY.held_out, 12)[1].tolist()
     )
     with pytest.raises(TrainingDataError, match="learned other labels"):
-        train(folder, tmp_path / "out", other, unlabelled=folder, start=trained)
+        train(folder, tmp_path / "out", other, unlabelled=others, start=trained)
 
 
 def test_a_folder_without_a_training_is_no_beginning(folder: Path, tmp_path: Path) -> None:
@@ -308,13 +320,63 @@ def test_copies_of_what_is_held_out_are_not_learned_from(folder: Path, tmp_path:
         train(folder, tmp_path / "out", TINY, also=[further])
 
 
-def test_files_that_cannot_be_read_are_told(folder: Path, tmp_path: Path) -> None:
+def saved_again(pictures: Path, to: Path, name: str) -> None:
+    """Put the pictures of a folder into another, half as large again and as JPEG."""
+    for path in pictures.iterdir():
+        with Image.open(path) as picture:
+            picture.resize((54, 60)).save(to / f"{name}-{path.stem}.jpg", quality=92)
+
+
+def test_copies_of_what_is_held_out_are_not_learned_without_labels_either(
+    folder: Path, others: Path, trained: Path, tmp_path: Path
+) -> None:
+    names = sorted(path.name for path in folder.iterdir())
+    kept, held = split_by_label(len(names), TINY.held_out, TINY.seed)
+    more = tmp_path / "more"
+    shutil.copytree(others, more)
+    for number in held:
+        saved_again(folder / names[number], more / "other3", names[number])
+
+    weights = train(folder, tmp_path / "out", TINY, unlabelled=more)
+
+    assert len(list((more / "other3").iterdir())) == 18
+    assert same_weights(weights, trained / "weights.safetensors")
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    saved_again(folder / names[held[0]], alone, "held")
+    with pytest.raises(TrainingDataError, match="alone are copies of pictures that are held out"):
+        train(folder, tmp_path / "other", TINY, unlabelled=alone)
+    saved_again(folder / names[kept[0]], alone, "kept")
+    train(folder, tmp_path / "other", replace(TINY, epochs=1), unlabelled=alone)
+
+
+def test_a_card_counts_what_was_learned_without_labels(
+    folder: Path, others: Path, trained: Path, tmp_path: Path
+) -> None:
+    out, more, check = tmp_path / "out", tmp_path / "more", tmp_path / "check"
+    shutil.copytree(trained, out)
+    shutil.copytree(others, more)
+    held = split_by_label(8, TINY.held_out, TINY.seed)[1]
+    saved_again(folder / sorted(path.name for path in folder.iterdir())[held[0]], more, "held")
+    for label in ("other2", "other5"):
+        (check / label).mkdir(parents=True)
+        saved_again(others / label, check / label, "again")
+
+    checks = load_checks([check], TINY)
+    report_extractor(out, folder, TINY, Origin("familiar"), unlabelled=more, checks=checks)
+
+    card = (out / "README.md").read_text()
+    assert "`more`: 48 pictures without labels" in card
+    assert "12 pictures of `check` or copies of them were trained on" in card
+
+
+def test_files_that_cannot_be_read_are_told(folder: Path, others: Path, tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     shutil.copytree(folder, pictures)
     (pictures / "c0" / "empty.png").touch()
     (tmp_path / "more").mkdir()
     for name in ("0.png", "1.png"):
-        shutil.copy(folder / "c0" / name, tmp_path / "more")
+        shutil.copy(others / "other0" / name, tmp_path / "more")
     (tmp_path / "more" / "broken.jpg").write_text("no picture")
     left_out: list[str] = []
     train(
@@ -384,15 +446,15 @@ def test_longer_trainings_change_sides_after_their_shares(
 
 
 def test_a_checkpoint_of_another_training_is_refused(
-    folder: Path, trained: Path, tmp_path: Path
+    folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
     (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
     with pytest.raises(TrainingDataError, match="other options"):
-        train(folder, tmp_path, replace(TINY, margin=0.2), unlabelled=folder, resume=True)
+        train(folder, tmp_path, replace(TINY, margin=0.2), unlabelled=others, resume=True)
 
 
 def test_a_checkpoint_of_other_pictures_is_refused(
-    folder: Path, trained: Path, tmp_path: Path
+    folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
     """The same names of labels, and one picture of them changed."""
     (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
@@ -401,7 +463,7 @@ def test_a_checkpoint_of_other_pictures_is_refused(
     label = sorted(pictures.iterdir())[int(split_by_label(8, TINY.held_out, TINY.seed)[0][0])]
     shutil.copy(label / "0.png", label / "1.png")
     with pytest.raises(TrainingDataError, match="other pictures"):
-        train(pictures, tmp_path, TINY, unlabelled=folder, resume=True)
+        train(pictures, tmp_path, TINY, unlabelled=others, resume=True)
 
 
 def rewritten(path: Path, **others: object) -> None:
@@ -423,15 +485,15 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_a_sentence_and_left_as_it_is(
-    damage: str, folder: Path, trained: Path, tmp_path: Path
+    damage: str, folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(trained, tmp_path / "kept")
     DAMAGES[damage](tmp_path / "kept" / CHECKPOINT)
     before = {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
     with pytest.raises(TrainingDataError, match="is damaged or no checkpoint") as resumed:
-        train(folder, tmp_path / "kept", TINY, unlabelled=folder, resume=True)
+        train(folder, tmp_path / "kept", TINY, unlabelled=others, resume=True)
     with pytest.raises(TrainingDataError, match="is damaged or no checkpoint") as begun:
-        train(folder, tmp_path / "out", TINY, unlabelled=folder, start=tmp_path / "kept")
+        train(folder, tmp_path / "out", TINY, unlabelled=others, start=tmp_path / "kept")
     assert "remove it and start again" in str(resumed.value)
     assert "begin with another training" in str(begun.value)
     for raised in (resumed, begun):
@@ -442,7 +504,7 @@ def test_a_damaged_checkpoint_is_a_sentence_and_left_as_it_is(
 
 @pytest.mark.parametrize("shape", [None, (3, 3)])
 def test_a_checkpoint_of_another_network_is_a_sentence_and_left_as_it_is(
-    shape: tuple[int, int] | None, folder: Path, trained: Path, tmp_path: Path
+    shape: tuple[int, int] | None, folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
     """As after a change to the network that no option tells."""
     checkpoint = tmp_path / CHECKPOINT
@@ -455,19 +517,19 @@ def test_a_checkpoint_of_another_network_is_a_sentence_and_left_as_it_is(
     rewritten(checkpoint, run=run)
     before = checkpoint.read_bytes()
     with pytest.raises(TrainingDataError, match="is of another network"):
-        train(folder, tmp_path, TINY, unlabelled=folder, resume=True)
+        train(folder, tmp_path, TINY, unlabelled=others, resume=True)
     with pytest.raises(TrainingDataError, match="had another network"):
-        train(folder, tmp_path / "out", TINY, unlabelled=folder, start=tmp_path)
+        train(folder, tmp_path / "out", TINY, unlabelled=others, start=tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [CHECKPOINT]
     assert checkpoint.read_bytes() == before
 
 
 def test_a_checkpoint_from_before_pictures_were_compared_is_gone_on_from(
-    folder: Path, trained: Path, tmp_path: Path
+    folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
     (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
     rewritten(tmp_path / CHECKPOINT, pictures=None)
-    weights = train(folder, tmp_path, TINY, unlabelled=folder, resume=True)
+    weights = train(folder, tmp_path, TINY, unlabelled=others, resume=True)
     assert same_weights(weights, trained / "weights.safetensors")
 
 
@@ -487,11 +549,11 @@ def test_a_checkpoint_from_before_the_device_was_left_out_is_gone_on_from(
 
 
 def test_a_checkpoint_is_gone_on_from_on_another_device(
-    folder: Path, trained: Path, tmp_path: Path
+    folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
     (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
     numbered = replace(TINY, device="cpu:0")
-    weights = train(folder, tmp_path, numbered, unlabelled=folder, resume=True)
+    weights = train(folder, tmp_path, numbered, unlabelled=others, resume=True)
     assert same_weights(weights, trained / "weights.safetensors")
 
 
@@ -790,7 +852,9 @@ def test_checkpoints_from_before_an_option_stay_good() -> None:
     assert (shape["halvings"], shape["attention"]) == (1, 2)
 
 
-def test_a_finished_training_is_reported_on(folder: Path, trained: Path, tmp_path: Path) -> None:
+def test_a_finished_training_is_reported_on(
+    folder: Path, others: Path, trained: Path, tmp_path: Path
+) -> None:
     for name in (METRICS, "weights.safetensors"):
         (tmp_path / name).write_bytes((trained / name).read_bytes())
     origin = Origin("familiar train extractor drawn --seed 11", "Drawn by code: free to use.")
@@ -800,7 +864,7 @@ def test_a_finished_training_is_reported_on(folder: Path, trained: Path, tmp_pat
     told: list[str] = []
     checks = load_checks([damaged], TINY, told.append)
     assert told == [str(damaged / "c0" / "damaged.jpg")]
-    report = report_extractor(tmp_path, folder, TINY, origin, unlabelled=folder, checks=checks)
+    report = report_extractor(tmp_path, folder, TINY, origin, unlabelled=others, checks=checks)
     assert report is None
     card = (tmp_path / "README.md").read_text()
     for said in ("Drawn by code", "--seed 11", "Seed 11", "| held out | 2 | 12 |", "Limits"):
