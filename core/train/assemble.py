@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -360,6 +361,7 @@ def assemble(
     choices = choices or Choices()
     face_network, face_weights = _of_faces(face, beside, choices)
     picture_network, picture_weights = _of_pictures(picture, choices)
+    weights = {FACE_WEIGHTS: face_weights, PICTURE_WEIGHTS: picture_weights}
     configuration = ExtractorConfiguration(
         format=1,
         face=face_network,
@@ -369,18 +371,16 @@ def assemble(
         weights_of_both=choices.weights_of_both,
         same_character_threshold=_THRESHOLD,
         false_accepts=1.0,
+        files={name: hashlib.sha256(data).hexdigest() for name, data in weights.items()},
     )
-    files = {
-        FACE_WEIGHTS: face_weights,
-        PICTURE_WEIGHTS: picture_weights,
-        CONFIGURATION: _as_json(configuration),
-    }
-    _replace(to, files)
+    _replace(to, weights | {CONFIGURATION: _as_json(configuration)})
     return to
 
 
 def put_in_place(extractor: Path, to: Path) -> None:
     """Copy a finished extractor into `to`, where no half of one is ever found.
+
+    Where it is stopped in the middle, there is none in `to` any longer.
 
     Args:
         extractor: The folder that `assemble` wrote.
@@ -447,12 +447,15 @@ def _as_json(configuration: ExtractorConfiguration) -> bytes:
 
 
 def _replace(folder: Path, files: dict[str, bytes]) -> None:
-    """Put files into a folder once all of them are written beside it."""
+    """Put files into an extractor's folder once all of them are written beside it."""
     folder = folder.resolve()
     with partial_folder(folder.with_name(f".{folder.name}.partial")) as partial:
         for name, data in files.items():
             (partial / name).parent.mkdir(exist_ok=True)
             (partial / name).write_bytes(data)
-        for name in files:
+        # New weights are never found beside the description of others: it goes before they come.
+        if FACE_WEIGHTS in files:
+            (folder / CONFIGURATION).unlink(missing_ok=True)
+        for name in sorted(files, key=lambda name: name == CONFIGURATION):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(partial / name, folder / name)

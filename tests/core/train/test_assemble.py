@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from core.train.assemble import (
     examples_in,
     load_characters,
     projection_of,
+    put_in_place,
     trained_on_pictures,
 )
 from core.train.augment import plain
@@ -621,6 +623,70 @@ def test_an_extractor_survives_a_full_disk(
         assemble(trained, trained, out, Choices(margin=0.1))
     assert contents(out) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "trained"]
+
+
+@pytest.mark.parametrize("hashed", [True, False], ids=["hashed", "from before there were hashes"])
+@pytest.mark.parametrize("replaced", range(3))
+def test_a_replacement_that_is_stopped_leaves_no_mixture(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: int, hashed: bool
+) -> None:
+    """Stopped before the first of three files takes its place, and after each but the last."""
+    out = assemble(trained, trained, tmp_path / "out")
+    if not hashed:
+        described = json.loads((out / "extractor.json").read_bytes())
+        (out / "extractor.json").write_text(json.dumps(described | {"files": None}))
+    other = written(tmp_path / "other", 2)
+    new = assemble(other, other, tmp_path / "new", Choices(margin=0.1))
+    before = FamiliarExtractor.load(out)
+    replace_file, left = os.replace, replaced
+
+    def stopped(source: Path, target: Path) -> None:
+        nonlocal left
+        if not left:
+            raise KeyboardInterrupt
+        left -= 1
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        put_in_place(new, out)
+    try:
+        found = FamiliarExtractor.load(out)
+    except ModelError:
+        pass
+    else:
+        assert (found.sha256, found.margin) == (before.sha256, before.margin)
+    monkeypatch.setattr(os, "replace", replace_file)
+    put_in_place(new, out)
+    assert FamiliarExtractor.load(out).sha256 == FamiliarExtractor.load(new).sha256
+
+
+def test_weights_that_were_replaced_are_refused(trained: Path, tmp_path: Path) -> None:
+    out = assemble(trained, trained, tmp_path / "out")
+    other = assemble(written(tmp_path / "other", 2), trained, tmp_path / "beside")
+    shutil.copy(other / "face.safetensors", out)
+    with pytest.raises(ModelError, match="was replaced"):
+        FamiliarExtractor.load(out)
+
+
+def test_networks_in_int8_that_are_stopped_leave_the_extractor_as_it_was(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = assemble(trained, trained, tmp_path / "out")
+    before = FamiliarExtractor.load(out)
+    examples = np.stack(coloured(4))
+    replace_file = os.replace
+
+    def stopped(source: Path, target: Path) -> None:
+        if target.name == "extractor.json":
+            raise KeyboardInterrupt
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        add_int8(out, examples, examples)
+    found = FamiliarExtractor.load(out, precision="int8")
+    assert (found.sha256, found.precision) == (before.sha256, "float32")
 
 
 def test_an_extractor_is_replaced_and_other_files_are_left(trained: Path, tmp_path: Path) -> None:
