@@ -197,12 +197,14 @@ class _Run:
             and options.loss in LEARNS_UNLABELLED
             else None
         )
-        per_batch = identities * options.pictures
-        self.steps_in_epoch = max(1, len(known.labels) // per_batch)
-        if options.steps is not None:
-            self.steps_in_epoch = max(1, math.ceil(options.steps / options.epochs))
-        self.steps = self.steps_in_epoch * options.epochs
+        in_epoch = max(1, len(known.labels) // (identities * options.pictures))
+        self.steps = in_epoch * options.epochs if options.steps is None else options.steps
         self.step = 0
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self.step * self.options.epochs // self.steps
 
     def _new_network(self) -> EmbeddingNetwork | IrSe50Network:
         network = new_network(self.options.backbone, self.options.shape)
@@ -238,10 +240,9 @@ class _Run:
 
     def side(self) -> int:
         """Side of the squares that the network sees at this step."""
-        epoch = self.step // self.steps_in_epoch
-        if epoch < self.options.epochs - 1:
+        if self.epoch < self.options.epochs - 1 and self.step < self.steps - 1:
             for share, side in self.options.sides:
-                if epoch < round(share * self.options.epochs):
+                if self.epoch < round(share * self.options.epochs):
                     return side
         return self.options.sides[-1][1]
 
@@ -598,19 +599,19 @@ def train(
     losses: list[float] = []
     started = time.monotonic() - (curve[-1].get("seconds", 0.0) if curve else 0.0)
     while run.step < run.steps:
+        done = run.epoch
         losses.append(run.take_step())
         if not math.isfinite(losses[-1]):
             raise TrainingDataError(
                 f"The loss is no longer a number at step {run.step}; start anew with another seed,"
                 " which going on from there would not change."
             )
-        epoch, within = divmod(run.step, run.steps_in_epoch)
         mean = float(np.mean(losses))
-        if within:
+        if run.epoch == done:
             if progress is not None:
-                progress(TrainingProgress(run.step, run.steps, epoch, mean))
+                progress(TrainingProgress(run.step, run.steps, run.epoch, mean))
             continue
-        figures: dict[str, Any] = {"epoch": epoch, "loss": mean}
+        figures: dict[str, Any] = {"epoch": run.epoch, "loss": mean}
         for name, pictures in checks.items():
             vectors = embedded(
                 run.average,
@@ -640,7 +641,7 @@ def train(
                 TrainingProgress(
                     run.step,
                     run.steps,
-                    epoch,
+                    run.epoch,
                     mean,
                     first["mean_average_precision"] if first else None,
                     first["precision_at_1"] if first else None,

@@ -77,8 +77,8 @@ class ExtractorTraining:
         device: Torch device.
         loss: What is minimised; see `Loss`.
         triplet_margin: Of ``triplet``; None: the soft margin. ``triplet-semihard`` has 0.2.
-        steps: Batches in all, spread evenly over the epochs; None: as many as show every labelled
-            picture once an epoch.
+        steps: Batches in all, one or more, spread over the epochs as evenly as can be; None: as
+            many as show every labelled picture once an epoch.
         backbone: Which network; ``ir-se50`` has its own shape and sees 112 pixels.
     """
 

@@ -420,7 +420,7 @@ def test_the_last_epochs_see_larger_squares() -> None:
     while run.step < run.steps:
         seen.append(run.side())
         run.step += 1
-    assert seen == [24] * (3 * run.steps_in_epoch) + [32] * (2 * run.steps_in_epoch)
+    assert seen == [24] * (3 * run.steps // 5) + [32] * (2 * run.steps // 5)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4])
@@ -440,7 +440,7 @@ def test_longer_trainings_change_sides_after_their_shares(
 ) -> None:
     run = _Run(replace(TINY, sides=options.sides, epochs=epochs), labelled(), None)
     for epoch in range(epochs):
-        run.step = epoch * run.steps_in_epoch
+        run.step = epoch * run.steps // epochs
         until = [side for share, side in options.sides if epoch < round(share * epochs)]
         assert run.side() == until[0]
 
@@ -830,16 +830,36 @@ def test_other_sides_than_ir_se50_sees_are_refused() -> None:
         replace(TINY, backbone="ir-se50")
 
 
-def test_steps_are_spread_over_the_epochs() -> None:
-    run = _Run(replace(TINY, epochs=3, steps=7), labelled(), None)
-    assert (run.steps_in_epoch, run.steps) == (3, 9)
+@pytest.mark.parametrize(
+    ("steps", "ends"),
+    # As many steps in each epoch; one less in some; fewer steps than epochs.
+    [(6, [(1, 2), (2, 4), (3, 6)]), (7, [(1, 3), (2, 5), (3, 7)]), (2, [(1, 1), (3, 2)])],
+)
+def test_so_many_steps_are_taken_as_are_asked_for(
+    folder: Path, tmp_path: Path, steps: int, ends: list[tuple[int, int]]
+) -> None:
+    seen: list[TrainingProgress] = []
+    options = replace(TINY, epochs=3, steps=steps)
+    train(folder, tmp_path, options, progress=seen.append)
+    assert [report.step for report in seen] == list(range(1, steps + 1))
+    ended = [report for report in seen if report.precision_at_1 is not None]
+    assert [(report.epoch, report.step) for report in ended] == ends
+    curve = json.loads((tmp_path / METRICS).read_text())["curve"]
+    assert [point["epoch"] for point in curve] == [epoch for epoch, _ in ends]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 7])
+def test_the_last_of_few_steps_is_at_the_side_that_is_used(steps: int) -> None:
+    run = _Run(replace(TINY, epochs=4, steps=steps), labelled(), None)
+    run.step = run.steps - 1
+    assert run.side() == 32
 
 
 def test_a_batch_has_all_labels_where_there_are_fewer_than_it_takes() -> None:
     known = labelled()
     run = _Run(replace(TINY, identities=len(known.names) + 5, pictures=2), known, None)
     assert set(known.labels[run.batches.draw(0)]) == set(range(len(known.names)))
-    assert run.steps_in_epoch == len(known.labels) // (2 * len(known.names))
+    assert run.steps == 3 * (len(known.labels) // (2 * len(known.names)))
 
 
 def test_checkpoints_from_before_an_option_stay_good() -> None:
