@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
+from benchmarks import models
 from benchmarks.models import (
     SIDE,
     MeasuredModel,
+    _product_rate,
     graph_operations,
     measure_alone,
     measure_detector,
@@ -162,6 +166,22 @@ def test_the_quickest_of_several_runs_counts() -> None:
     runs: list[int] = []
     assert quickest(lambda: runs.append(1), least_seconds=0.0) < 0.1
     assert len(runs) >= 4  # the first one only warms up
+
+
+def test_the_time_of_several_runs_is_that_of_the_quickest(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, lasting = [0.0], iter([9.0, 3.0, 0.25, 2.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    def run() -> None:
+        clock[0] += next(lasting)
+
+    assert quickest(run, least_seconds=0.0) == 0.25
+
+
+def test_a_matrix_product_multiplies_and_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 1024 x 1024 numbers is a sum of 1024 products."""
+    monkeypatch.setattr(models, "quickest", lambda _: 0.5)
+    assert _product_rate(lambda: None, "CPU") == 1024 * 1024 * (1024 + 1024) / 0.5
 
 
 def test_the_way_from_a_picture_to_its_vectors_is_timed_as_a_whole() -> None:

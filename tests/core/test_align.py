@@ -68,6 +68,23 @@ def test_a_turned_face_is_seen_upright(side: int) -> None:
         assert np.abs(face[round(y), round(x)].astype(int) - colour).max() < 30
 
 
+@pytest.mark.parametrize("side", [112, 224])
+@pytest.mark.parametrize("degrees", [0, 35])
+def test_the_points_land_where_they_belong_to_a_part_of_a_pixel(side: int, degrees: float) -> None:
+    points = moved(degrees, 2, (151.3, 160.6))
+    rows, columns = np.mgrid[:400, :400]
+    picture = np.zeros((400, 400, 3))
+    for x, y in points:
+        picture += 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 5.0**2))[..., None]
+    face = aligned(picture.clip(0, 255).astype(np.uint8), landmarks(points), side)[..., 0]
+    for x, y in np.array(REFERENCE) * side / 112:
+        left, top, reach = round(x), round(y), side // 14
+        part = face[top - reach : top + reach + 1, left - reach : left + reach + 1].astype(float)
+        away = np.arange(-reach, reach + 1)
+        found = left + part.sum(0) @ away / part.sum(), top + part.sum(1) @ away / part.sum()
+        assert found == pytest.approx((x, y), abs=0.2)
+
+
 def test_beyond_the_picture_its_edge_goes_on() -> None:
     picture = np.full((60, 60, 3), 200, np.uint8)
     assert (aligned(picture, landmarks(moved(10, 1, (20, 0)))) == 200).all()

@@ -76,6 +76,35 @@ def test_zooming_in_enlarges_what_is_in_the_middle() -> None:
     assert 2.2 < red / (drawing()[:, :, 1] < 128).sum() < 3.2  # 1 / 0.6 squared is 2.8
 
 
+def extents(change: Augmentation, times: int) -> np.ndarray:
+    """Width and height, ``(times, 2)``, of a disc that is 64 pixels wide before each change."""
+    rows, columns = np.mgrid[:192, :192] - 95.5
+    picture = np.full((192, 192, 3), 250, np.uint8)
+    picture[rows**2 + columns**2 < 32**2] = 20
+    frames = as_pixels(
+        augmented(np.stack([picture] * times), 192, change, np.random.default_rng(2))
+    )
+    covered = (250 - frames[..., 0]) / 230
+    return np.stack([covered[:, 96].sum(1), covered[:, :, 96].sum(1)], 1)
+
+
+def test_zooms_are_drawn_from_all_of_their_range_and_as_often_inwards_as_outwards() -> None:
+    found = extents(Augmentation(**{**vars_of(STILL), "zoom": (0.625, 1.6)}), 400)
+    assert found[:, 0] == pytest.approx(found[:, 1], abs=0.5)
+    zooms = 64 / found[:, 0]
+    assert zooms.min() == pytest.approx(0.625, rel=0.02)
+    assert zooms.max() == pytest.approx(1.6, rel=0.02)
+    assert np.median(zooms) == pytest.approx(1.0, rel=0.06)
+
+
+def test_stretching_makes_pictures_wider_or_higher_and_no_larger() -> None:
+    found = extents(Augmentation(**{**vars_of(STILL), "stretch": 0.4}), 200)
+    ratios = np.log(found[:, 0] / found[:, 1])
+    assert ratios.min() == pytest.approx(-0.4, abs=0.03)
+    assert ratios.max() == pytest.approx(0.4, abs=0.03)
+    assert found.prod(1) == pytest.approx(np.full(200, 64**2), rel=0.02)
+
+
 def test_the_hue_stays_near_its_own() -> None:
     """Hair and eye colour are most of who a character is: red must not become green."""
     pixels = np.full((64, 32, 32, 3), (200, 40, 40), np.uint8)

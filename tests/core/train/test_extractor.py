@@ -619,6 +619,44 @@ def test_what_is_kept_is_the_running_average_of_the_weights() -> None:
     assert not torch.allclose(now(run.average), now(run.network))
 
 
+def test_held_out_figures_are_those_of_what_is_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[np.ndarray] = []
+
+    def watched(vectors: np.ndarray, *others: Any) -> Any:
+        measured.append(vectors)
+        return retrieval(vectors, *others)
+
+    monkeypatch.setattr(extractor_training, "retrieval", watched)
+    train(folder, tmp_path, replace(TINY, epochs=1))
+    apart = parted(load_labelled(folder, TINY.stored_side), TINY)[1]
+    assert apart is not None
+    run = torch.load(tmp_path / CHECKPOINT, weights_only=True)["run"]
+    of = {}
+    for name in ("average", "network"):
+        network = EmbeddingNetwork(TINY.shape)
+        network.load_state_dict(run[name])
+        of[name] = embedded(network, apart.pixels, 32)
+    (found,) = measured
+    assert np.allclose(found, of["average"], atol=1e-5)
+    assert not np.allclose(found, of["network"], atol=1e-2)
+
+
+@pytest.mark.parametrize(("scale", "length"), [(3e4, 5.0), (1e-3, None)], ids=["long", "short"])
+def test_a_gradient_that_is_too_long_is_shortened(scale: float, length: float | None) -> None:
+    run = _Run(replace(TINY, scale=scale, contrast=0.0), labelled(), None)
+    lengths: list[float] = []
+
+    def watched() -> None:
+        gradients = [each.grad.flatten() for each in run.network.parameters()]
+        lengths.append(float(torch.cat(gradients).norm()))
+
+    run.optimiser.step = watched
+    run.take_step()
+    assert lengths == [pytest.approx(length, rel=1e-4)] if length else lengths[0] < 1.0
+
+
 def test_the_learning_rate_rises_and_falls() -> None:
     run = _Run(replace(TINY, rate=1.0, warmup=0.1, epochs=20, steps=100), labelled(), None)
     rates = []

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from core.evaluate import pair_likenesses
 from core.likeness import COSINE
+from core.train import figures
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
 from core.train.face_data import LabelledPictures
 from core.train.figures import (
@@ -39,6 +42,34 @@ def test_the_most_confused_labels_come_first() -> None:
     assert [(pair.one, pair.other) for pair in found] == [(0, 1), (0, 2), (1, 2)]
     # Of the four pairs between 0 and 1, those 20 and 10 degrees apart pass.
     assert [pair.rate for pair in found] == [0.5, 0.0, 0.0]
+
+
+def test_pairs_that_just_reach_the_threshold_are_confused() -> None:
+    vectors = np.array([[1, 0], [0.6, 0.8]], np.float32)
+    found = confusions(vectors, np.array([0, 1]), threshold=float(np.float32(0.6)))
+    assert [pair.rate for pair in found] == [1.0]
+
+
+def test_the_curve_of_accepts_goes_through_what_each_threshold_accepts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = on_a_circle(0, 10, 40, 60, 70, 95)
+    shown = LabelledPictures(pictures(6), np.array([0, 0, 0, 1, 1, 1]), ("a", "b"))
+    drawn: dict[str, Figure] = {}
+    monkeypatch.setattr(figures, "_write", lambda figure, out: drawn.update({out.stem: figure}))
+
+    draw_figures(tmp_path, shown, vectors)
+
+    (axes,) = drawn["roc"].axes
+    curve, _, at_equal_error = (line.get_xydata() for line in axes.get_lines())
+    same, different = pair_likenesses(vectors, shown.labels)
+    thresholds = [*same, *different]
+    expected = {(np.mean(different >= t), np.mean(same >= t)) for t in thresholds}
+    assert {tuple(point) for point in curve.round(9)} == {
+        (round(x, 9), round(y, 9)) for x, y in expected
+    }
+    assert at_equal_error[0].sum() == pytest.approx(1)
+    assert (axes.get_xlim(), axes.get_ylim()) == ((0, 1), (0, 1))
 
 
 def test_the_sheet_marks_right_and_wrong_answers() -> None:

@@ -31,7 +31,9 @@ def test_angular_margin_agrees_with_plain_loops(centres: int) -> None:
     directions = loss.directions.detach()
     if centres == 1:
         # So far from its own direction that the margin would lead past the opposite of it.
-        vectors[0] = torch.nn.functional.normalize(0.1 * vectors[0] - directions[0, 0], dim=0)
+        own = torch.nn.functional.normalize(directions[0, 0], dim=0)
+        vectors[0] = torch.nn.functional.normalize(0.1 * vectors[0] - own, dim=0)
+        assert math.acos(float(vectors[0] @ own)) > math.pi - 0.3
     total = 0.0
     for vector, label in zip(vectors, labels.tolist(), strict=True):
         logits = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -41,6 +42,50 @@ def test_it_finds_what_gradients_point_to() -> None:
         losses.append(loss.item())
 
     assert losses[-1] < 0.1 * losses[0]
+
+
+def plain_orthogonal(matrix: np.ndarray) -> np.ndarray:
+    x = matrix / np.linalg.norm(matrix)
+    for _ in range(5):
+        square = x @ x.T
+        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+    return x
+
+
+def test_three_steps_agree_with_plain_arithmetic() -> None:
+    """Kernels and matrices by Muon, a norm's scale and what stands beside by Adam."""
+    rate, decay = 0.01, 0.1
+    model, beside = network(), nn.Parameter(torch.full((4, 2), 0.5))
+    parameters = dict(model.named_parameters()) | {"beside": beside}
+    expected = {name: value.detach().double().numpy() for name, value in parameters.items()}
+    generator = np.random.default_rng(0)
+    gradients = [{n: generator.normal(size=v.shape) for n, v in expected.items()} for _ in range(3)]
+
+    optimiser = Muon(model, [beside], rate, decay)
+    for step in gradients:
+        for name, parameter in parameters.items():
+            parameter.grad = torch.tensor(step[name], dtype=torch.float32)
+        optimiser.step()
+
+    assert {value.ndim for value in parameters.values()} == {1, 2, 4}
+    for name, start in expected.items():
+        value, first, second = start, np.zeros(start.shape), np.zeros(start.shape)
+        for t, step in enumerate(gradients, start=1):
+            gradient = step[name]
+            if value.ndim > 1:
+                value = value * (1 - rate * decay)
+            if value.ndim > 1 and name != "beside":
+                first = 0.95 * first + gradient
+                matrix = (gradient + 0.95 * first).reshape(len(value), -1)
+                change = plain_orthogonal(matrix) * 0.2 * np.sqrt(max(matrix.shape))
+                value = value - rate * change.reshape(value.shape)
+            else:
+                first = 0.9 * first + 0.1 * gradient
+                second = 0.99 * second + 0.01 * gradient**2
+                mean, spread = first / (1 - 0.9**t), second / (1 - 0.99**t)
+                value = value - rate * mean / (np.sqrt(spread) + 1e-8)
+        found = parameters[name].detach().numpy()
+        np.testing.assert_allclose(found, value, atol=2e-5, err_msg=name)
 
 
 def test_only_what_has_more_than_one_dimension_decays_and_what_has_no_gradient_stays() -> None:

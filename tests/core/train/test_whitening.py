@@ -46,6 +46,19 @@ def test_whitening_evens_out_how_far_the_directions_reach() -> None:
     assert full.max() / full.min() < 2.5
 
 
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+def test_directions_with_next_to_nothing_are_not_blown_up(strength: float) -> None:
+    """Along each axis the rows reach as far as is known; the last one's reach is rounding."""
+    lengths = np.array([4.0, 2.0, 1.0, 1e-6])
+    reference = np.concatenate([np.diag(lengths), -np.diag(lengths)]).astype(np.float32)
+
+    found = whitening_matrix(reference, 4, strength)
+
+    reach = lengths**2 / 4
+    expected = np.diag((reach + 0.02 * reach.mean()) ** (-strength / 2))
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
 def test_the_directions_are_those_of_the_pictures_referred_to() -> None:
     rng = np.random.default_rng(5)
     vectors = rng.standard_normal((50, 4)).astype(np.float32)
