@@ -92,7 +92,7 @@ def table(requests: Requests, building: Building) -> Table:
     for name, seconds in requests.steps.items():
         result.add_row(f"worker: {name}", *_milliseconds(seconds), "")
     result.add_row("worker: the whole", *_milliseconds(requests.whole), f"under {WHOLE_MS} ms")
-    result.add_row("bot's receipt to worker's start", *_milliseconds(requests.to_worker), "")
+    result.add_row("person's message to worker's start", *_milliseconds(requests.to_worker), "")
     result.add_row("person's message to answer", *_milliseconds(requests.to_answer), "")
     result.add_section()
     result.add_row("index building", f"{building.built:.1f} pictures/s", "", "")

@@ -37,8 +37,8 @@ class Requests:
     Attributes:
         steps: Of the worker, by name.
         whole: In the worker, from taking the job to its answer being delivered.
-        to_worker: From the bot's receipt of the message to the worker's start with the job; the
-            placeholder and the picture's download lie in between.
+        to_worker: From the person's message to the worker's start with the job; the bot's receipt,
+            the placeholder and the picture's download lie in between.
         to_answer: From the person's message to the answer.
         memory: Of each process.
     """
@@ -91,8 +91,8 @@ def measure_requests(
     return Requests(
         steps={name: [time.steps[name] for _, time in kept] for name in kept[0][1].steps},
         whole=[time.spent for _, time in kept],
-        to_worker=[time.started - received for (received, _), time in kept],
-        to_answer=[answered - received for (received, answered), _ in kept],
+        to_worker=[time.started - sent for (sent, _), time in kept],
+        to_answer=[answered - sent for (sent, answered), _ in kept],
         memory=memory,
     )
 
