@@ -72,7 +72,8 @@ class ExtractorTraining:
         decay: Weight decay.
         average: Decay of the running average of the weights, which is what is kept.
         augmentation: Changes to the pictures.
-        seed: Of everything that is drawn.
+        seed: Of everything that is drawn. The same one gives the same weights on the same
+            processor; a GPU adds up in any order, and gives nearly the same.
         bfloat16: Convolutions in bfloat16; None: where the processor is fast at it.
         device: Torch device.
         loss: What is minimised; see `Loss`.
