@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from cli import terminal
-from cli.folders import Crops, tell_unreadable
+from cli.folders import Crops, check_file, tell_unreadable
 from cli.terminal import Failure, messages, results
 from cli.train import tell_unread, training_line
 from core.settings import load_settings
@@ -69,7 +69,7 @@ def compare_methods(
         if each is not None and not each.is_dir():
             raise Failure(f"The folder {each} does not exist.")
     chart = plot or models / _chart_name(folder)
-    _check_chart(chart)
+    check_file(chart, "--plot")
     with terminal.waiting("Loading the models"):
         from core.embed import check_characters
         from core.methods.table import (
@@ -93,10 +93,15 @@ def compare_methods(
         for each, apart in ((faces, ()), (series, left_out)):
             shared = shared_pictures(folder, each, apart) if each else ()
             if shared:
+                instead = (
+                    "give other --faces"
+                    if each is faces
+                    else "leave out the series with their characters: --without NAME"
+                )
                 raise Failure(
                     f"{len(shared):,} pictures of {folder} lie in {each} too ({shared[0]} for one);"
                     " nothing may be measured on what was trained on. Take them out of it, or"
-                    " leave out the series with their characters: --without NAME."
+                    f" {instead}."
                 )
     unread: list[str] = []
     try:
@@ -144,18 +149,6 @@ def _chart_name(folder: Path) -> str:
     return f"{whole.name}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]}.png"
 
 
-def _check_chart(out: Path) -> None:
-    """Refuse a name that cannot be written before hours of work end in it."""
-    if out.is_dir():
-        raise Failure(f"{out} is a folder; give --plot the name of a file.")
-    above = next(place for place in out.absolute().parents if place.exists())
-    if not above.is_dir():
-        raise Failure(f"{out} cannot be written, {above} is no folder; give --plot another name.")
-    place, rights = (out, os.W_OK) if out.exists() else (above, os.W_OK | os.X_OK)
-    if not os.access(place, rights):
-        raise Failure(f"{out} cannot be written, {place} is read-only; give --plot another name.")
-
-
 def _draw(comparison: Comparison, folder: Path, out: Path) -> None:
     from core.methods.chart import draw_chart
 
@@ -182,7 +175,12 @@ def _what(comparison: Comparison) -> str:
     )
 
 
-def _budget(spent: Budget) -> str:
+def _budget(comparison: Comparison, spent: Budget) -> str:
+    from core.methods.table import TRAINED_ELSEWHERE
+
+    measured = {row.method.source for row in comparison.methods if row.figures}
+    if measured <= TRAINED_ELSEWHERE:
+        return "No network but the shipped ones was trained."
     return (
         f"Each network but the shipped ones saw {spent.megapixels:g} million pixels"
         f" (seed {spent.seed})."
@@ -221,7 +219,7 @@ def _show(comparison: Comparison, spent: Budget) -> None:
     results.print(table)
     for number, note in enumerate(notes, start=1):
         results.print(f"[{number}] {note}")
-    results.print(f"{_what(comparison)}. {_budget(spent)}")
+    results.print(f"{_what(comparison)}. {_budget(comparison, spent)}")
 
 
 def _as_markdown(comparison: Comparison, spent: Budget) -> str:
@@ -234,7 +232,7 @@ def _as_markdown(comparison: Comparison, spent: Budget) -> str:
                 notes.append(note)
             cells[0] += f" ({notes.index(note) + 1})"
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", f"{_what(comparison)}. {_budget(spent)}"]
+    lines += ["", f"{_what(comparison)}. {_budget(comparison, spent)}"]
     lines += [f"({number}) {note}" for number, note in enumerate(notes, start=1)]
     return "\n".join(lines)
 

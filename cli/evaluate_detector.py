@@ -63,11 +63,11 @@ def evaluate_detector(
         named = {"detector": detector} if detector else {}
         loaded = load_detector_of(settings.model.model_copy(update=named))
     try:
-        # What cannot be had is said now, and not when FOLDER has been measured.
+        # These first: what cannot be had is said now, and not when FOLDER has been measured.
         further = iter(()) if faceless is None else _further(faceless, pictures)
-        boxed, found = (None, None) if folder is None else _measured(folder, loaded, everything)
         with terminal.waiting("Looking at pictures without a face"):
             alarms = false_alarms(chain(further, drawn()), loaded)
+        boxed, found = (None, None) if folder is None else _measured(folder, loaded, everything)
     except FacelessError as error:
         raise Failure(str(error)) from error
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,7 +32,7 @@ def embed(
 ) -> None:
     """Write the vectors of a folder's pictures: path, face_count, character, feel."""
     settings = load_settings()
-    _check_out(out)
+    check_file(out, "--out")
     with terminal.waiting("Loading the models"):
         from core.embed import embed_folder, save_vectors
 
@@ -48,9 +49,13 @@ def detect(
     folder: Pictures,
     out: Annotated[Path, typer.Option(help="The JSON file to write.")],
 ) -> None:
-    """Write the faces of a folder's pictures as JSON: for each path, boxes and their scores."""
+    """Write the faces of a folder's pictures as JSON: for each path, boxes and their scores.
+
+    All boxes with a score of 0.01 or more are written, as measurements need them; a face is what
+    reaches the detector's threshold, which is said at the end.
+    """
     settings = load_settings()
-    _check_out(out)
+    check_file(out, "--out")
     with terminal.waiting("Loading the detector"):
         from core.embed import detect_folder, save_detections
         from worker.resident import load_detector_of
@@ -64,7 +69,10 @@ def detect(
         any(face.score >= detector.threshold for face in faces)
         for faces in detections.faces.values()
     )
-    results.print(f"Looked at {len(detections.faces):,} pictures, found a face in {found:,}: {out}")
+    results.print(
+        f"Looked at {len(detections.faces):,} pictures, found a face in {found:,}, where a face has"
+        f" a score of {detector.threshold:g} or more: {out}"
+    )
 
 
 def models_for(settings: ModelSettings, crops: bool) -> tuple[Detector | None, Extractor]:
@@ -84,7 +92,13 @@ def tell_unreadable(unreadable: Sequence[tuple[str, object]]) -> None:
             messages.print(f"  {path}: {reason}")
 
 
-def _check_out(out: Path) -> None:
-    """Refuse a name that cannot be written before hours of work end in it."""
+def check_file(out: Path, option: str) -> None:
+    """Refuse the name of a file that cannot be written, before hours of work end in it."""
     if out.is_dir():
-        raise Failure(f"{out} is a folder; give --out the name of a file.")
+        raise Failure(f"{out} is a folder; give {option} the name of a file.")
+    above = next(place for place in out.absolute().parents if place.exists())
+    if not above.is_dir():
+        raise Failure(f"{out} cannot be written, {above} is no folder; give {option} another name.")
+    place, rights = (out, os.W_OK) if out.exists() else (above, os.W_OK | os.X_OK)
+    if not os.access(place, rights):
+        raise Failure(f"{out} cannot be written, {place} is read-only; give {option} another name.")

@@ -129,10 +129,12 @@ def given(folder: Path) -> Iterator[Faceless]:
         FacelessError: A picture cannot be read.
         Problem: `folder` is not a folder, cannot be listed, or holds no picture.
     """
-    files = scan(folder).pictures
-    if not files:
+    found = scan(folder)
+    for path, problem in found.unreadable:
+        raise FacelessError(f"{folder / path}: {reason(problem)}.")
+    if not found.pictures:
         raise Problem("folder_without_pictures", path=folder)
-    return (Faceless(file.path, Kind.GIVEN, _read(file.location)) for file in files)
+    return (Faceless(file.path, Kind.GIVEN, _read(file.location)) for file in found.pictures)
 
 
 def _read(path: Path) -> Pixels:

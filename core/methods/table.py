@@ -209,6 +209,13 @@ def shared_pictures(
     return tuple(path for path, found in zip(paths, copied(asking, known), strict=True) if found)
 
 
+TRAINED_ELSEWHERE: Final[frozenset[Source]] = frozenset({"histogram", "resnet101", "shipped"})
+"""All other sources are trained here, under one budget."""
+
+_FACES_WANTED: Final = "faces by character to train on (--faces)"
+_SERIES_WANTED: Final = "pictures by series to train on (--series)"
+
+
 def load_sources(
     shipped: FamiliarExtractor, results: Trained, device: str
 ) -> tuple[dict[Source, Extractor], Missing]:
@@ -232,11 +239,10 @@ def load_sources(
     }
     for source, (face, picture) in of.items():
         if face not in results or (picture is not None and picture not in results):
-            missing[source] = "Not trained: " + (
-                "no faces by character were given to train on."
-                if face not in results
-                else "no pictures by series were given to train on."
-            )
+            wanted = [_FACES_WANTED] if face not in results else []
+            if picture is not None and picture not in results:
+                wanted.append(_SERIES_WANTED)
+            missing[source] = f"Not trained: give {' and '.join(wanted)}."
             continue
         # Ours looks at a face and its mirror image; the others do as their authors describe.
         own = source == "familiar"

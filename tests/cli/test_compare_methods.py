@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from cli.main import main
 from core.methods.table import METHODS, TrainingFolders
 from core.methods.training import Name
 from core.problem import Problem
-from tests.core.fakes import drawn_gallery, drawn_scene, save
+from tests.core.fakes import FakeExtractor, drawn_gallery, drawn_scene, save
 
 
 @pytest.fixture
@@ -25,6 +26,9 @@ def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FAMILIAR_RESNET101_WEIGHTS", str(tmp_path / "none.pth"))
     monkeypatch.chdir(tmp_path)
     return drawn_gallery(tmp_path / "gallery", each=3)
+
+
+OURS = tuple(f"Ours at that budget: {look}" for look in ("character", "feel", "both"))
 
 
 def ended(*arguments: object) -> int:
@@ -45,11 +49,34 @@ def test_json_has_every_method_and_a_chart_is_drawn(
     assert by_name["Ours as shipped: both"]["precision_at_1"] > 0.5
     assert by_name["V1: ResNet101, whole picture"]["precision_at_1"] is None
     assert "none.pth" in by_name["V1: ResNet101, whole picture"]["note"]
-    assert "Not trained" in by_name["ArcFace on IR-SE50, 112 px"]["note"]
+    notes = [by_name[name]["note"] for name in ("ArcFace on IR-SE50, 112 px", *OURS)]
+    assert all(note.startswith("Not trained: give faces by character") for note in notes)
+    assert [("(--faces)" in note, "(--series)" in note) for note in notes] == [
+        (True, False),
+        (True, True),
+        (True, True),
+        (True, True),
+    ]
     (chart,) = (tmp_path / "runs" / "methods").glob("*.png")
     assert re.fullmatch(r"gallery-[0-9a-f]{8}\.png", chart.name)
     assert chart.read_bytes().startswith(b"\x89PNG")
     assert chart.name in told.err
+
+
+@pytest.mark.parametrize("form", [(), ("--markdown",)])
+def test_the_budget_is_told_where_something_was_trained(
+    gallery: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    form: tuple[str, ...],
+) -> None:
+    def load(*_: object) -> tuple[dict[str, FakeExtractor], dict[str, str]]:
+        return {"shipped": FakeExtractor(), "facenet": FakeExtractor()}, defaultdict(str)
+
+    monkeypatch.setattr(core.methods.table, "load_sources", load)
+    assert ended(gallery, "--crops", "--device", "cpu", "--budget", 3, *form) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Each network but the shipped ones saw 3 million pixels (seed 7)." in told
 
 
 def test_folders_of_the_same_name_have_a_chart_each(
@@ -74,7 +101,7 @@ def test_markdown_names_each_reason_once(gallery: Path, capsys: pytest.CaptureFi
     assert len(rows) == len(METHODS) + 1
     assert all(line.count("|") == 7 for line in rows)
     assert sum("none.pth" in line for line in lines) == 1
-    assert any("3 million pixels" in line for line in lines)
+    assert any("No network but the shipped ones was trained." in line for line in lines)
 
 
 def test_one_character_has_no_equal_error_rate(
@@ -100,6 +127,7 @@ def test_nothing_is_measured_on_what_was_trained_on(
     leaked.write_bytes((gallery / "blue" / "0.png").read_bytes())
     assert ended(gallery, "--crops", "--faces", tmp_path / "train") == 1
     assert "1 pictures of" in (message := capsys.readouterr().err)
+    assert "Take them out of it, or give other --faces." in " ".join(message.split())
     assert "blue/0.png" in message
     assert not (tmp_path / "runs").exists()
 

@@ -80,6 +80,8 @@ def test_a_boxed_picture_without_a_box_is_none_with_faces(
         (("--faceless", "nowhere.csv"), "nowhere.csv: No such file"),
         (("--faceless", "latin.csv"), "latin.csv is no CSV in UTF-8"),
         (("--faceless", "good.csv", "--pictures", "nowhere"), "no such file in nowhere"),
+        (("--faceless", "damaged"), "damaged/1.png: the file is empty."),
+        (("--faceless", "phones"), "phones/2.heic: not a picture"),
     ],
 )
 def test_pictures_without_a_face_are_looked_for_before_anything_is_measured(
@@ -97,6 +99,10 @@ def test_pictures_without_a_face_are_looked_for_before_anything_is_measured(
     monkeypatch.setattr(core.evaluate_detector, "evaluate_boxed", refuse)
     (tmp_path / "empty").mkdir()
     save(drawn_scene([]), tmp_path / "1.png")
+    for folder, name in (("damaged", "1.png"), ("phones", "2.heic")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+        save(drawn_scene([]), tmp_path / folder / "0.png")
     (tmp_path / "good.csv").write_text("picture,x0,y0,x1,y1\n1.png,0,0,9,9\n")
     (tmp_path / "latin.csv").write_bytes("picture,x0,y0,x1,y1\nSchön,0,0,9,9\n".encode("latin-1"))
     assert run(boxed, *options) == 1

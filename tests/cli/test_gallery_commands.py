@@ -14,7 +14,7 @@ from PIL import Image
 from cli.demo.characters import CHARACTERS
 from cli.demo.gallery import picture
 from cli.main import main
-from core.models import load_extractor
+from core.models import load_detector, load_extractor
 from tests.core.closed import close_to_this_user
 
 Run = Callable[..., int]
@@ -164,8 +164,12 @@ def test_embed_takes_crops_as_faces(run: Run, tmp_path: Path) -> None:
         assert not as_full["character"].any()
 
 
-def test_detect_writes_every_box(run: Run, gallery: Path, tmp_path: Path) -> None:
+def test_detect_writes_every_box_and_says_what_a_face_is(
+    run: Run, gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("detect", gallery, "--out", "faces.json") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"where a face has a score of {load_detector().threshold:g} or more" in said
     told = json.loads((tmp_path / "faces.json").read_text(encoding="utf-8"))
     assert len(told) == 9
     for path, faces in told.items():
@@ -186,6 +190,10 @@ def test_a_folder_as_out_is_refused_before_any_work(
 ) -> None:
     assert run(command, gallery, "--out", gallery) == 1
     assert "is a folder" in capsys.readouterr().err
+    below_a_file = gallery / "Akari" / "1.jpg" / "further" / "out"
+    assert run(command, gallery, "--out", below_a_file) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "1.jpg is no folder; give --out another name." in told
 
 
 def test_evaluate_measures_each_look(
