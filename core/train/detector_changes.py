@@ -175,20 +175,48 @@ def cut_piece(source: Sample, largest: float, generator: np.random.Generator) ->
     matrix = scale[:, None] * turn
     if generator.random() < 0.5:
         matrix[0] *= -1
-    pixels = source.pixels
-    if zoom < 0.6:
-        blur = min(7, round(1 / zoom))
-        pixels = np.asarray(cv2.blur(pixels, (blur, blur)), np.uint8)
     shift = np.array([width, height]) / 2 - matrix @ ((box[:2] + box[2:]) / 2)
-    piece = cv2.warpAffine(
-        pixels,
-        np.concatenate([matrix, shift[:, None]], 1),
-        (width, height),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    affine = np.concatenate([matrix, shift[:, None]], 1)
+    blur = min(7, round(1 / zoom)) if zoom < 0.6 else 1
+    piece = warped(source.pixels, affine, (width, height), blur=blur)
     half = np.sqrt((matrix**2) @ (size / 2) ** 2)
-    return Piece(np.asarray(piece, np.uint8), half if is_face else None)
+    return Piece(piece, half if is_face else None)
+
+
+def warped(
+    pixels: Pixels,
+    affine: NDArray[np.float64],
+    size: tuple[int, int],
+    *,
+    blur: int = 1,
+    fill: int | None = None,
+) -> Pixels:
+    """A picture under an affine change, its content where boxes under the same change come to lie.
+
+    Args:
+        pixels: ``(height, width, 3)``.
+        affine: ``(2, 3)``, from points of the picture to points of the result, both counted from
+            the edge of the first pixel.
+        size: Width and height of the result.
+        blur: Side of the square of pixels whose mean is taken first, against jagged edges.
+        fill: Level of what lies outside of the picture; None: its edge is repeated.
+    """
+    middle = np.array([0.5, 0.5])
+    if blur > 1:
+        pixels = np.asarray(cv2.blur(pixels, (blur, blur)), np.uint8)
+        # The mean of an even number of pixels is put half a pixel after their middle.
+        middle -= 0.5 * (blur % 2 == 0)
+    # OpenCV puts pixel centres at whole numbers, boxes count from the pixel's edge.
+    offset = affine[:, :2] @ middle + affine[:, 2] - 0.5
+    done = cv2.warpAffine(
+        pixels,
+        np.concatenate([affine[:, :2], offset[:, None]], 1),
+        size,
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE if fill is None else cv2.BORDER_CONSTANT,
+        borderValue=(fill or 0,) * 3,
+    )
+    return np.asarray(done, np.uint8)
 
 
 def _mask(rows: int, columns: int, generator: np.random.Generator) -> NDArray[np.float64]:

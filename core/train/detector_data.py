@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Pixels
-from core.train.detector_changes import MOST_PIECES, bent, pasted, touched
+from core.train.detector_changes import MOST_PIECES, bent, pasted, touched, warped
 from core.train.voc import Annotation, pixels_of, within
 
 _Drawn = TypeVar("_Drawn")
@@ -322,23 +322,9 @@ def _window(
         matrix[0] *= -1
     shift = np.array([width / 2, height / 2]) - matrix @ centre
     affine = np.concatenate([matrix, shift[:, None]], 1)
-    # OpenCV puts pixel centres at whole numbers, boxes count from the pixel's edge.
-    offset = matrix @ np.array([0.5, 0.5]) + shift - 0.5
-    warp = np.concatenate([matrix, offset[:, None]], 1)
-    source = sample.pixels
-    if scale < 0.6:
-        source = np.asarray(cv2.blur(source, (2, 2)), np.uint8)
     fill = int(generator.integers(256)) if generator.random() < 0.5 else _GREY
-    pixels = cv2.warpAffine(
-        source,
-        warp,
-        (width, height),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(fill, fill, fill),
-    )
+    window = warped(sample.pixels, affine, size, blur=2 if scale < 0.6 else 1, fill=fill)
     found, kinds = move_boxes(boxes, affine, width, height, before=sample.kinds)
-    window = np.asarray(pixels, np.uint8)
     if generator.random() < strong:
         window, found = bent(window, found, generator)
     return window, found, kinds

@@ -8,6 +8,7 @@ import pytest
 
 from core.train.detector_changes import bent, cut_piece, pasted
 from core.train.detector_data import Sample
+from tests.core.train.drawings import blob, lies_at
 
 BOX = (60, 40, 100, 100)
 
@@ -66,6 +67,47 @@ def test_a_pasted_face_has_its_box_around_it_and_another_piece_has_none() -> Non
     assert with_a_face > 20
     assert without > 10
     assert (under == 30).all()
+
+
+@pytest.mark.parametrize(
+    ("side", "largest"),
+    [
+        pytest.param(80, 54.0, id="reduced"),
+        pytest.param(40, 30.0, id="hardly reduced"),
+        pytest.param(16, 30.0, id="enlarged"),
+    ],
+)
+def test_a_face_is_in_the_middle_of_its_piece_and_as_large_as_its_box(
+    side: int, largest: float
+) -> None:
+    box = (50, 40, 50 + side, 40 + side)
+    source = Sample(blob(180, box), np.array([box], np.float32))
+    mirrored = []
+    for seed in range(250):
+        piece = cut_piece(source, largest, np.random.default_rng(seed))
+        if piece is None or piece.half is None:
+            continue
+        middle, deviation = lies_at(piece.pixels)
+        np.testing.assert_allclose(middle, np.array(piece.pixels.shape[1::-1]) / 2, atol=0.3)
+        if piece.half.min() > 6:
+            np.testing.assert_allclose(deviation, piece.half / 3, rtol=0.1)
+        mirrored.append(bool(lies_at(piece.pixels, 2)[0][0] > middle[0]))
+    assert len(mirrored) > 50
+    assert 0.3 < np.mean(mirrored) < 0.7
+
+
+def test_a_pasted_face_is_in_the_middle_of_its_box() -> None:
+    box = (40, 40, 80, 84)
+    source = Sample(blob(120, box), np.array([box], np.float32))
+    under = np.full((128, 128, 3), 60, np.uint8)
+    checked = 0
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        pixels, came = pasted(under, np.empty((0, 4), np.float32), [source], generator)
+        for found in came:
+            np.testing.assert_allclose(lies_at(pixels)[0], (found[:2] + found[2:]) / 2, atol=0.3)
+            checked += 1
+    assert checked > 30
 
 
 def test_nothing_is_pasted_over_a_box() -> None:

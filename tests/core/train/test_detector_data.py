@@ -20,6 +20,7 @@ from core.train.detector_data import (
     windows_without_faces,
 )
 from core.train.voc import Annotation
+from tests.core.train.drawings import blob, lies_at
 
 FACE = (255, 0, 0)
 SIDE = 96
@@ -70,6 +71,24 @@ def test_every_box_lies_around_its_face(mosaic: float, strong: float) -> None:
         # A face that the edge cuts off is bent as if what is left of it were a whole one.
         assert (red & (grown == 0)).mean() < (0.02 if strong else 0.002)
     assert mosaic == 1.0 or checked > 10
+
+
+@pytest.mark.usefixtures("true_colours")
+@pytest.mark.parametrize("zoom", [0.5, 1.0, 2.0])
+def test_a_face_is_in_the_middle_of_its_box_and_as_large(zoom: float) -> None:
+    box = (180, 176, 220, 224)
+    sample = Sample(blob(400, box), np.array([box], np.float32), zoom=zoom)
+    batch = draw_batch([sample], [0] * 250, 160, np.random.default_rng(5), 0.0)
+    mirrored = []
+    for pixels, (found, *_) in zip(batch.pictures, batch.boxes, strict=True):
+        if found.min() <= 1 or found.max() >= 159:
+            continue
+        middle, deviation = lies_at(pixels)
+        np.testing.assert_allclose(middle, (found[:2] + found[2:]) / 2, atol=0.3)
+        np.testing.assert_allclose(deviation, (found[2:] - found[:2]) / 6, rtol=0.1)
+        mirrored.append(bool(lies_at(pixels, 2)[0][0] > middle[0]))
+    assert len(mirrored) > 50
+    assert 0.3 < np.mean(mirrored) < 0.7
 
 
 def test_strong_changes_bring_faces_of_other_pictures() -> None:
