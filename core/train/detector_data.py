@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import cv2
@@ -170,7 +170,9 @@ def batches(
     def draw(step: int) -> Batch:
         generator = np.random.default_rng([seed, epoch, step])
         chosen = order[step * size : (step + 1) * size]
-        return draw_batch(samples, chosen, side, generator, mosaic, strong=strong, taught=taught)
+        plain = draw_batch(samples, chosen, side, generator, mosaic, strong=strong, taught=taught)
+        pictures = np.stack([recoloured(pixels, generator) for pixels in plain.pictures])
+        return replace(plain, pictures=pictures)
 
     yield from drawn_ahead(draw, len(samples) // size)
 
@@ -220,7 +222,7 @@ def draw_batch(
     strong: float = 0.0,
     taught: Taught | None = None,
 ) -> Batch:
-    """Make a training picture for each chosen sample; see `batches`."""
+    """Make a training picture for each chosen sample, in its own colours; see `batches`."""
     pictures = np.empty((len(chosen), side, side, 3), np.uint8)
     boxes = np.zeros((len(chosen), MOST_FACES, 4), np.float32)
     kinds = np.zeros((len(chosen), MOST_FACES), np.float32)
@@ -234,7 +236,7 @@ def draw_batch(
             pixels, found, kind = _window(sample, (side, side), _ALONE, generator, strong)
             if generator.random() < strong:
                 pixels, found, kind = _with_pieces(samples, pixels, found, kind, generator)
-        pictures[i] = recoloured(pixels, generator)
+        pictures[i] = pixels
         kept = np.argsort(-kind, kind="stable")[:MOST_FACES]
         boxes[i, : len(kept)] = found[kept]
         kinds[i, : len(kept)] = kind[kept]

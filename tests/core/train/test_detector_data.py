@@ -39,12 +39,6 @@ def samples(count: int = 8) -> list[Sample]:
     return made
 
 
-@pytest.fixture
-def true_colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detector_data, "recoloured", lambda pixels, _: pixels)
-
-
-@pytest.mark.usefixtures("true_colours")
 @pytest.mark.parametrize(("mosaic", "strong"), [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
 def test_every_box_lies_around_its_face(mosaic: float, strong: float) -> None:
     generator = np.random.default_rng(1)
@@ -73,7 +67,6 @@ def test_every_box_lies_around_its_face(mosaic: float, strong: float) -> None:
     assert mosaic == 1.0 or checked > 10
 
 
-@pytest.mark.usefixtures("true_colours")
 @pytest.mark.parametrize("zoom", [0.5, 1.0, 2.0])
 def test_a_face_is_in_the_middle_of_its_box_and_as_large(zoom: float) -> None:
     box = (180, 176, 220, 224)
@@ -164,7 +157,6 @@ def test_more_faces_than_a_batch_carries_keep_the_sure_ones() -> None:
     assert (batch.kinds == 1).all(axis=1).any()
 
 
-@pytest.mark.usefixtures("true_colours")
 def test_taught_pictures_take_the_place_of_their_share() -> None:
     blue = Sample(np.full((100, 100, 3), (0, 0, 250), np.uint8), np.zeros((0, 4), np.float32))
     generator = np.random.default_rng(0)

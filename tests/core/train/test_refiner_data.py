@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.train import detector_data, refiner_data
+from core.train import refiner_data
 from core.train.detector_data import Sample
 from core.train.refiner_data import Shown, View, Views, batches, overlap_table, places_in, propose
 
@@ -117,10 +117,19 @@ def test_strong_changes_reach_the_views() -> None:
     assert faces[0] < faces[1]
 
 
+def test_a_view_has_its_own_colours_and_what_is_learned_from_has_others() -> None:
+    grey = Sample(np.full((120, 160, 3), 128, np.uint8), np.zeros((0, 4), np.float32))
+    views = Views([Shown([grey], 40, 0.5)], 64, seed=0)
+
+    assert {int(np.median(views[number].pixels)) for number in range(40)} == {128}
+    drawn = batches(views, [NOTHING] * 40, size=4, places=2, seed=0, epoch=0)
+    levels = [float(np.median(each)) for batch in drawn for each in batch.pictures]
+    assert len(set(levels)) > 10
+
+
 def test_boxes_stay_on_their_faces_in_the_mirror_and_colours_change(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(detector_data, "recoloured", lambda pixels, _: pixels)
     monkeypatch.setattr(refiner_data, "recoloured", lambda pixels, _: pixels)
     views = Views([Shown(samples(), 12, 0.0)], 64, seed=0)
     proposed = [(views[i].boxes, np.full(len(views[i].boxes), 0.9, np.float32)) for i in range(12)]
