@@ -88,7 +88,7 @@ class DetectorTraining:
         decay: Weight decay.
         mosaic: Share of the training pictures that are put together from four.
         plain_epochs: Last epochs, without mosaics.
-        warm_up: Steps over which the learning rate rises.
+        warm_up: Steps over which the learning rate rises; a tenth of all steps at most.
         average: Decay of the weights' running average.
         tune_every: Epochs between two looks at the tuning pictures.
         precision: Of the convolutions: ``bfloat16``, ``float32``, or ``auto``: bfloat16 on a GPU

@@ -80,7 +80,7 @@ class RefinerTraining:
         width: Of the network.
         rate: Highest learning rate.
         decay: Weight decay.
-        warm_up: Steps over which the learning rate rises.
+        warm_up: Steps over which the learning rate rises; a tenth of all steps at most.
         average: Decay of the weights' running average.
         tune_every: Epochs between two looks at the tuning pictures.
         precision: Of the convolutions: ``bfloat16``, ``float32``, or ``auto``: bfloat16 on a GPU

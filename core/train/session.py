@@ -63,7 +63,7 @@ class Options(Protocol):
         epochs: Passes over the training pictures.
         rate: Highest learning rate.
         decay: Weight decay.
-        warm_up: Steps over which the learning rate rises.
+        warm_up: Steps over which the learning rate rises; a tenth of all steps at most.
         average: Decay of the weights' running average.
         precision: Of the convolutions: ``bfloat16``, ``float32``, or ``auto``: bfloat16 on a GPU
             and on processors with AVX512-BF16, where it is about 1.6 times as fast.
@@ -168,9 +168,11 @@ class Session:
 
     def _rate(self, step: int) -> float:
         options = self._options
-        if step < options.warm_up:
-            return options.rate * (step + 1) / options.warm_up
-        share = (step - options.warm_up) / max(1, options.epochs * self.steps - options.warm_up)
+        steps = options.epochs * self.steps
+        rising = min(options.warm_up, steps // 10)
+        if step < rising:
+            return options.rate * (step + 1) / rising
+        share = (step - rising) / max(1, steps - rising)
         return options.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, share))) / 2)
 
     def descend(self, tape: Any, loss: Any, rate: Any) -> None:

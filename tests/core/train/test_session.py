@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,9 +42,23 @@ class Network(Module):
         self.scale = tf.Variable(1.0, name="scale")
 
 
-def begun(columns: int = 16) -> Session:
+def begun(columns: int = 16, options: Options | None = None, steps: int = 1) -> Session:
     network, average = Network(columns), Network(columns)
-    return Session(Options(), network, average, steps=1, data="drawn")
+    return Session(options or Options(), network, average, steps=steps, data="drawn")
+
+
+def rates(options: Options, steps: int) -> list[float]:
+    """The learning rate of each step of a whole training."""
+    found: list[float] = []
+
+    def step_on(_batch: int, rate: Any) -> float:
+        found.append(float(rate))
+        return 0.0
+
+    session = begun(options=options, steps=steps)
+    for _ in range(options.epochs):
+        session.run_epoch(range(steps), step_on, lambda _: None)
+    return found
 
 
 def kept_in(folder: Path) -> Path:
@@ -121,6 +137,22 @@ def test_what_cannot_be_gone_on_from_is_named_and_left_as_it_is(
     # Nothing of it is taken up.
     assert session.epoch == 0
     np.testing.assert_array_equal(session.variables["kernel"].numpy(), np.ones((4, 16)))
+
+
+def test_the_rate_rises_and_then_falls_along_a_cosine() -> None:
+    found = rates(Options(epochs=8, warm_up=40, rate=0.1), steps=50)
+    expected = [0.1 * (step + 1) / 40 for step in range(40)]
+    for step in range(360):
+        expected.append(0.1 * (0.01 + 0.99 * (1 + math.cos(math.pi * step / 360)) / 2))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(3, 4), (4, 23), (32, 4)])
+def test_a_short_training_ends_with_a_low_rate(epochs: int, steps: int) -> None:
+    found = rates(Options(epochs=epochs, warm_up=200, rate=0.1), steps)
+    assert max(found) == pytest.approx(0.1)
+    assert found.index(max(found)) <= epochs * steps // 10
+    assert found[-1] < 0.005
 
 
 @pytest.mark.parametrize("content", [b"epoch,loss\none,2.5\n", b"\xff\xfe", b"loss\n2.5\n"])
