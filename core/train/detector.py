@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ from core.train.detector_data import (
     load_samples,
     windows_without_faces,
 )
-from core.train.detector_export import export
+from core.train.detector_export import PLACES, export
 from core.train.detector_loss import assign, detection_losses
 from core.train.detector_network import (
     DetectorNetwork,
@@ -380,6 +381,8 @@ def choose_threshold(
             threshold, best = confidence, hits / (count + _MISSED * wanted)
     if not best:
         return Operation(_UNCHOSEN, None, None, None)
+    # Rounded up, as half of all are to the nearest place, it would lose the box it was chosen at.
+    threshold = math.floor(threshold * 10**PLACES) / 10**PLACES
     kept = [right for confidence, right in in_samples if confidence >= threshold]
     return Operation(
         threshold,

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from core.face import Pixels
 from core.files import write_text
@@ -31,6 +31,9 @@ from core.train.refiner_network import (
     second_look,
 )
 from core.train.spread import all_over
+
+PLACES: Final = 4
+"""After the point, to which a threshold is kept."""
 
 _MULTIPLE = 32
 _GREY = 114
@@ -259,7 +262,7 @@ def _write(
         if path.is_file()
     }
     told = {
-        "threshold": round(description.threshold, 4),
+        "threshold": round(description.threshold, PLACES),
         "longest": description.longest,
         "files": files,
     }

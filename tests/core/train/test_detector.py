@@ -31,6 +31,7 @@ from core.train.detector import (
     write_weights,
 )
 from core.train.detector_data import Sample, batches
+from core.train.detector_export import export
 from core.train.detector_network import DetectorNetwork, Stage, cells_of, named_variables
 from core.train.detector_optimiser import orthogonal
 from core.train.teacher import Unboxed
@@ -445,6 +446,22 @@ def test_steps_of_kernels_are_near_orthogonal(shape: tuple[int, int]) -> None:
 
     assert values.min() > 0.3
     assert values.max() < 1.3
+
+
+def test_the_threshold_is_written_no_higher_than_the_box_it_was_chosen_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = (0.0, 0.0, 10.0, 10.0)
+    found = (Face(box, float(np.float32(0.43457))),)
+    monkeypatch.setattr(detector, "faces_in", lambda *_: found)
+    sample = Sample(np.zeros((64, 64, 3), np.uint8), np.array([box], np.float32))
+
+    chosen = choose_threshold(DetectorNetwork(16), [sample])
+
+    assert chosen.threshold == 0.4345
+    assert chosen.recall == 1.0
+    export(DetectorNetwork(16), tmp_path, 64, chosen.threshold)
+    assert SavedModelDetector.load(tmp_path).threshold == chosen.threshold
 
 
 def test_the_threshold_is_where_f2_is_highest(monkeypatch: pytest.MonkeyPatch) -> None:
