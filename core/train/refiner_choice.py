@@ -13,6 +13,7 @@ from core.face import Face, Pixels
 from core.models.detector import faces_of, letterboxed
 from core.models.tensorflow_runtime import tf
 from core.train.detector_data import Sample
+from core.train.detector_export import PLACES
 from core.train.detector_network import suppressed
 from core.train.refiner_network import (
     Agreement,
@@ -35,8 +36,11 @@ MOST_FALSE = 0.09
 cut from beside faces, and have one about twice as often as whole pictures without a face:
 docs/training-log/detector.md has both figures."""
 
+LEAST_THRESHOLD = 0.15
+"""Where hardly anything is proposed in the windows, any score would be quiet in them, and in other
+pictures every box a face."""
+
 _WITHOUT_PICTURES = 0.3
-_PARTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,8 @@ def choose(pictures: Sequence[Looked], empty: Sequence[Looked]) -> Choice:
     """The agreement with the highest average precision, and the lowest threshold that is quiet.
 
     Average precision is taken over both kinds of pictures together, so that boxes where there is no
-    face count. Of the pictures without a face, no more than `MOST_FALSE` may have a box.
+    face count. Of the pictures without a face, no more than `MOST_FALSE` may have a box; the
+    threshold is never below `LEAST_THRESHOLD`.
 
     Args:
         pictures: With faces.
@@ -144,8 +149,9 @@ def choose(pictures: Sequence[Looked], empty: Sequence[Looked]) -> Choice:
     allowed = int(MOST_FALSE * len(empty))
     threshold = _WITHOUT_PICTURES
     if empty:
-        # As many places as a detector's description keeps.
-        threshold = min(1.0, (int(highest[allowed] * _PARTS) + 1) / _PARTS)
+        parts = 10**PLACES
+        quiet = (int(highest[allowed] * parts) + 1) / parts
+        threshold = min(1.0, max(LEAST_THRESHOLD, quiet))
     truths = [each.truths for each in pictures]
     kept = [
         right
