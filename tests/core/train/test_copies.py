@@ -79,6 +79,24 @@ class TestCopied:
         assert not copied(one, other).any()
         assert copied(one, one).all()
 
+    def test_little_on_an_empty_ground_is_no_copy_of_something_else_there(self) -> None:
+        """Such as one logo on black and another."""
+        logos: list[Pixels] = []
+        for corner in ((28, 36), (34, 44)):
+            logos.append(np.zeros((80, 60, 3), np.uint8))
+            cv2.rectangle(logos[-1], (20, 30), corner, (200, 180, 160), -1)
+        one, other = (prints_of([logo]) for logo in logos)
+        assert (int(one.hashes[0]) ^ int(other.hashes[0])).bit_count() <= NEAR
+        assert np.abs(one.colours - other.colours).mean() < ALIKE
+        assert not copied(one, other).any()
+        assert copied(prints_of([cv2.resize(logos[0], (90, 120))]), one).all()
+
+    def test_a_picture_of_one_colour_is_a_copy_of_itself_alone(self) -> None:
+        flat = [np.full((80, 60, 3), level, np.uint8) for level in (100, 104)]
+        one, other = (prints_of([each]) for each in flat)
+        assert not copied(one, other).any()
+        assert copied(one, one).all()
+
     def test_many_pictures_and_none(self) -> None:
         many = prints_of(drawing(number, 9) for number in range(1_100))
         assert copied(many, many).all()
