@@ -63,7 +63,7 @@ from core.train.session import (
     write_tensors,
 )
 from core.train.teacher import Unboxed, teach
-from core.train.voc import Annotation, check_readable, contents_of, digest_of, read_parts
+from core.train.voc import Annotation, digest_of, kept_of, read_parts
 
 _STRONG_AT_LAST = 0.25
 """Of the strong changes, how many are left in the last epochs."""
@@ -174,7 +174,6 @@ def train(
     refuse_taken(out, resume)
     set_threads(options.threads)
     parts, learning = read_parts(folders)
-    check_readable(parts.validation)
     out.mkdir(parents=True, exist_ok=True)
     begun = read_weights(start) if start is not None else None
     facts = hashlib.sha256(start.read_bytes()).hexdigest() if start is not None else ""
@@ -192,7 +191,7 @@ def train(
             out / "taught.safetensors",
             side=options.side,
             precision=tf.as_dtype(precision_of(options.precision)),
-            kept=contents_of((*parts.tuning, *parts.validation)),
+            kept=kept_of((*parts.tuning, *parts.validation)),
             left_out=left_out,
         )
         taught = Taught(boxed, options.taught)
@@ -237,6 +236,7 @@ def train(
         "validation_ap50": exported_score(out / DETECTOR, parts.validation),
         "validation_pictures": len(parts.validation),
         "training_pictures": len(samples),
+        "copies_left_out": len(parts.copies),
         "seconds": round(session.seconds, 1),
     }
     write_text(out / METRICS, json.dumps(metrics, indent=2) + "\n")

@@ -62,7 +62,7 @@ from core.train.session import (
     write_tensors,
 )
 from core.train.teacher import Unboxed, teach
-from core.train.voc import check_readable, contents_of, digest_of, read_parts
+from core.train.voc import digest_of, kept_of, read_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,6 @@ def train(
             "There is no picture to train on: by their numbers, all of the first folder are kept"
             " for tuning and validation."
         )
-    check_readable(parts.validation)
     out.mkdir(parents=True, exist_ok=True)
     facts = [loaded.sha256, digest_of(learning)]
     if start is not None:
@@ -175,7 +174,7 @@ def train(
             out / "taught.safetensors",
             side=loaded.longest,
             precision=tf.as_dtype(precision_of(options.precision)),
-            kept=contents_of((*parts.tuning, *parts.validation)),
+            kept=kept_of((*parts.tuning, *parts.validation)),
             left_out=left_out,
         )
         shown.append(Shown(taught, math.ceil(options.taught_views * len(taught)), 1.0))
@@ -229,6 +228,7 @@ def train(
         "validation_ap50": exported_score(out / DETECTOR, parts.validation),
         "validation_pictures": len(parts.validation),
         "training_views": len(views),
+        "copies_left_out": len(parts.copies),
         "seconds": round(session.seconds, 1),
     }
     write_text(out / METRICS, json.dumps(metrics, indent=2) + "\n")

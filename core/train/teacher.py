@@ -8,7 +8,7 @@ Student", arXiv:1911.04252: the changes to the training pictures are the noise).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,13 +19,14 @@ from safetensors import SafetensorError, safe_open
 from core.face import Pixels
 from core.models.tensorflow_runtime import tf
 from core.picture import SUFFIXES
+from core.train.copies import copied, prints_of
 from core.train.detector_data import Sample, scaled
 from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
 from core.train.face_data import LeftOut, bytes_of, decoded
 from core.train.refiner_network import FirstStage, Proposed, proposals
 from core.train.session import write_tensors
-from core.train.voc import AnnotationError, for_validation, number_of
+from core.train.voc import AnnotationError, Kept, for_validation, number_of
 
 SURE: Final = 0.5
 """Score from which a box is taken for a face."""
@@ -62,7 +63,7 @@ def teach(
     *,
     side: int,
     precision: Any = None,
-    kept: Collection[str] = (),
+    kept: Kept | None = None,
     left_out: LeftOut | None = None,
 ) -> tuple[list[Sample], str]:
     """Box every picture of some folders.
@@ -76,8 +77,8 @@ def teach(
         side: Of the training pictures; smaller pictures are shown three quarters as large, and
             larger ones are kept twice as large at most.
         precision: Of a `DetectorNetwork`'s convolutions; None: single.
-        kept: What is tuned or reported on and so must not be trained on, as
-            `core.train.voc.contents_of` has it.
+        kept: What is tuned or reported on and so must not be trained on; what is nearly one of
+            these pictures is left out.
         left_out: Told of each picture file that cannot be read.
 
     Returns:
@@ -85,7 +86,7 @@ def teach(
 
     Raises:
         AnnotationError: The folders hold no readable picture, or only such as are known to show a
-            face and in which none is found for sure, or one of those in `kept`.
+            face and in which none is found for sure, or the very file of one of those in `kept`.
     """
     pictures = []
     known_faces = []
@@ -101,11 +102,13 @@ def teach(
                     left_out(str(path))
                 continue
             content = hashlib.sha256(data)
-            if content.hexdigest() in kept:
+            if kept is not None and content.hexdigest() in kept.contents:
                 raise AnnotationError(
                     f"{path} is one of the boxed pictures that are kept for tuning and validation;"
                     " take it out of what is trained on."
                 )
+            if kept is not None and copied(prints_of([pixels]), kept.prints).any():
+                continue
             smaller = scaled(pixels, min(1.0, 2 * side / max(pixels.shape[:2])))
             pictures.append(np.ascontiguousarray(smaller))
             known_faces.append(source.each_a_face)

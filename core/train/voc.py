@@ -6,17 +6,19 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Pixels
-from core.folder import reason
+from core.folder import READERS, reason
 from core.picture import OWN_LIMITS, UnreadablePicture, read
+from core.train.copies import Prints, copied, prints_of
 
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".jfif")
 """All that is read elsewhere; of several pictures of one name, the first is the boxed one."""
@@ -125,16 +127,6 @@ def within(annotation: Annotation, pixels: Pixels) -> Annotation:
     return replace(annotation, boxes=boxes[seen], names=names)
 
 
-def check_readable(annotations: Sequence[Annotation]) -> None:
-    """Look at each picture before anybody waits for what needs it at the end.
-
-    Raises:
-        AnnotationError: One cannot be read.
-    """
-    for annotation in annotations:
-        pixels_of(annotation)
-
-
 def digest_of(annotations: Sequence[Annotation]) -> str:
     """One hash for the pictures, what is in them and their boxes, in their order.
 
@@ -165,6 +157,33 @@ def contents_of(annotations: Iterable[Annotation]) -> frozenset[str]:
     return frozenset(_content(annotation) for annotation in annotations)
 
 
+class Kept(NamedTuple):
+    """Pictures that are tuned or reported on and so must not be trained on.
+
+    Attributes:
+        contents: As `contents_of` has them.
+        prints: By which they are known scaled and re-encoded, too.
+    """
+
+    contents: frozenset[str]
+    prints: Prints
+
+
+def kept_of(annotations: Sequence[Annotation]) -> Kept:
+    """What pictures are known again by.
+
+    Raises:
+        AnnotationError: One cannot be read.
+    """
+    return Kept(contents_of(annotations), _prints_of(annotations))
+
+
+def _prints_of(annotations: Sequence[Annotation]) -> Prints:
+    with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
+        each = list(pool.map(lambda one: prints_of([pixels_of(one)]), annotations))
+    return Prints(*map(np.concatenate, zip(prints_of([]), *each, strict=True)))
+
+
 def files_in(folder: Path) -> list[Path]:
     """The annotation files below `folder` in order, without hidden ones, such as macOS leaves."""
     return [
@@ -188,11 +207,19 @@ def read_folder(folder: Path) -> list[Annotation]:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which pictures a detector learns from, is tuned on, and is reported on."""
+    """Which pictures a detector learns from, is tuned on, and is reported on.
+
+    Attributes:
+        training: To learn from.
+        tuning: To take decisions by.
+        validation: To report on.
+        copies: Left out of what is learned: scaled or re-encoded, they are tuned or reported on.
+    """
 
     training: tuple[Annotation, ...]
     tuning: tuple[Annotation, ...]
     validation: tuple[Annotation, ...]
+    copies: tuple[Annotation, ...] = ()
 
 
 def split(annotations: list[Annotation]) -> Split:
@@ -209,22 +236,29 @@ def split(annotations: list[Annotation]) -> Split:
 def read_parts(folders: Path | Sequence[Path]) -> tuple[Split, list[Annotation]]:
     """The parts of the first folder, and all that is trained on: its part and the others whole.
 
+    Every picture is looked at, before anybody waits for what needs it at the end. What is nearly
+    one that the first folder keeps, such as the next frame of a film, is left out.
+
     Raises:
-        AnnotationError: The pictures of a folder cannot be used, or a copy of one that the first
-            keeps for tuning or validation would be trained on.
+        AnnotationError: The pictures of a folder cannot be used, or the very file of one that the
+            first keeps for tuning or validation would be trained on.
     """
     first, *others = [folders] if isinstance(folders, Path) else list(folders)
     parts = split(read_folder(first))
     further = [annotation for folder in others for annotation in read_folder(folder)]
     learning = [*parts.training, *further]
-    kept = contents_of((*parts.tuning, *parts.validation))
+    kept = kept_of((*parts.tuning, *parts.validation))
     for annotation in learning:
-        if _content(annotation) in kept:
+        if _content(annotation) in kept.contents:
             raise AnnotationError(
                 f"{annotation.picture} is one of the pictures in {first} that are kept for tuning"
                 " and validation; take it out of what is trained on."
             )
-    return parts, learning
+    near = copied(_prints_of(learning), kept.prints)
+    copies = tuple(learning[row] for row in np.flatnonzero(near))
+    own = tuple(parts.training[row] for row in np.flatnonzero(~near[: len(parts.training)]))
+    learning = [learning[row] for row in np.flatnonzero(~near)]
+    return replace(parts, training=own, copies=copies), learning
 
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

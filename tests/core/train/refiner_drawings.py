@@ -38,6 +38,9 @@ def write_pictures(folder: Path, count: int) -> Path:
     generator = np.random.default_rng(0)
     for number in range(1, count + 1):
         pixels, box = drawn(generator)
+        # On grounds of their own, or some would be taken for copies of others.
+        ground = np.random.default_rng(number).integers(50, 71, (4, 6, 3), np.uint8)
+        pixels = np.where(pixels == 60, cv2.resize(ground, (SIDE, 64)), pixels)
         cv2.imwrite(str(folder / f"{number:03d}.png"), pixels[..., ::-1])
         corners = "".join(
             f"<{name}>{value}</{name}>"

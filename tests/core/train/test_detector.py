@@ -58,7 +58,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("faces")
     generator = np.random.default_rng(0)
     for number in range(1, 21):
-        pixels = np.full((64, 96, 3), 90, np.uint8)
+        # On grounds of their own, or some would be taken for copies of others.
+        ground = np.random.default_rng(number).integers(80, 101, (4, 6, 3), np.uint8)
+        pixels = cv2.resize(ground, (96, 64))
         x, y = generator.integers(20, 70), generator.integers(20, 44)
         cv2.circle(pixels, (int(x), int(y)), 14, (200, 220, 250), -1)
         cv2.imwrite(str(made / f"{number:03d}.png"), pixels)

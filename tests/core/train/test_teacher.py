@@ -19,8 +19,9 @@ from core.train import teacher
 from core.train.detector_network import DetectorNetwork
 from core.train.refiner_network import FirstStage
 from core.train.teacher import Unboxed, teach
-from core.train.voc import Annotation, AnnotationError, contents_of
+from core.train.voc import Annotation, AnnotationError, kept_of
 from tests.core.train.refiner_drawings import write_first_stage
+from tests.core.train.test_dataset import drawing
 
 Found = list[tuple[tuple[float, float, float, float], float]]
 BOX = (32.0, 64.0, 96.0, 128.0)
@@ -156,7 +157,7 @@ def test_what_is_tuned_or_reported_on_is_not_trained_on(
     """Under whatever name it lies among the pictures without boxes."""
     answering(monkeypatch, [(BOX, 0.9)], [(MIRRORED, 0.9)])
     boxed = shutil.copy(folder / "2.png", folder.parent / "00010.png")
-    kept = contents_of([Annotation(Path(boxed), np.zeros((0, 4), np.float32), ())])
+    kept = kept_of([Annotation(Path(boxed), np.zeros((0, 4), np.float32), ())])
 
     def learn() -> int:
         cache = folder.parent / "cache"
@@ -169,6 +170,24 @@ def test_what_is_tuned_or_reported_on_is_not_trained_on(
     # Nothing is learned from pictures of such numbers, whatever they show.
     (folder / "2.png").rename(folder / "20.png")
     assert learn() == 2
+
+
+def test_what_is_nearly_tuned_or_reported_on_is_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering(monkeypatch, [(BOX, 0.9)], [(MIRRORED, 0.9)])
+    boxed = folder.parent / "00010.png"
+    cv2.imwrite(str(boxed), drawing(7))
+    cv2.imwrite(str(folder / "4.jpg"), cv2.resize(drawing(7), (130, 180)))
+    cv2.imwrite(str(folder / "6.jpg"), drawing(8))
+    kept = kept_of([Annotation(boxed, np.zeros((0, 4), np.float32), ())])
+    unboxed = [Unboxed(folder)]
+
+    found, _ = teach(
+        DetectorNetwork(16), "one", unboxed, folder.parent / "cache", side=256, kept=kept
+    )
+
+    assert [sample.pixels.shape[:2] for sample in found] == [(64, 128)] * 3 + [(60, 60)]
 
 
 def test_nothing_is_looked_at_twice_unless_something_changed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,7 @@ from core.train.voc import (
     split,
     within,
 )
+from tests.core.train.test_dataset import drawing
 
 
 def write(folder: Path, name: str, *boxes: tuple[str, int, int, int, int]) -> Path:
@@ -208,6 +210,43 @@ def test_what_is_reported_or_tuned_on_is_not_trained_on(tmp_path: Path, kept: st
         AnnotationError, match=r"other/00011\.jpg is one of the pictures in .*first"
     ):
         read_parts([tmp_path / "first", tmp_path / "other"])
+
+
+def test_what_is_nearly_reported_or_tuned_on_is_left_out_of_what_is_learned(
+    tmp_path: Path,
+) -> None:
+    """As the next frame of a film is, and a picture saved anew."""
+    drawn = {"first": ("00001", "00002", "00010", "00025"), "other": ("00001", "00002")}
+    for folder, names in drawn.items():
+        (tmp_path / folder).mkdir()
+        for name in names:
+            write(tmp_path / folder, name, ("face", 1, 2, 30, 40))
+            picture = drawing(int(name) + 100 * len(folder))
+            cv2.imwrite(str(tmp_path / folder / f"{name}.jpg"), picture)
+    for kept, again in (("00010", "first/00002"), ("00025", "other/00001")):
+        picture = cv2.imread(str(tmp_path / "first" / f"{kept}.jpg"))
+        cv2.imwrite(str(tmp_path / f"{again}.jpg"), cv2.resize(picture, (130, 180)))
+
+    parts, learning = read_parts([tmp_path / "first", tmp_path / "other"])
+
+    def names_of(annotations: Sequence[Annotation]) -> list[str]:
+        return [each.picture.relative_to(tmp_path).as_posix() for each in annotations]
+
+    assert names_of(learning) == ["first/00001.jpg", "other/00002.jpg"]
+    assert names_of(parts.training) == ["first/00001.jpg"]
+    assert names_of(parts.copies) == ["first/00002.jpg", "other/00001.jpg"]
+    assert names_of([*parts.validation, *parts.tuning]) == ["first/00010.jpg", "first/00025.jpg"]
+
+
+def test_every_picture_can_be_read_before_anything_is_learned(tmp_path: Path) -> None:
+    for name in ("00001", "00010", "00025"):
+        write(tmp_path, name, ("face", 1, 2, 30, 40))
+    for name in ("00001", "00010", "00025"):
+        whole = (tmp_path / f"{name}.jpg").read_bytes()
+        (tmp_path / f"{name}.jpg").write_bytes(whole[:150])
+        with pytest.raises(AnnotationError, match=rf"{name}\.jpg: damaged"):
+            read_parts(tmp_path)
+        (tmp_path / f"{name}.jpg").write_bytes(whole)
 
 
 def test_the_hash_of_pictures_is_that_of_names_contents_and_boxes(tmp_path: Path) -> None:
