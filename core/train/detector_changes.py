@@ -148,12 +148,14 @@ def cut_piece(source: Sample, largest: float, generator: np.random.Generator) ->
         generator: Decides everything.
 
     Returns:
-        None where the picture has no box, or one that is too small, cut off or beside another.
+        None where the picture has no box, or one that is too small, cut off, beside another or
+        perhaps of no face.
     """
     if not len(source.boxes):
         return None
     rows, columns = source.pixels.shape[:2]
-    box = source.boxes[generator.integers(len(source.boxes))]
+    number = int(generator.integers(len(source.boxes)))
+    box = source.boxes[number]
     size = box[2:] - box[:2]
     is_face = bool(generator.random() < _FACES)
     if not is_face:
@@ -163,6 +165,8 @@ def cut_piece(source: Sample, largest: float, generator: np.random.Generator) ->
     around = np.concatenate([box[:2] - margin / 2 * size, box[2:] + margin / 2 * size])
     inside = box.min() >= 1 and box[2] <= columns - 1 and box[3] <= rows - 1
     if touched(around, source.boxes) != is_face:
+        return None
+    if is_face and source.kinds is not None and source.kinds[number] < 0:
         return None
     longer = float(np.exp(generator.uniform(np.log(_LEAST_PIECE), np.log(largest))))
     zoom = longer / float(size.max())

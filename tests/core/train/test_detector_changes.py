@@ -124,6 +124,14 @@ def test_nothing_is_pasted_over_a_box() -> None:
     assert changed > 5
 
 
+def test_what_is_perhaps_a_face_is_not_cut_out_as_one() -> None:
+    source = Sample(ellipse().pixels, ellipse().boxes, np.array([-1], np.float32))
+    pieces = [cut_piece(source, 60.0, np.random.default_rng(seed)) for seed in range(100)]
+    found = [piece for piece in pieces if piece is not None]
+    assert found
+    assert not [piece for piece in found if piece.half is not None]
+
+
 @pytest.mark.parametrize(
     "box",
     [
