@@ -165,10 +165,12 @@ def batches(
         strong: Probability of each strong change: stretched, bent, with pieces of others in it.
         taught: Further pictures that take the place of some.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(len(samples))
+    # The last number tells the uses of a seed apart, as in `core.train.refiner_data`: without it
+    # an epoch's order would be drawn from the same numbers as its first batch.
+    order = np.random.default_rng([seed, epoch, 0, 1]).permutation(len(samples))
 
     def draw(step: int) -> Batch:
-        generator = np.random.default_rng([seed, epoch, step])
+        generator = np.random.default_rng([seed, epoch, step, 2])
         chosen = order[step * size : (step + 1) * size]
         plain = draw_batch(samples, chosen, side, generator, mosaic, strong=strong, taught=taught)
         pictures = np.stack([recoloured(pixels, generator) for pixels in plain.pictures])

@@ -100,7 +100,7 @@ class Views:
         sample = within * len(shown.samples) // shown.views if shown.views else 0
         if shown.views >= len(shown.samples):
             sample = within % len(shown.samples)
-        generator = np.random.default_rng([self._seed, source, within])
+        generator = np.random.default_rng([self._seed, source, within, 5])
         drawn = draw_batch(
             shown.samples, [sample], self._side, generator, shown.mosaic, strong=self._strong
         )
@@ -223,10 +223,11 @@ def batches(
         seed: Of the whole training.
         epoch: Counted from 0.
     """
-    order = np.random.default_rng([seed, epoch]).permutation(len(views))
+    # The last number tells the uses of a seed apart, as in `core.train.detector_data`.
+    order = np.random.default_rng([seed, epoch, 0, 3]).permutation(len(views))
 
     def draw(step: int) -> Places:
-        generator = np.random.default_rng([seed, epoch, step])
+        generator = np.random.default_rng([seed, epoch, step, 4])
         chosen = order[step * size : (step + 1) * size]
         return _batch(views, proposed, chosen, places, generator)
 

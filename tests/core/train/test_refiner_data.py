@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.train import refiner_data
+from core.train import detector_data, refiner_data
 from core.train.detector_data import Sample
 from core.train.refiner_data import Shown, View, Views, batches, overlap_table, places_in, propose
 
@@ -147,6 +147,31 @@ def test_boxes_stay_on_their_faces_in_the_mirror_and_colours_change(
             if (kinds == 1).any():
                 assert overlap_table(places, boxes[kinds == 1]).max() > 0.5
     assert 2 < mirrored < 10
+
+
+def test_orders_views_and_batches_are_drawn_each_from_numbers_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Numbers that begin alike and end in zeros seed the same ones."""
+    begun: list[int] = []
+
+    def begin(seed: list[int]) -> np.random.Generator:
+        generator = default_rng(seed)
+        begun.append(int(generator.bit_generator.state["state"]["state"]))
+        return generator
+
+    default_rng = np.random.default_rng
+    monkeypatch.setattr(np.random, "default_rng", begin)
+    made = samples(2)
+    views = Views([Shown(made, 2, 0.0), Shown(made, 2, 0.0)], 32, seed=0)
+    shown = [views[number] for number in range(4)]
+    for epoch in (0, 1):
+        drawn = batches(shown, [NOTHING] * 4, size=2, places=2, seed=0, epoch=epoch)
+        assert len(list(drawn)) == 2
+        further = detector_data.batches(made, side=32, size=1, seed=0, epoch=epoch, mosaic=0.0)
+        assert len(list(further)) == 2
+    assert len(begun) == 4 + 2 * (3 + 3)
+    assert len(set(begun)) == len(begun)
 
 
 def test_an_epoch_shows_every_view_once_and_the_next_one_other_places() -> None:
