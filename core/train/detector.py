@@ -161,8 +161,8 @@ def train(
         ModelError: `teacher` holds no detector.
         TrainingError: The checkpoint is damaged or was made with other options or other data,
             there is no detector to box the `unboxed` pictures or none of these for the `teacher`,
-            that takes pictures of one size alone, or `start` is no detector's weights, or is not
-            there although some of it is to be kept.
+            that takes pictures of one size alone, or `start` is no detector's weights or of another
+            width, or is not there although some of it is to be kept.
     """
     options = options or DetectorTraining()
     if options.kept and start is None:
@@ -173,9 +173,14 @@ def train(
         raise TrainingError("A detector is to box pictures without boxes, and none are given.")
     refuse_taken(out, resume)
     set_threads(options.threads)
+    begun = read_weights(start) if start is not None else None
+    if begun is not None and begun.width != options.width:
+        raise TrainingError(
+            f"{start} is of width {begun.width}, the detector to be trained of width"
+            f" {options.width}."
+        )
     parts, learning = read_parts(folders)
     out.mkdir(parents=True, exist_ok=True)
-    begun = read_weights(start) if start is not None else None
     facts = hashlib.sha256(start.read_bytes()).hexdigest() if start is not None else ""
     boxing: DetectorNetwork | FirstStage | None = begun
     of_boxing = facts

@@ -348,6 +348,15 @@ def test_what_is_no_detector_is_refused_as_a_start(folder: Path, tmp_path: Path)
         train(folder, tmp_path / "out", TINY, start=tmp_path / "weights")
 
 
+def test_a_start_of_another_width_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    start = tmp_path / "detector.safetensors"
+    write_weights(start, DetectorNetwork(32), 32)
+    sentence = "detector.safetensors is of width 32, the detector to be trained of width 16"
+    with pytest.raises(TrainingError, match=sentence):
+        train(tmp_path / "nowhere", tmp_path / "out", TINY, start=start)
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_a_box_to_tune_by_it_is_trained_all_the_same(folder: Path, tmp_path: Path) -> None:
     pictures = shutil.copytree(folder, tmp_path / "pictures")
     (pictures / "005.xml").write_text("<annotation></annotation>")
