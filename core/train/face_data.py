@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Final, Literal
 
 import cv2
@@ -261,13 +261,25 @@ class _File:
     member: str | None = None
 
 
+def visible_in(folder: Path) -> list[Path]:
+    """Everything below a folder, in order, without what is hidden or lies in a hidden folder."""
+    return [path for path in sorted(folder.rglob("*")) if not _hidden(path.relative_to(folder))]
+
+
+def _hidden(path: PurePath) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
 def _listed(folder: Path) -> Iterator[_File]:
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in (path for path in visible_in(folder) if path.is_file()):
         if path.suffix.lower() == ".zip":
             with _unpacking(path) as archive:
                 members = sorted(archive.namelist())
             for member in members:
-                if Path(member).suffix.lower() in SUFFIXES and not member.endswith("/"):
+                named = PurePosixPath(member)
+                if named.suffix.lower() in SUFFIXES and not (
+                    member.endswith("/") or _hidden(named)
+                ):
                     yield _File(path, member)
         elif path.suffix.lower() in SUFFIXES:
             yield _File(path)
@@ -306,6 +318,8 @@ def load_unlabelled(
     most: int | None = None,
 ) -> Pixels:
     """Every picture under a folder, those inside zip files included: ``(n, side, side, 3)``.
+
+    Hidden files and folders are passed over, as in every other folder.
 
     Args:
         folder: Searched at any depth.

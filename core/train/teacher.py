@@ -23,7 +23,7 @@ from core.train.copies import copied, prints_of
 from core.train.detector_data import Sample, scaled
 from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
-from core.train.face_data import LeftOut, bytes_of, decoded
+from core.train.face_data import LeftOut, bytes_of, decoded, visible_in
 from core.train.refiner_network import FirstStage, Proposed, proposals
 from core.train.session import write_tensors
 from core.train.voc import AnnotationError, Kept, for_validation, number_of
@@ -45,8 +45,8 @@ class Unboxed:
     """A folder of pictures without boxes.
 
     Attributes:
-        folder: Searched with all below it. Pictures whose numbers end in 0 are left out, as they
-            are of boxed folders, so that something remains to be judged on.
+        folder: Searched with all below it that is not hidden. Pictures whose numbers end in 0 are
+            left out, as they are of boxed folders, so that something remains to be judged on.
         each_a_face: Whether every picture is known to show a face, as face crops do; those in
             which none is found for sure are then left out.
     """
@@ -92,7 +92,7 @@ def teach(
     known_faces = []
     digest = hashlib.sha256(f"{teacher} {SURE} {DOUBTFUL} {_SIDE} {side}".encode())
     for source in unboxed:
-        for path in sorted(source.folder.rglob("*")):
+        for path in visible_in(source.folder):
             if path.suffix.lower() not in SUFFIXES or for_validation(number_of(path)):
                 continue
             data = bytes_of(path)

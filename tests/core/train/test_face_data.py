@@ -291,6 +291,22 @@ def test_too_little_to_train_on_is_said(tmp_path: Path) -> None:
         load_unlabelled(tmp_path / "empty", 16)
 
 
+def test_hidden_pictures_are_passed_over_in_zip_files_too(tmp_path: Path) -> None:
+    """Such as thumbnails, and the files that macOS leaves beside each of its own."""
+    folder = tmp_path / ".mine"
+    kept = folder / "one" / "0.png"
+    write(kept, plain_picture((10, 20, 30)))
+    (folder / "one" / "._0.png").write_bytes(b"no picture")
+    write(folder / ".thumbnails" / "0.png", plain_picture((10, 20, 30)))
+    with zipfile.ZipFile(folder / "more.zip", "w") as archive:
+        for name in ("inside/0.png", "__MACOSX/inside/._0.png", ".hidden/0.png"):
+            archive.write(kept, name)
+    (folder / ".more.zip").write_bytes(b"no zip file")
+    told: list[str] = []
+    assert len(load_unlabelled(folder, 8, left_out=told.append)) == 2
+    assert told == []
+
+
 def test_unlabelled_pictures_come_from_folders_and_zip_files(tmp_path: Path) -> None:
     write(tmp_path / "one" / "0.png", plain_picture((10, 20, 30)))
     with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:

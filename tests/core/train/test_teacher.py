@@ -141,6 +141,14 @@ def test_what_is_no_file_is_passed_over(folder: Path, monkeypatch: pytest.Monkey
     assert len(taught(folder)) == 3
 
 
+def test_what_is_hidden_is_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / ".thumbnails").mkdir()
+    for hidden in (".thumbnails/1.png", "._1.png"):
+        shutil.copy(folder / "1.png", folder / hidden)
+    answering(monkeypatch, [], [])
+    assert len(taught(folder)) == 3
+
+
 def test_what_cannot_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "damaged.jpg").write_bytes(b"\xff\xd8 no picture")
     answering(monkeypatch, [], [])
