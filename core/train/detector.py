@@ -60,6 +60,7 @@ from core.train.session import (
     append_curve,
     precision_of,
     refuse_taken,
+    share_gpus,
     write_tensors,
 )
 from core.train.teacher import Unboxed, teach
@@ -137,7 +138,9 @@ def train(
     progress: Callable[[Progress], None] = lambda _: None,
     left_out: LeftOut | None = None,
 ) -> dict[str, float | int | None]:
-    """Train a detector; the same seed, data and machine give the same weights.
+    """Train a detector; the same seed, data and processor give the same weights.
+
+    On a GPU they differ a little from one training to another: it adds up in any order.
 
     Args:
         folders: Pascal VOC pictures. Only the first folder is split; what is in the others is
@@ -173,6 +176,7 @@ def train(
         raise TrainingError("A detector is to box pictures without boxes, and none are given.")
     refuse_taken(out, resume)
     set_threads(options.threads)
+    share_gpus()
     begun = read_weights(start) if start is not None else None
     if begun is not None and begun.width != options.width:
         raise TrainingError(
@@ -334,7 +338,8 @@ def exported_score(folder: Path, annotations: Sequence[Annotation]) -> float | N
     """
     if not any(len(annotation.boxes) for annotation in annotations):
         return None
-    detector = SavedModelDetector.load(folder, precision="int8")
+    # Where a GPU trained, it is in use and cannot be given back.
+    detector = SavedModelDetector.load(folder, "gpu", precision="int8")
     return evaluate_boxed(annotations, detector)[0].average_precision
 
 

@@ -59,6 +59,7 @@ from core.train.session import (
     append_curve,
     precision_of,
     refuse_taken,
+    share_gpus,
     write_tensors,
 )
 from core.train.teacher import Unboxed, teach
@@ -120,7 +121,7 @@ def train(
     progress: Callable[[Progress], None] = lambda _: None,
     left_out: LeftOut | None = None,
 ) -> dict[str, float | int | None]:
-    """Train a second stage for a detector; the same seed, data and machine give the same weights.
+    """Train a second stage for a detector; see `core.train.detector.train`.
 
     Args:
         folders: Pascal VOC pictures. Only the first folder is split; what is in the others is
@@ -151,6 +152,7 @@ def train(
     options = options or RefinerTraining()
     refuse_taken(out, resume)
     set_threads(options.threads)
+    share_gpus()
     loaded = load_first_stage(detector)
     first = FirstStage(loaded)
     begun = _read_start(start, options.width) if start is not None else None

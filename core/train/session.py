@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,6 +30,8 @@ DETECTOR: Final = "familiar-face"
 """Folder of the detector that comes out of a training, within that of the training."""
 
 _Drawn = TypeVar("_Drawn")
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingError(Exception):
@@ -287,6 +290,18 @@ def precision_of(wanted: str) -> str:
 def trains_on_gpu() -> bool:
     """Whether TensorFlow has a GPU to train on."""
     return bool(tf.config.get_visible_devices("GPU"))
+
+
+def share_gpus() -> None:
+    """Let TensorFlow take of each GPU what it needs, when it needs it, instead of all at once.
+
+    Has to come before TensorFlow computes anything.
+    """
+    for gpu in tf.config.get_visible_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:
+            logger.warning("TensorFlow was in use already; it keeps the memory that it has taken.")
 
 
 def _capability(gpu: Any) -> tuple[int, int]:

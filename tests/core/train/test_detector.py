@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 from core.evaluate_detector import evaluate_boxed
 from core.face import Face
+from core.models import tensorflow_runtime
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
 from core.train import detector
@@ -273,6 +274,17 @@ def test_a_training_begins_with_an_earlier_one_and_learns_from_what_that_one_see
     for name, weights in before.items():
         if not name.endswith(("mean", "variance")):
             np.testing.assert_allclose(after[name], weights, atol=1e-5, err_msg=name)
+
+
+def test_the_finished_detector_is_judged_without_hiding_the_gpu_that_trained_it(
+    folder: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden: list[bool] = []
+    monkeypatch.setattr(tensorflow_runtime, "keep_off_gpu", lambda: hidden.append(True))
+    validation = split(read_folder(folder)).validation
+    score = detector.exported_score(finished / "familiar-face", validation)
+    assert score == json.loads((finished / "metrics.json").read_text())["validation_ap50"]
+    assert not hidden
 
 
 def test_a_share_of_the_starting_weights_is_kept(

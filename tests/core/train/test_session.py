@@ -19,6 +19,7 @@ from core.train.session import (
     TrainingError,
     append_curve,
     precision_of,
+    share_gpus,
     trains_on_gpu,
 )
 
@@ -180,6 +181,26 @@ def test_a_gpu_computes_in_bfloat16_where_it_has_instructions_for_it(
     assert precision_of("auto") == precision
     assert precision_of("bfloat16") == "bfloat16"
     assert trains_on_gpu()
+
+
+def test_of_each_gpu_no_more_is_taken_than_is_needed(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    share_gpus()  # here there is none
+    taken: list[tuple[str, bool]] = []
+
+    def grow(gpu: str, as_needed: bool) -> None:
+        if taken:
+            raise RuntimeError("in use already")
+        taken.append((gpu, as_needed))
+
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: ["one", "another"])
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", grow)
+    share_gpus()
+    assert taken == [("one", True)]
+    assert caplog.messages == [
+        "TensorFlow was in use already; it keeps the memory that it has taken."
+    ]
 
 
 def test_without_a_gpu_the_processor_decides() -> None:
