@@ -169,11 +169,19 @@ def train(
     """
     options = options or DetectorTraining()
     if options.kept and start is None:
-        raise TrainingError("Only of weights that a training begins with can some be kept.")
+        raise TrainingError(
+            "Only of weights that a training begins with can some be kept; give these (--start)."
+        )
     if unboxed and start is None and teacher is None:
-        raise TrainingError("Pictures without boxes need a trained detector that boxes them.")
+        raise TrainingError(
+            "Pictures without boxes need a trained detector that boxes them; give one (--teacher),"
+            " or the weights to begin with (--start)."
+        )
     if teacher is not None and not unboxed:
-        raise TrainingError("A detector is to box pictures without boxes, and none are given.")
+        raise TrainingError(
+            "A detector is to box pictures without boxes, and none are given; give some (--unboxed"
+            " or --crops)."
+        )
     refuse_taken(out, resume)
     set_threads(options.threads)
     share_gpus()
