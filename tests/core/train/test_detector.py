@@ -392,6 +392,22 @@ def test_small_pictures_to_tune_by_are_seen_as_large_as_the_detector_sees_them(
     assert set(sides) == {128}
 
 
+def test_the_threshold_is_chosen_on_windows_of_the_tuning_pictures(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def note(annotations, _):
+        asked.extend(annotation.number for annotation in annotations)
+        raise AnnotationError("Enough is known.")
+
+    monkeypatch.setattr(detector, "windows_without_faces", note)
+    monkeypatch.setattr(detector, "score", lambda *_: 0.5)
+    with pytest.raises(AnnotationError, match="Enough"):
+        train(folder, tmp_path, replace(TINY, epochs=1))
+    assert asked == [5]
+
+
 def test_fewer_pictures_than_a_batch_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="17 training pictures are fewer than a batch of 32"):
         train(folder, tmp_path, replace(TINY, batch=32))

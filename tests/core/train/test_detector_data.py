@@ -17,6 +17,7 @@ from core.train.detector_data import (
     batches,
     draw_batch,
     move_boxes,
+    recoloured,
     windows_without_faces,
 )
 from core.train.voc import Annotation
@@ -82,6 +83,23 @@ def test_a_face_is_in_the_middle_of_its_box_and_as_large(zoom: float) -> None:
         mirrored.append(bool(lies_at(pixels, 2)[0][0] > middle[0]))
     assert len(mirrored) > 50
     assert 0.3 < np.mean(mirrored) < 0.7
+
+
+def test_other_light_leaves_colours_near_their_own() -> None:
+    """Nor are red and blue mixed up, nor does a hue beyond the last one become any other."""
+    near = grey = 0
+    for seed in range(400):
+        for hue in (2, 150):  # of 180: red, and purple, from which some changes lead to red
+            hsv = np.full((16, 16, 3), (hue, 160, 180), np.uint8)
+            pixels = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
+            done = recoloured(pixels, np.random.default_rng(seed))
+            found = cv2.cvtColor(done, cv2.COLOR_RGB2HSV)[8, 8].astype(int)
+            away = abs(int(found[0]) - hue)
+            grey += int(found[1]) < 45
+            near += int(found[1]) >= 45 and min(away, 180 - away) <= 30
+    assert grey > 40
+    # All but the few that are inverted.
+    assert near > 0.95 * (800 - grey)
 
 
 def test_strong_changes_bring_faces_of_other_pictures() -> None:

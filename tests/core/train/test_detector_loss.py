@@ -29,14 +29,22 @@ def plain_overlap(a, b) -> float:
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
-def plain_complete_overlap(a, b) -> float:
+def plain_complete_overlap(a, b, alpha=None) -> float:
     overlap = plain_overlap(a, b)
     distance = sum(((a[i] + a[i + 2]) / 2 - (b[i] + b[i + 2]) / 2) ** 2 for i in (0, 1))
     diagonal = sum((max(a[i + 2], b[i + 2]) - min(a[i], b[i])) ** 2 for i in (0, 1))
     angles = [math.atan((c[2] - c[0]) / (c[3] - c[1])) for c in (a, b)]
     v = 4 / math.pi**2 * (angles[0] - angles[1]) ** 2
-    alpha = v / (1 - overlap + v) if v else 0.0
+    if alpha is None:
+        alpha = plain_weight(a, b)
     return overlap - distance / diagonal - alpha * v
+
+
+def plain_weight(a, b) -> float:
+    """Of the difference in shape: alpha."""
+    angles = [math.atan((c[2] - c[0]) / (c[3] - c[1])) for c in (a, b)]
+    v = 4 / math.pi**2 * (angles[0] - angles[1]) ** 2
+    return v / (1 - plain_overlap(a, b) + v) if v else 0.0
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +70,25 @@ def test_complete_overlaps_agree_with_plain_arithmetic(pairs) -> None:
     expected = [plain_complete_overlap(a, b) for a, b in zip(*pairs, strict=True)]
     found = complete_overlaps(*map(tf.constant, pairs)).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_the_weight_of_the_shape_is_constant_to_the_gradient(pairs) -> None:
+    moved = tf.Variable(pairs[0].astype(np.float64))
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(complete_overlaps(moved, tf.constant(pairs[1].astype(np.float64))))
+    found = tape.gradient(total, moved).numpy()
+
+    step = 1e-5
+    for row, (a, b) in enumerate(zip(*pairs.astype(np.float64), strict=True)):
+        alpha = plain_weight(a, b)
+        for corner in range(4):
+            further, nearer = a.copy(), a.copy()
+            further[corner] += step
+            nearer[corner] -= step
+            rise = plain_complete_overlap(further, b, alpha) - plain_complete_overlap(
+                nearer, b, alpha
+            )
+            assert found[row, corner] == pytest.approx(rise / (2 * step), abs=1e-6)
 
 
 def assigned(faces, kinds, logits=None, boxes=None) -> Assignment:
@@ -124,6 +151,45 @@ def test_the_cell_that_does_best_is_asked_for_most() -> None:
 
     assert wanted.score.argmax() == inside[3]
     assert wanted.score.max() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_what_cells_are_asked_for_agrees_with_plain_arithmetic() -> None:
+    """Of the ten best by score^(1/2) * overlap^6, each its share of the best, 0.05 at least."""
+    face = [20.0, 20, 44, 44]
+    generator = np.random.default_rng(0)
+    boxes = (face + generator.normal(0, 2.5, (COUNT, 4))).astype(np.float32)
+    logits = generator.normal(-1, 2, COUNT).astype(np.float32)
+    metrics, overlapping = {}, {}
+    for cell, (centre, stride) in enumerate(
+        zip(CELLS.centres.numpy(), CELLS.strides.numpy(), strict=True)
+    ):
+        if max(abs(centre - 32)) < max(12, 0.75 * stride):
+            overlapping[cell] = plain_overlap(face, boxes[cell])
+            score = 1 / (1 + math.exp(-logits[cell]))
+            metrics[cell] = score**0.5 * overlapping[cell] ** 6
+    chosen = sorted(metrics, key=lambda cell: -metrics[cell])[:10]
+    highest = max(overlapping[cell] for cell in chosen)
+    expected = np.zeros(COUNT)
+    for cell in chosen:
+        expected[cell] = max(metrics[cell] / metrics[chosen[0]] * highest, 0.05)
+    assert 0.1 < expected[chosen].min() < 0.4
+
+    wanted = assigned([face, NOTHING], [1, 0], tf.constant(logits), tf.constant(boxes))
+
+    np.testing.assert_allclose(wanted.score, expected, atol=1e-4)
+
+
+def test_what_is_hardly_hit_is_asked_for_a_little() -> None:
+    face = [20.0, 20, 44, 44]
+    boxes = np.tile(np.array([[40, 40, 60, 60]], np.float32), (COUNT, 1))
+    boxes[np.abs(CELLS.centres.numpy() - 32).max(1).argmin()] = face
+
+    wanted = assigned([face, NOTHING], [1, 0], None, tf.constant(boxes))
+
+    asked = np.sort(wanted.score[wanted.score > 0])
+    assert asked[-1] == pytest.approx(1.0, abs=1e-3)
+    np.testing.assert_allclose(asked[:-1], 0.05, rtol=1e-3)
+    assert len(asked) >= 10
 
 
 def test_nothing_is_asked_where_there_is_nothing() -> None:

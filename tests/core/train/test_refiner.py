@@ -287,6 +287,21 @@ def test_the_first_stage_boxes_what_nobody_boxed(
     assert isinstance(asked[0], FirstStage)
 
 
+def test_the_threshold_is_chosen_on_windows_of_the_tuning_pictures(
+    folder: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def note(annotations, _):
+        asked.extend(annotation.number for annotation in annotations)
+        raise AnnotationError("Enough is known.")
+
+    monkeypatch.setattr(refiner, "windows_without_faces", note)
+    with pytest.raises(AnnotationError, match="Enough"):
+        train(folder, first, tmp_path, TINY)
+    assert asked == [5, 25]
+
+
 def test_without_a_box_to_tune_by_it_is_trained_all_the_same(
     folder: Path, first: Path, tmp_path: Path
 ) -> None:

@@ -149,6 +149,24 @@ def test_boxes_stay_on_their_faces_in_the_mirror_and_colours_change(
     assert 2 < mirrored < 10
 
 
+def test_in_the_mirror_boxes_and_places_lie_exactly_where_their_faces_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(refiner_data, "recoloured", lambda pixels, _: pixels)
+    monkeypatch.setattr(refiner_data, "places_in", lambda view, *_: view.boxes)
+    shown = view(FACES[:1], (1,))
+    shown.pixels[20:44, 20:40] = 250
+    (batch,) = batches([shown] * 8, [NOTHING] * 8, size=8, places=1, seed=0, epoch=0)
+
+    found = []
+    for pixels, boxes, places in zip(batch.pictures, batch.boxes, batch.places, strict=True):
+        rows, columns = np.nonzero(pixels[..., 0])
+        face = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert boxes[0].tolist() == places[0].tolist() == face
+        found.append(face)
+    assert sorted({face[0] for face in found}) == [20, SIDE - 40]
+
+
 def test_orders_views_and_batches_are_drawn_each_from_numbers_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

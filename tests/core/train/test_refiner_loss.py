@@ -55,11 +55,41 @@ def test_perhaps_a_face_says_nothing() -> None:
     assert losses(FACE, -5.0, kind=-1.0) == (0.0, 0.0, 0.0)
 
 
+def test_what_is_right_counts_beside_what_is_perhaps_a_face() -> None:
+    perhaps = [12.0, 10.0, 34.0, 50.0]  # overlaps by more than a half
+
+    def both(logit: float, box: list[float]) -> float:
+        found = refiner_losses(
+            tf.constant([logit], tf.float32),
+            tf.constant([box], tf.float32),
+            tf.constant([box], tf.float32),
+            tf.constant([[FACE, perhaps]], tf.float32),
+            tf.constant([[1.0, -1.0]], tf.float32),
+        )
+        return float(found.score)
+
+    assert both(-5.0, FACE) > 4
+    assert both(5.0, FACE) < 0.01
+    assert both(5.0, [24.0, 10.0, 44.0, 50.0]) == 0.0  # on what is perhaps one alone
+
+
 def test_height_and_width_are_not_mixed_up() -> None:
     turned = [10.0, 10.0, 50.0, 30.0]
 
     assert losses(turned, 0.0, place=FACE)[1] > 0.5
     assert losses(turned, -5.0)[0] < 0.01
+
+
+def test_a_box_is_not_moved_so_that_its_score_is_right() -> None:
+    place = tf.constant([[15.5, 10.0, 35.5, 50.0]])
+    box, logit = tf.Variable(place), tf.Variable([3.0])
+    with tf.GradientTape() as tape:
+        score = refiner_losses(logit, box, place, tf.constant([[FACE]]), tf.constant([[1.0]])).score
+    of_box, of_logit = tape.gradient(score, [box, logit])
+
+    assert of_box is None
+    # It is right by more than a half and less than one, where moving it would change that.
+    assert 0.02 < float(of_logit[0]) < 0.4
 
 
 def test_the_gradient_moves_a_box_towards_its_face_and_not_through_its_score() -> None:

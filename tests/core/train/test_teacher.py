@@ -83,6 +83,8 @@ def test_what_one_look_alone_shows_or_both_hardly_is_in_doubt(
     samples = taught(folder)
 
     assert [sample.kinds.tolist() for sample in samples] == [[-1]] * 3
+    for sample in samples:
+        np.testing.assert_allclose(sample.boxes, [[16, 32, 48, 64]])  # in the mirror, too
 
 
 def test_what_hardly_looks_like_a_face_is_none(
