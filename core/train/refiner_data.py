@@ -7,6 +7,7 @@ mirrors, and changes the colours anew.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,9 +115,11 @@ def propose(views: Views, first: FirstStage, key: str, cache: Path) -> list[Prop
     Args:
         views: To look at.
         first: Looks.
-        key: Changes when the views or the first stage do.
+        key: Changes when what is shown or the first stage does.
         cache: File of the proposals; written, and read where it is of the same key.
     """
+    # What was kept by an earlier version, which drew other views, is none of these.
+    key = hashlib.sha256(key.encode() + views[0].pixels.tobytes()).hexdigest()
     found = read_boxes(cache, key)
     if found is None:
         found = []
