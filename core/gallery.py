@@ -7,11 +7,13 @@ once (`core.catalogue`).
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from core.catalogue import Catalogue, state_of
 from core.embed import BATCH, Embedded, Progress, above_threshold, embed_detected
@@ -24,6 +26,10 @@ from core.problem import Problem
 from core.rows import IndexedPicture
 from core.texts import FALLBACK
 from core.thumbnails import Thumbnails
+
+_OWN_PICTURES: Final = ("thumbnails", "answers")
+"""Folders of the data folder that hold pictures. The rest of it holds none, and may be the folder
+of a character, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,8 @@ def build_index(
 
     Args:
         gallery: Folder of ``<character>/<picture>``, only ever read.
-        data: Folder for the catalogue, the versions and the thumbnails.
+        data: Folder for the catalogue, the versions and the thumbnails. Where it lies in the
+            gallery, the pictures that the program keeps there are left out.
         detector: Finds the faces.
         extractor: Makes the vectors.
         progress: Called with the pictures done and the pictures in all; once all are done, again
@@ -83,6 +90,7 @@ def build_index(
         folder = scan(gallery)
     except Problem as problem:
         raise Problem("gallery_missing", path=gallery) from problem
+    folder = _without_own_pictures(folder, gallery, data)
     if not folder.pictures and not folder.unreadable:
         raise Problem("gallery_empty", path=gallery)
     with build_lock(data), Catalogue.open(data / "catalogue.sqlite") as catalogue:
@@ -118,6 +126,17 @@ def build_index(
         embedded=build.embedded,
         unreadable=unreadable,
         without_face=len(contents.pictures) - len({face.picture for face in contents.faces}),
+    )
+
+
+def _without_own_pictures(folder: Folder, gallery: Path, data: Path) -> Folder:
+    """The folder without what the program itself keeps below it."""
+    root = gallery.resolve()
+    kept = [Path(os.path.realpath(data / name)) for name in _OWN_PICTURES]
+    own = tuple(f"{path.relative_to(root).as_posix()}/" for path in kept if root in path.parents)
+    return Folder(
+        tuple(file for file in folder.pictures if not file.path.startswith(own)),
+        tuple(item for item in folder.unreadable if not f"{item[0]}/".startswith(own)),
     )
 
 

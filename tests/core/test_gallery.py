@@ -407,6 +407,23 @@ def test_another_gallery_in_the_same_data_folder_is_read_anew(world: World, tmp_
     assert len({picture.sha256 for picture in world.open().pictures}) == 1
 
 
+@pytest.mark.parametrize("data", ["data", "amber", "."])
+def test_the_programs_own_pictures_are_none_of_a_gallery_that_has_the_data_folder_in_it(
+    world: World, data: str
+) -> None:
+    """Of a character whose folder is the data folder, too, no picture is left out."""
+    world.data = world.gallery / data
+    large = drawn_scene([("blue", 400, 400, 150)], (1200, 1200))
+    save(large, world.gallery / "blue" / "large.png")
+    world.build()
+    assert [path.suffix for path in (world.data / "thumbnails").iterdir()] == [".jpg"]
+    (world.data / "answers").mkdir()
+    shutil.copy(world.gallery / "blue" / "large.png", world.data / "answers" / "1.jpg")
+    again = world.build()
+    assert (again.pictures, again.added, again.removed) == (16, (), ())
+    assert len(world.open().pictures) == 16
+
+
 def test_what_is_no_longer_in_the_gallery_is_forgotten(world: World) -> None:
     world.build()
     shutil.rmtree(world.gallery / "blue")
