@@ -6,12 +6,14 @@ where it may work later by itself; 130 Ctrl+C.
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
+from types import FrameType
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -44,9 +46,16 @@ class Invocation:
 
     Attributes:
         debug: Unexpected errors show their traceback instead of keeping it in a file.
+        interrupted: Ctrl+C was pressed. A library may have made another error of it.
     """
 
     debug: bool = False
+    interrupted: bool = False
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Note Ctrl+C, and end what is being done as Python does."""
+        self.interrupted = True
+        signal.default_int_handler(number, frame)
 
 
 app = typer.Typer(
@@ -160,6 +169,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     invocation = Invocation()
     command = typer.main.get_command(app)
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, invocation.interrupt)
     try:
         command.main(
             None if arguments is None else list(arguments), prog_name="familiar", obj=invocation
@@ -167,9 +179,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the one place where every error becomes a sentence
+        if invocation.interrupted:
+            sys.exit(INTERRUPTED)
         _report(error, invocation.debug)
         sys.exit(_code(error))
     finally:
+        if before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, before)
         # Where Ctrl+C falls into code that is executed from text, as `dataclass` executes some,
         # Python remembers it and ends by the signal whatever exit code it is given; executing
         # anything makes it forget.

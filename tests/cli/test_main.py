@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,22 @@ def test_ctrl_c_ends_with_130(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130
     assert "Traceback" not in said
+
+
+def test_ctrl_c_of_which_a_library_makes_an_error_ends_with_130_and_no_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TensorFlow and onnxruntime do, while a model or they themselves are loaded."""
+
+    def load() -> settings.Settings:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise ImportError("initialization failed")
+
+    monkeypatch.setattr(gallery_index, "load_settings", load)
+    assert ended("index", "status") == 130
+    assert capsys.readouterr().err == ""
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_ctrl_c_in_code_executed_from_text_ends_with_130(tmp_path: Path) -> None:
