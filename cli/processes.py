@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.text import Text
 
 from cli import logs
-from cli.redis_server import EmbeddedRedis
+from cli.redis_server import EmbeddedRedis, address_of_running
 from cli.supervisor import Member, Supervisor
 from cli.terminal import Failure, messages
 from core.settings import Settings, load_settings
@@ -47,7 +48,7 @@ def worker(
     from worker import main as worker_main
 
     if check:
-        if not worker_main.check(settings):
+        if not worker_main.check(_with_redis_of_up(settings)):
             raise Failure("No worker is at work on this machine.")
         return
     worker_main.run(settings)
@@ -64,7 +65,7 @@ def bot(
     if check:
         from bot.heartbeat import is_beating
 
-        if not is_beating(settings, platform):
+        if not is_beating(_with_redis_of_up(settings), platform):
             raise Failure(f"The {platform.title()} bot is not at work.")
         return
     logs.set_up(settings.log.level)
@@ -76,6 +77,20 @@ def bot(
         from bot.telegram import bot as telegram_bot
 
         telegram_bot.run(settings)
+
+
+def _storage(settings: Settings) -> Path:
+    """Where the Redis server of `familiar up` keeps its queue."""
+    return settings.gallery.data.absolute() / "redis"
+
+
+def _with_redis_of_up(settings: Settings) -> Settings:
+    """Where no Redis server is set, the settings with that of a `familiar up` of the same data."""
+    if settings.queue.redis_url is not None:
+        return settings
+    address = address_of_running(_storage(settings))
+    queue = settings.queue.model_copy(update={"redis_url": address})
+    return settings.model_copy(update={"queue": queue})
 
 
 def _members(
@@ -121,7 +136,7 @@ def up() -> None:
     settings = load_settings()
     redis = None
     if settings.queue.redis_url is None:
-        redis = EmbeddedRedis.prepare(settings.gallery.data.absolute() / "redis")
+        redis = EmbeddedRedis.prepare(_storage(settings))
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     members = _members(settings, redis, environment)
     if settings.discord.token is None and settings.telegram.token is None:

@@ -29,6 +29,19 @@ the system ends for its memory takes the queue with it. This holds 50 pictures o
 and hundreds of usual ones."""
 
 
+def address_of_running(storage: Path) -> str | None:
+    """Where the server that uses `storage` is reached, as `REDIS_URL` would say it; None where
+    there is none. One that was killed may still be named.
+
+    Raises:
+        OSError: The storage is somebody else's.
+    """
+    try:
+        return (storage / "lock").read_text(encoding="utf-8") or None
+    except FileNotFoundError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddedRedis:
     """How the embedded server is started, and where it is reached.
@@ -38,7 +51,7 @@ class EmbeddedRedis:
             lies in a short temporary folder and not with the data.
         storage: Where jobs and uploads outlive a restart; None: they end with the server.
         lock: Held open by the server itself, so that no second server writes to `storage`, not
-            even after its parent was killed.
+            even after its parent was killed. The file says where the server is reached.
     """
 
     socket: Path
@@ -64,7 +77,11 @@ class EmbeddedRedis:
                     f"Another `familiar up` is at work with the data in {storage.parent}."
                     " Stop it first, or give this one its own folder with FAMILIAR_DATA."
                 ) from None
-        return cls(Path(tempfile.mkdtemp(prefix="familiar-redis-")) / "redis", storage, lock)
+        server = cls(Path(tempfile.mkdtemp(prefix="familiar-redis-")) / "redis", storage, lock)
+        if lock is not None:
+            os.truncate(lock, 0)
+            os.pwrite(lock, server.url.encode(), 0)
+        return server
 
     @property
     def url(self) -> str:
@@ -152,5 +169,6 @@ class EmbeddedRedis:
     def clear(self) -> None:
         """Let go of the storage and remove the socket's folder, after the server has ended."""
         if self.lock is not None:
+            os.truncate(self.lock, 0)
             os.close(self.lock)
         shutil.rmtree(self.socket.parent, ignore_errors=True)

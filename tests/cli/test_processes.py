@@ -94,6 +94,14 @@ def test_demo_takes_no_setting_from_anywhere(
     assert ours == {"REDIS_URL", "FAMILIAR_GALLERY", "FAMILIAR_DATA"}
 
 
+def _check(folder: Path, *what: str) -> int:
+    """The exit code of a look whether it is alive, in the folder of `familiar up`."""
+    process = familiar(folder, *what, "--check", FAMILIAR_DATA=str(folder / "data"))
+    wait_for(lambda: process.popen.poll() is not None, "the check ends", 60)
+    assert "Traceback" not in process.output()
+    return int(process.popen.returncode)
+
+
 def test_up_runs_redis_and_a_worker_and_leaves_nothing_behind(tmp_path: Path) -> None:
     process = familiar(tmp_path, "up", FAMILIAR_DATA=str(tmp_path / "data"))
     try:
@@ -106,9 +114,12 @@ def test_up_runs_redis_and_a_worker_and_leaves_nothing_behind(tmp_path: Path) ->
         wait_for(lambda: second.popen.poll() is not None, "the second `up` ends")
         assert second.popen.returncode == 1
         assert "Another `familiar up`" in second.output()
+        assert _check(tmp_path, "worker") == 0
+        assert _check(tmp_path, "bot", "discord") == 1
     finally:
         code = process.stop(60)
     assert code == 0, process.output()
+    assert _check(tmp_path, "worker") == 1
     _, alive = psutil.wait_procs(children, timeout=5)
     assert not alive
     assert process.output().rstrip().endswith("stopped")
