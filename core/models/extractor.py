@@ -38,6 +38,8 @@ from core.models.quantised import FOLDER, QuantisedNetwork, quantised_networks
 from core.models.weights import fill, read_tensors
 
 CONFIGURATION = "extractor.json"
+ONE_TRAINING = "weights.safetensors"
+"""What a training leaves, of which an extractor is still to be made."""
 FACE_WEIGHTS = "face.safetensors"
 PICTURE_WEIGHTS = "picture.safetensors"
 INT8: Final = (f"{FOLDER}/face.onnx", f"{FOLDER}/picture.onnx")
@@ -273,9 +275,15 @@ class FamiliarExtractor:
             try:
                 contents[name] = (folder / name).read_bytes()
             except OSError as error:
+                if name == CONFIGURATION and (folder / ONE_TRAINING).is_file():
+                    raise ModelError(
+                        f"{folder} holds one network, as `familiar train extractor` wrote it; put"
+                        " one for faces and one for whole pictures together with"
+                        " `familiar train assemble`, and name the folder that this writes."
+                    ) from error
                 raise ModelError(
                     f"The extractor in {folder} lacks {name} ({error.strerror}); put the folder"
-                    " back as it was shipped, or train it with `familiar train extractor`."
+                    " back as it was shipped, or make it anew with `familiar train assemble`."
                 ) from error
         try:
             configuration = ExtractorConfiguration.model_validate_json(contents[CONFIGURATION])

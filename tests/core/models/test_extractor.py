@@ -164,6 +164,12 @@ def test_a_missing_or_damaged_file_is_named(tmp_path: Path, name: str, damage: s
         FamiliarExtractor.load(copy)
 
 
+def test_what_one_training_wrote_is_still_to_be_put_together(tmp_path: Path) -> None:
+    shutil.copy(SHIPPED / FACE_WEIGHTS, tmp_path / "weights.safetensors")
+    with pytest.raises(ModelError, match=r"one network.* `familiar train assemble`"):
+        load_extractor(f"trained:{tmp_path}")
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     copy = shutil.copytree(SHIPPED, tmp_path / "copy")
     shutil.copy(copy / PICTURE_WEIGHTS, copy / FACE_WEIGHTS)
