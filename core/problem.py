@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import ClassVar
 
 from core.texts import FALLBACK, say
@@ -32,7 +32,14 @@ class Problem(Exception):
 
     def __str__(self) -> str:
         """The sentence for the terminal and for the log, with whole paths."""
-        return say(self.key, **self.values)
+        return say(self.key, **{name: _named(value) for name, value in self.values.items()})
+
+
+def _named(value: object) -> object:
+    """A path that ends in a dot, and with it a sentence in two, by the name that its folder has."""
+    if isinstance(value, PurePath) and value.name in {"", ".."}:
+        return Path(value).resolve()
+    return value
 
 
 def _in_public(value: object) -> object:

@@ -36,6 +36,14 @@ def test_the_terminal_and_the_log_have_the_whole_path() -> None:
     )
 
 
+@pytest.mark.parametrize("path", [Path(), Path("../"), Path("/")])
+def test_in_the_terminal_a_folder_has_its_name(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert f"gallery {path.resolve()}. Put" in str(Problem("gallery_empty", path=path))
+
+
 @pytest.mark.parametrize("path", [Path(), Path("/")])
 def test_a_path_without_a_name_stands_as_it_is(path: Path) -> None:
     assert f" {path} " in Problem("gallery_missing", path=path).sentence()
