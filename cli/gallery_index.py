@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
-from cli.terminal import messages, results
+from cli.terminal import Failure, messages, results
 from core.problem import Problem
 from core.settings import load_settings
 
@@ -28,8 +28,10 @@ def build(
     """Index a gallery. Run again, it embeds only what changed."""
     settings = load_settings()
     folder = gallery if gallery is not None else settings.gallery.gallery
+    # Said before the models take their seconds to load.
     if not os.path.isdir(folder):
-        # Said before the models take their seconds to load.
+        if gallery is not None:
+            raise Failure(f"The gallery folder {gallery} does not exist or cannot be read.")
         raise Problem("gallery_missing", path=folder)
     with terminal.waiting("Loading the models"):
         from core.gallery import build_index
@@ -59,7 +61,9 @@ def status(
     """Say what is indexed, by which models, and since when."""
     from core.index import current_manifest
 
-    manifest = current_manifest(load_settings().gallery.data)
+    data = load_settings().gallery.data
+    refuse_without_index(data)
+    manifest = current_manifest(data)
     if as_json:
         terminal.show_json(manifest.model_dump(mode="json", exclude={"files"}))
         return
@@ -74,3 +78,19 @@ def status(
     }
     for name, value in lines.items():
         results.print(f"{name + ':':<10} {value}")
+
+
+def refuse_without_index(data: Path) -> None:
+    """Look whether there is an index, before anything is loaded.
+
+    Raises:
+        Failure: There is none in the data folder; says which folder that is.
+    """
+    from core.index import current_version
+
+    if current_version(data) is None:
+        raise Failure(
+            "Nothing is indexed yet. Run `familiar index build`, which writes the index into"
+            f" {data.absolute()}; if there is one elsewhere, go to the folder of its .env, or set"
+            " FAMILIAR_DATA."
+        )

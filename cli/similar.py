@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import terminal
+from cli.gallery_index import refuse_without_index
 from cli.terminal import results
 from core.job import DEFAULT_COUNT, MAX_COUNT, Look
 from core.settings import load_settings
@@ -33,12 +34,9 @@ def similar(
     """Show the gallery's characters that a picture is like."""
     settings = load_settings()
     from core import picture as pictures
-    from core.index import current_version
-    from core.problem import Problem
 
     asked = pictures.read(picture, settings.limit.picture)
-    if current_version(settings.gallery.data) is None:
-        raise Problem("nothing_indexed")
+    refuse_without_index(settings.gallery.data)
     with terminal.waiting("Loading the models"):
         from core.caption import caption
         from core.collage import draw

@@ -135,6 +135,7 @@ def test_similar_before_anything_is_indexed(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "familiar index build" in shown.err
+    assert str(Path.cwd() / "data") in shown.err
 
 
 def test_embed_writes_the_four_arrays(run: Run, gallery: Path, tmp_path: Path) -> None:

@@ -112,6 +112,15 @@ def test_what_cannot_be_done_is_one_sentence_and_1(
     assert "Traceback" not in shown.err
 
 
+def test_a_gallery_that_was_given_is_not_a_matter_of_settings(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert ended("index", "build", "nowhere") == 1
+    assert "FAMILIAR_GALLERY" not in capsys.readouterr().err
+    assert ended("index", "build") == 1
+    assert "Set FAMILIAR_GALLERY" in capsys.readouterr().err
+
+
 def test_a_setting_that_cannot_be_used_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
