@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import terminal
+from cli.asked import read_asked
 from cli.folders import Crops, models_for
 from cli.terminal import results
 from core.settings import load_settings
@@ -24,9 +25,7 @@ def compare(
 ) -> None:
     """Say whether two pictures show the same character, by their most confident faces."""
     settings = load_settings()
-    from core.picture import read
-
-    one, other = (read(path, settings.limit.picture).pixels for path in (first, second))
+    one, other = (read_asked(path, settings.limit.picture).pixels for path in (first, second))
     with terminal.waiting("Loading the models"):
         from core.compare import compare as compared
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import terminal
+from cli.asked import read_asked
 from cli.gallery_index import refuse_without_index
 from cli.terminal import results
 from core.job import DEFAULT_COUNT, MAX_COUNT, Look
@@ -33,9 +34,7 @@ def similar(
 ) -> None:
     """Show the gallery's characters that a picture is like."""
     settings = load_settings()
-    from core import picture as pictures
-
-    asked = pictures.read(picture, settings.limit.picture)
+    asked = read_asked(picture, settings.limit.picture)
     refuse_without_index(settings.gallery.data)
     with terminal.waiting("Loading the models"):
         from core.caption import caption

@@ -280,7 +280,7 @@ def read_bytes(path: Path, limits: Limits = DEFAULT_LIMITS) -> bytes:
         with path.open("rb") as file:
             data = file.read(limits.file_bytes + 1)
     except OSError as error:
-        raise UnreadablePicture("picture_file_unreadable", name=path.name) from error
+        raise UnreadablePicture("picture_file_unreadable", name=path) from error
     if len(data) > limits.file_bytes:
         raise UnreadablePicture(
             "picture_too_many_bytes",

@@ -99,6 +99,27 @@ def test_similar_prints_the_matches_and_writes_the_collage(
     assert all((gallery / match["path"]).is_file() for match in row["matches"])
 
 
+def test_a_picture_that_cannot_be_used_is_named(
+    run: Run, gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = gallery / "Akari" / "1.jpg"
+    text, empty = gallery / "Akari" / "notes.png", tmp_path / "empty.jpg"
+    empty.touch()
+    missing = tmp_path / "elsewhere" / "1.jpg"
+    for unusable, told in (
+        (text, f"{text}: not a picture of the kinds JPEG"),
+        (empty, f"{empty}: the file is empty."),
+        (missing, f"The file {missing} cannot be read."),
+        (".", f"The file {tmp_path} cannot be read."),
+    ):
+        for asked in (("compare", good, unusable), ("similar", unusable)):
+            assert run(*asked) == 1
+            shown = capsys.readouterr()
+            assert told in shown.err
+            assert shown.out == ""
+            assert "send" not in shown.err.lower()
+
+
 def test_limits_on_what_people_send_do_not_hold_for_the_gallery(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
