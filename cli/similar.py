@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,10 @@ import typer
 from cli import terminal
 from cli.asked import read_asked
 from cli.gallery_index import refuse_without_index
-from cli.terminal import results
+from cli.terminal import Failure, results
+from core.files import replacing
 from core.job import DEFAULT_COUNT, MAX_COUNT, Look
-from core.settings import load_settings
+from core.settings import GallerySettings, load_settings
 
 if TYPE_CHECKING:
     from core.search import Answer
@@ -36,6 +38,8 @@ def similar(
     settings = load_settings()
     asked = read_asked(picture, settings.limit.picture)
     refuse_without_index(settings.gallery.data)
+    if out is not None:
+        _check_out(out, picture, settings.gallery)
     with terminal.waiting("Loading the models"):
         from core.caption import caption
         from core.collage import draw
@@ -46,15 +50,47 @@ def similar(
         detector, extractor = load_models(settings.model)
         index = Index.open_current(settings.gallery.data, detector, extractor)
     answer = Searcher(detector, extractor, index).search(asked, look, count)
+    failed = None
     if out is not None:
-        gallery = index.gallery(settings.gallery.gallery)
-        out.write_bytes(draw(answer, gallery))
+        collage = draw(answer, index.gallery(settings.gallery.gallery))
+        try:
+            if out.exists() and not out.is_file():  # a pipe, or a device
+                out.write_bytes(collage)
+            else:
+                with replacing(out) as partial:
+                    partial.write_bytes(collage)
+        except OSError as error:
+            failed = Failure(f"The collage {out} cannot be written: {error.strerror}.")
+            out = None
     if as_json:
         terminal.show_json(_as_json(answer, out))
-        return
-    results.print(caption(answer))
-    if out is not None:
-        results.print(str(out))
+    else:
+        results.print(caption(answer))
+        if out is not None:
+            results.print(str(out))
+    if failed is not None:
+        raise failed
+
+
+def _check_out(out: Path, asked: Path, settings: GallerySettings) -> None:
+    """Refuse a collage in the place of a picture, before anything is loaded.
+
+    Raises:
+        Failure: It would be written over the picture, into the gallery, or over a folder.
+    """
+    from core.index import current_manifest
+
+    if out.is_dir():
+        raise Failure(f"{out} is a folder; give --out the name of a file.")
+    whole = Path(os.path.realpath(out))
+    if whole == Path(os.path.realpath(asked)):
+        raise Failure(f"{out} is the picture asked about; give --out another name.")
+    for gallery in (str(settings.gallery), current_manifest(settings.data).gallery):
+        if whole.is_relative_to(os.path.realpath(gallery)):
+            raise Failure(
+                f"{out} lies in the gallery {gallery}, which is only ever read; give --out"
+                " a place outside of it."
+            )
 
 
 def _as_json(answer: Answer, collage: Path | None) -> dict[str, object]:

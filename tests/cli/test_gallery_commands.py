@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -97,6 +98,65 @@ def test_similar_prints_the_matches_and_writes_the_collage(
     assert len(similarities) == 4
     assert similarities == sorted(similarities, reverse=True)
     assert all((gallery / match["path"]).is_file() for match in row["matches"])
+
+
+def test_a_collage_never_takes_the_place_of_a_picture(
+    run: Run,
+    gallery: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("index", "build") == 0
+    indexed = gallery / "Akari" / "1.jpg"
+    before = indexed.read_bytes()
+    asked = tmp_path / "asked.jpg"
+    asked.write_bytes(before)
+    (tmp_path / "link.jpg").symlink_to(indexed)
+    monkeypatch.setenv("FAMILIAR_GALLERY", str(tmp_path / "elsewhere"))
+    for picture_asked, out, told in (
+        (indexed, indexed, "is the picture asked about"),
+        (asked, asked, "is the picture asked about"),
+        (asked, indexed, "which is only ever read"),
+        (asked, "link.jpg", "which is only ever read"),
+        (asked, gallery / "collage.jpg", "which is only ever read"),
+        (asked, tmp_path / "elsewhere" / "collage.jpg", "which is only ever read"),
+        (asked, tmp_path, "is a folder"),
+    ):
+        capsys.readouterr()
+        assert run("similar", picture_asked, "--out", out) == 1
+        shown = capsys.readouterr()
+        assert told in shown.err
+        assert "Loading" not in shown.err
+    assert asked.read_bytes() == indexed.read_bytes() == before
+    assert not (gallery / "collage.jpg").exists()
+
+
+def test_a_collage_that_cannot_be_written_leaves_nothing_and_the_answer_is_shown(
+    run: Run,
+    gallery: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("index", "build") == 0
+    capsys.readouterr()
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        write(path, data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    asked = gallery / "Akari" / "1.jpg"
+    assert run("similar", asked, "--out", "collage.jpg") == 1
+    shown = capsys.readouterr()
+    assert shown.out.startswith("1. ")
+    assert "collage.jpg" not in shown.out
+    assert "The collage collage.jpg cannot be written: No space left on device." in shown.err
+    assert run("similar", asked, "--out", "collage.jpg", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["collage"] is None
+    assert not [path for path in tmp_path.iterdir() if "collage" in path.name]
 
 
 def test_a_picture_that_cannot_be_used_is_named(
