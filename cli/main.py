@@ -87,6 +87,21 @@ def _root(
 ) -> None:
     if isinstance(context.obj, Invocation):
         context.obj.debug = debug
+    _tell_misspelled()
+
+
+def _tell_misspelled() -> None:
+    """Say of each setting that nobody knows that it is none, and which may be meant."""
+    from core.problem import Problem
+    from core.settings import misspelled
+
+    try:
+        found = misspelled()
+    except (Problem, OSError):  # said by every command that needs the settings
+        return
+    for name, meant in found.items():
+        hint = f"; {meant} is one" if meant else ", and is not read from .env"
+        messages.print(f"{name} is no setting{hint}.")
 
 
 app.command("demo")(demo)

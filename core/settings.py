@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
+from dotenv.parser import parse_stream
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.picture import DEFAULT_LIMITS, Limits
 from core.problem import Problem
+
+ENV_FILE: Final = ".env"
+"""In the working folder."""
 
 
 class SettingsProblem(Problem):
@@ -19,7 +25,7 @@ class SettingsProblem(Problem):
 
 def _config(prefix: str) -> SettingsConfigDict:
     return SettingsConfigDict(
-        env_prefix=prefix, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix=prefix, env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True
     )
 
 
@@ -205,28 +211,90 @@ def load_settings() -> Settings:
 
     Raises:
         SettingsProblem: A value cannot be used; names the variable, never its value. Or `.env` is
-            not UTF-8.
+            not UTF-8, or has a line that is no setting.
     """
+    _set_in_file()
     sections: dict[str, BaseSettings] = {}
-    for name, field in Settings.model_fields.items():
-        section = field.annotation
-        if not (isinstance(section, type) and issubclass(section, BaseSettings)):
-            raise TypeError(f"{name} is no section of settings")
+    for name, section in _sections().items():
         try:
             sections[name] = section()
-        except UnicodeDecodeError:
-            raise SettingsProblem(
-                "setting_invalid",
-                variable=section.model_config.get("env_file"),
-                reason="the file is not UTF-8; save it as UTF-8",
-            ) from None
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            prefix = section.model_config.get("env_prefix", "")
-            variable = (prefix + "_".join(str(part) for part in first["loc"])).upper()
+            variable = _variable(section, *first["loc"])
             raise SettingsProblem(
                 "setting_invalid",
                 variable=variable,
                 reason=first["msg"].removeprefix("Value error, "),
             ) from None
     return Settings(**sections)  # type: ignore[arg-type]
+
+
+def misspelled() -> dict[str, str | None]:
+    """Names that are none of a setting, though they look like one, and the setting that each is
+    most like, if any is: in `.env` those that begin as ours do, and in the environment, where other
+    programs' names are too, those of them that are nearly one of ours.
+
+    Raises:
+        SettingsProblem: `.env` cannot be read, as in `load_settings`.
+    """
+    known = [
+        _variable(section, field)
+        for section in _sections().values()
+        for field in section.model_fields
+    ]
+    found: dict[str, str | None] = {}
+    in_file = _set_in_file()
+    for name in sorted({*in_file, *os.environ}):
+        if name.upper() in known or not name.upper().startswith("FAMILIAR_"):
+            continue
+        [*alike] = get_close_matches(name.upper(), known, 1, _ALIKE)
+        if alike or name in in_file:
+            found[name] = alike[0] if alike else None
+    return found
+
+
+_ALIKE: Final = 0.85
+"""Share of letters in common from which one name is taken for another misspelled."""
+
+
+def _sections() -> dict[str, type[BaseSettings]]:
+    return {
+        name: field.annotation
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseSettings)
+    }
+
+
+def _variable(section: type[BaseSettings], *place: object) -> str:
+    """The name of a setting in the environment."""
+    prefix = section.model_config.get("env_prefix", "")
+    return (prefix + "_".join(str(part) for part in place)).upper()
+
+
+def _set_in_file() -> set[str]:
+    """The names that `.env` sets.
+
+    Raises:
+        SettingsProblem: It is not UTF-8, or one of its lines is no setting.
+    """
+    if not os.path.isfile(ENV_FILE):
+        return set()
+    names = set()
+    try:
+        with open(ENV_FILE, encoding="utf-8") as file:
+            for line in parse_stream(file):
+                if line.error:
+                    raise SettingsProblem(
+                        "setting_invalid",
+                        variable=ENV_FILE,
+                        reason=f"line {line.original.line} is not of the form NAME=value",
+                    )
+                if line.key is not None:
+                    names.add(line.key)
+    except UnicodeDecodeError:
+        raise SettingsProblem(
+            "setting_invalid",
+            variable=ENV_FILE,
+            reason="the file is not UTF-8; save it as UTF-8",
+        ) from None
+    return names

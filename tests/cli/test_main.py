@@ -139,6 +139,20 @@ def test_a_dotenv_that_is_not_utf8_is_one_sentence(
     assert "the file is not UTF-8; save it as UTF-8" in told[0]
 
 
+def test_a_misspelled_setting_is_said_and_a_line_that_is_none_ends_the_command(
+    own_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own_folder / ".env").write_text("FAMILIAR_GALERY=x\n", encoding="utf-8")
+    assert ended("models", "list") == 0
+    told = capsys.readouterr().err
+    assert told == "FAMILIAR_GALERY is no setting; FAMILIAR_GALLERY is one.\n"
+    (own_folder / ".env").write_text("A=1\nFAMILIAR_GALLERY: x\n", encoding="utf-8")
+    assert ended("bot", "discord") == 1
+    told = capsys.readouterr().err
+    assert told.startswith("The setting .env cannot be used: line 2 is not of the form NAME=value.")
+    assert len(told.splitlines()) == 1
+
+
 def test_settings_that_cannot_be_opened_are_one_sentence(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

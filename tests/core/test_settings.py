@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from core.settings import SettingsProblem, load_settings
+from core.settings import SettingsProblem, load_settings, misspelled
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +87,36 @@ def test_a_dotenv_that_is_not_utf8_is_named(tmp_path):
     (tmp_path / ".env").write_bytes(b"# schl\xfcssel\nA=1\n")
     with pytest.raises(SettingsProblem, match=r"\.env cannot be used: the file is not UTF-8; save"):
         load_settings()
+
+
+@pytest.mark.parametrize("line", ["FAMILIAR_DISCORD_TOKEN: s3cret", 'REDIS_URL="s3cret', "s3 cret"])
+def test_a_line_of_dotenv_that_is_no_setting_is_named_by_its_number(tmp_path, caplog, line):
+    (tmp_path / ".env").write_text(f"# ours\nFAMILIAR_LOG_LEVEL=DEBUG\n{line}\nA=1\n")
+    with pytest.raises(SettingsProblem, match=r"\.env cannot be used: line 3 is not") as caught:
+        load_settings()
+    assert "cret" not in str(caught.value)
+    assert not caplog.records
+
+
+def test_names_that_are_nearly_a_setting_are_found(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text(
+        "FAMILIAR_GALERY=x\nFAMILIAR_RESNET101_WEIGHTS=y\nfamiliar_data=z\nOTHER=1\n"
+    )
+    monkeypatch.setenv("FAMILIAR_TELEGRAM_TOCKEN", "t")
+    # Of the tests and of other programs.
+    monkeypatch.setenv("FAMILIAR_TEST_DATA", "d")
+    monkeypatch.setenv("FAMILIAR_WINDOW_COLOUR", "d")
+    assert misspelled() == {
+        "FAMILIAR_GALERY": "FAMILIAR_GALLERY",
+        "FAMILIAR_RESNET101_WEIGHTS": None,
+        "FAMILIAR_TELEGRAM_TOCKEN": "FAMILIAR_TELEGRAM_TOKEN",
+    }
+
+
+def test_no_setting_is_taken_for_a_misspelled_one(monkeypatch):
+    for name in SET_AMISS:
+        monkeypatch.setenv(name, "x")
+    assert misspelled() == {}
 
 
 @pytest.mark.parametrize(
