@@ -6,6 +6,7 @@ import hashlib
 import io
 import struct
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ OTHER_SUFFIXES: Final = frozenset(
 # Pillow holds a picture in blocks of 16 MB. Those glibc keeps for the thread that frees them, some
 # hundred megabytes for each; what is larger than 32 MB goes back to the system at once.
 Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
+
+# What Pillow would warn of on standard error is over our own limits, which have a sentence.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,10 @@
 
 import contextlib
 import io
+import os
 import struct
+import subprocess
+import sys
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -222,6 +225,29 @@ def test_too_many_bytes_are_refused_before_anything_is_opened():
 
 def test_our_limit_comes_before_pillows_bomb_warning():
     assert DEFAULT_LIMITS.pixels < (Image.MAX_IMAGE_PIXELS or 0)
+
+
+@pytest.mark.parametrize("side", [9500, 14_000])
+def test_pillow_says_nothing_of_a_picture_that_is_over_our_limit(side, tmp_path):
+    """In a process of its own, because pytest has filters of its own for warnings."""
+    (tmp_path / "large.png").write_bytes(png_header(side, side))
+    code = (
+        "from pathlib import Path\n"
+        "from core.picture import OWN_LIMITS, UnreadablePicture, read\n"
+        "try:\n"
+        "    read(Path('large.png'), OWN_LIMITS)\n"
+        "except UnreadablePicture as problem:\n"
+        "    print(problem.key)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("picture_too_many_pixels\n", "")
 
 
 def test_a_file_that_is_not_there_gets_a_sentence_with_its_name(tmp_path):
