@@ -85,7 +85,7 @@ def read_annotation(path: Path) -> Annotation:
             if corners[2] > corners[0] and corners[3] > corners[1]:
                 boxes.append(corners)
                 names.append(item.findtext("name", "face"))
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise AnnotationError(f"{path} is no Pascal VOC annotation: {error}.") from error
     except OSError as error:
         raise AnnotationError(

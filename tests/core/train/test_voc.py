@@ -71,7 +71,12 @@ def test_a_picture_that_is_missing_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "no xml", "<annotation><object><bndbox><xmin>a</xmin></bndbox></object></annotation>"],
+    [
+        "",
+        "no xml",
+        "<annotation><object><bndbox><xmin>a</xmin></bndbox></object></annotation>",
+        '<?xml version="1.0" encoding="foobar"?><annotation></annotation>',
+    ],
 )
 def test_what_is_no_annotation_is_named(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, "7")
