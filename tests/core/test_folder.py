@@ -102,7 +102,7 @@ def test_links_that_lead_out_are_named(tmp_path: Path) -> None:
     assert found.pictures == ()
     assert [path for path, _ in found.unreadable] == ["blue/1.png", "coral"]
     assert {reason(problem) for _, problem in found.unreadable} == {
-        "a link that leads out of the gallery, which is not followed"
+        "a link that leads out of the folder, which is not followed"
     }
 
 
