@@ -104,9 +104,9 @@ def use(
         results.print(f"{variable}={value}")
         if not only_print and os.environ.get(variable):
             messages.print(f"The environment sets {variable} too, and comes before {ENV_FILE}.")
-    for sentence in outdated:
-        messages.print(sentence)
     if not only_print:
+        for sentence in outdated:
+            messages.print(sentence)
         messages.print("A worker that is running keeps the models it was started with: restart it.")
 
 

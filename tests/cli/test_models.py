@@ -121,6 +121,8 @@ def test_use_says_when_the_index_was_made_with_another_model(
     assert "index was made" not in told(revision=1)
     made_by, loaded = (f"fake-character ({FakeExtractor(n).sha256[:8]})" for n in (1, 2))
     assert f"The index was made with {made_by}, and {loaded} is loaded now." in told(revision=2)
+    assert run("models", "use", "familiar-character", "--print") == 0
+    assert capsys.readouterr().err.strip() == "Loading familiar-character", "nothing was written"
 
 
 def test_a_model_that_loads_but_cannot_look_is_not_written(
