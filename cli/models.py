@@ -47,6 +47,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list")
 def show_list(as_json: Json = False) -> None:
     """List how models are named, and which are in use."""
+    from core.models import ModelError, role_of
+
     model = load_settings().model
     used = {"detector": model.detector, "extractor": model.extractor}
     if as_json:
@@ -58,6 +60,13 @@ def show_list(as_json: Json = False) -> None:
         table.add_row(role, name, what)
     results.print(table)
     results.print(f"In use: {used['detector']} and {used['extractor']}.")
+    for role, name in used.items():
+        try:
+            fits = role_of(name) == role
+        except ModelError:
+            fits = False
+        if not fits:
+            messages.print(f"{_VARIABLES[role]} names {name}, which is no {role}.")
 
 
 @app.command("show")

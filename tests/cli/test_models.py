@@ -56,8 +56,22 @@ def test_every_form_of_a_name_is_listed(run: Run, capsys: pytest.CaptureFixture[
     assert all(name in shown for _, name, _ in KNOWN)
     assert "In use: familiar-face and familiar-character." in shown
     assert run("models", "list", "--json") == 0
-    told = json.loads(capsys.readouterr().out)
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    told = json.loads(shown.out)
     assert told["in_use"] == {"detector": "familiar-face", "extractor": "familiar-character"}
+
+
+def test_a_model_in_the_place_of_another_kind_is_said(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FAMILIAR_MODEL_DETECTOR", "nobody")
+    monkeypatch.setenv("FAMILIAR_MODEL_EXTRACTOR", "familiar-face")
+    assert run("models", "list") == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "FAMILIAR_MODEL_DETECTOR names nobody, which is no detector.",
+        "FAMILIAR_MODEL_EXTRACTOR names familiar-face, which is no extractor.",
+    ]
 
 
 def test_the_role_of_a_name(tmp_path: Path) -> None:
