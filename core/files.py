@@ -1,11 +1,13 @@
 """Files and folders that are there whole or not at all."""
 
+import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 
 @contextmanager
@@ -39,11 +41,53 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def partial_folder(partial: Path) -> Iterator[Path]:
-    """An empty folder that is gone at the end, with all that was not moved out of it."""
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-    finally:
+def partial_folder(place: Path) -> Iterator[Path]:
+    """An empty folder beside `place`, to write in what is moved there once it is whole.
+
+    It is gone at the end, with all that was not moved out of it. What a killed process left is
+    gone at the next beginning.
+
+    Args:
+        place: What is written; it may be missing, and so may the folders above it.
+
+    Raises:
+        BlockingIOError: Another process is writing it.
+        OSError: Nothing can be written beside it.
+    """
+    partial = place.with_name(f".{place.name}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with _held(partial.with_name(f"{partial.name}.lock"), place):
         shutil.rmtree(partial, ignore_errors=True)
+        try:
+            partial.mkdir()
+            yield partial
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _held(lock: Path, place: Path) -> Iterator[None]:
+    """Hold the one right to write `place`; a killed process loses it by itself."""
+    while True:
+        with lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BlockingIOError(
+                    error.errno, "another command is writing this at the moment", str(place)
+                ) from error
+            if not _is_still(file, lock):
+                continue  # whoever held it removed it between the two lines above
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _is_still(file: IO[str], path: Path) -> bool:
+    """Whether an open file is the one that lies there."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

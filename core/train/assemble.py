@@ -449,7 +449,7 @@ def _as_json(configuration: ExtractorConfiguration) -> bytes:
 def _replace(folder: Path, files: dict[str, bytes]) -> None:
     """Put files into an extractor's folder once all of them are written beside it."""
     folder = folder.resolve()
-    with partial_folder(folder.with_name(f".{folder.name}.partial")) as partial:
+    with partial_folder(folder) as partial:
         for name, data in files.items():
             (partial / name).parent.mkdir(exist_ok=True)
             (partial / name).write_bytes(data)

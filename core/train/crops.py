@@ -68,15 +68,16 @@ def write_crops(
         core.train.dataset.DatasetError: `out` or a crop would lie in `folder`, which is only read;
             `out` holds crops of another folder, of whose pictures none is in `folder`; or there
             is a file in the place of the table or of a crop that no earlier run wrote.
+        BlockingIOError: Another process is writing crops into `out`.
         core.problem.Problem: `folder` is missing, or no picture in it can be read.
     """
     refuse_inside(folder, out)
-    earlier = _earlier(folder, out)
     reader = FolderReader(folder, progress)
     numbers: Counter[PurePosixPath] = Counter()
     pictures = 0
     rows: list[list[str]] = []
-    with partial_folder(out / f".{TABLE}.partial") as partial:
+    with partial_folder(out / TABLE) as partial:
+        earlier = _earlier(folder, out)
         for paths, batch in reader.batches():
             if not pictures:
                 _refuse_another(folder, out, earlier)

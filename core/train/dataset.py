@@ -310,6 +310,11 @@ def refuse_inside(folder: Path, out: Path) -> None:
         raise DatasetError(f"{out} lies in {folder}, which is only read; name another folder.")
 
 
+def _refuse_filled(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DatasetError(f"{out} is there already; name a new folder.")
+
+
 @contextmanager
 def new_folder(folder: Path, out: Path) -> Iterator[Path]:
     """A folder that becomes `out` once it is whole, and never where it is not.
@@ -317,14 +322,16 @@ def new_folder(folder: Path, out: Path) -> Iterator[Path]:
     Into an empty folder that is there already, each thing in it is moved.
 
     Raises:
-        DatasetError: `out` is there and not empty, or lies in `folder`, which is only read.
+        DatasetError: `out` is there and not empty, perhaps only since the work began, or lies in
+            `folder`, which is only read.
+        BlockingIOError: Another process is writing `out`.
     """
     refuse_inside(folder, out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DatasetError(f"{out} is there already; name a new folder.")
     place = out.resolve()
-    with partial_folder(place.with_name(f".{place.name}.partial")) as partial:
+    with partial_folder(place) as partial:
+        _refuse_filled(out)
         yield partial
+        _refuse_filled(out)
         if not place.exists():
             partial.rename(place)
             return

@@ -1,13 +1,18 @@
 """A file is there whole or not at all."""
 
+import fcntl
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from core.files import replacing, write_text
+from core.files import partial_folder, replacing, write_text
 
 
 def names_in(folder: Path) -> list[str]:
@@ -50,3 +55,69 @@ def test_tensors_may_be_read_by_whoever_may_read_other_new_files(
     finally:
         os.umask(before)
     assert (tmp_path / "weights.safetensors").stat().st_mode & 0o777 == mode
+
+
+def test_a_folder_is_written_beside_its_place_and_gone_at_the_end(tmp_path: Path) -> None:
+    with partial_folder(tmp_path / "above" / "out") as partial:
+        (partial / "whole").write_text("moved")
+        (partial / "half").write_text("not moved")
+        (partial / "whole").rename(tmp_path / "whole")
+    assert names_in(tmp_path) == ["above", "whole"]
+    assert names_in(tmp_path / "above") == []
+
+
+def test_of_two_that_write_one_place_the_second_is_refused(tmp_path: Path) -> None:
+    with partial_folder(tmp_path / "out") as partial:
+        (partial / "half").write_text("first")
+        with (
+            pytest.raises(BlockingIOError, match=r"another command is writing this.*out"),
+            partial_folder(tmp_path / "out"),
+        ):
+            pass
+        with partial_folder(tmp_path / "other"):
+            pass
+        assert names_in(partial) == ["half"]
+    with partial_folder(tmp_path / "out") as partial:
+        assert names_in(partial) == []
+    assert names_in(tmp_path) == []
+
+
+def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    killed = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom core.files import partial_folder\n"
+        "with partial_folder(Path(sys.argv[1])) as partial:\n"
+        "    (partial / 'half').touch()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", killed, tmp_path / "out"], check=False)
+        assert done.returncode == -signal.SIGKILL
+    assert len(names_in(tmp_path)) == 2  # the folder and who writes it, however often
+    with partial_folder(tmp_path / "out") as partial:
+        assert names_in(partial) == []
+    assert names_in(tmp_path) == []
+
+
+def test_a_lock_that_its_holder_has_just_removed_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given one that ends between the opening of the lock and the taking of it by another."""
+    first = partial_folder(tmp_path / "out")
+    first.__enter__()
+    locked = fcntl.flock
+    taken = []
+
+    def ends_first(file: IO[str], how: int) -> None:
+        if not taken:
+            first.__exit__(None, None, None)
+        taken.append(file)
+        locked(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", ends_first)
+    with (
+        partial_folder(tmp_path / "out"),
+        pytest.raises(BlockingIOError),
+        partial_folder(tmp_path / "out"),
+    ):
+        pass
+    assert len(taken) == 3

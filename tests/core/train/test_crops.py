@@ -271,6 +271,22 @@ def test_where_cutting_is_interrupted_the_earlier_crops_stay(
     assert write_crops(pictures, out, RedFinder()).crops == 3 + BATCH
 
 
+def test_of_two_at_once_the_second_is_refused(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "crops"
+    refused: list[OSError] = []
+
+    def begin_another(done: int, total: int) -> None:
+        if done == total:
+            with pytest.raises(BlockingIOError, match="another command is writing") as caught:
+                write_crops(pictures, out, RedFinder())
+            refused.append(caught.value)
+
+    assert write_crops(pictures, out, RedFinder(), progress=begin_another).crops == 3
+    assert len(refused) == 1
+    assert len(list(out.rglob("*.jpg"))) == 3
+    assert not list(out.glob(".*"))
+
+
 @pytest.mark.parametrize("within", ["", "crops", "../pictures", "rei"])
 def test_no_picture_is_overwritten_by_a_crop(pictures: Path, within: str) -> None:
     save(pictures / "rei" / "1_1.jpg")

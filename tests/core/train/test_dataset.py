@@ -158,6 +158,37 @@ class TestSplit:
             split_folder(folder, tmp_path / "same", Unit.PICTURE)
         assert sorted(os.listdir(tmp_path)) == sorted([*before, "same"])
 
+    def test_of_two_at_once_the_second_is_refused_and_nothing_is_mixed(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        refused: list[OSError] = []
+
+        def begin_another(done: int, total: int) -> None:
+            if done == total:
+                with pytest.raises(BlockingIOError, match="another command is writing") as caught:
+                    split_folder(folder, tmp_path / "out", Unit.CHARACTER, seed=2)
+                refused.append(caught.value)
+
+        split_folder(folder, tmp_path / "alone", Unit.CHARACTER, seed=1)
+        split_folder(folder, tmp_path / "out", Unit.CHARACTER, seed=1, progress=begin_another)
+        assert len(refused) == 1
+        for side in ("train", "val"):
+            assert hashes(tmp_path / "out" / side) == hashes(tmp_path / "alone" / side)
+        assert set(os.listdir(tmp_path)) == {"pictures", "alone", "out"}
+
+    def test_a_folder_that_is_filled_meanwhile_is_left_as_it_is(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "out"
+
+        def fill(done: int, total: int) -> None:
+            (out / "train").mkdir(parents=True, exist_ok=True)
+
+        with pytest.raises(DatasetError, match="there already"):
+            split_folder(folder, out, Unit.CHARACTER, progress=fill)
+        assert [path.name for path in out.rglob("*")] == ["train"]
+        assert set(os.listdir(tmp_path)) == {"pictures", "out"}
+
 
 @pytest.mark.parametrize("kind", ["here", "link"])
 @pytest.mark.parametrize("command", ["split", "balance"])
