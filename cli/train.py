@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -146,6 +146,17 @@ def _check_folder(folder: Path) -> None:
         raise Failure(f"The folder {folder} does not exist.")
 
 
+def _refuse_inside(folders: Sequence[Path], out: Path) -> None:
+    """Refuse to write where pictures are read: the figures would be learned the next time."""
+    from core.train.dataset import DatasetError, refuse_inside
+
+    try:
+        for folder in folders:
+            refuse_inside(_with_name(folder), out)
+    except DatasetError as error:
+        raise Failure(str(error)) from error
+
+
 @app.command("detector")
 def detector(
     folder: Boxed,
@@ -187,8 +198,10 @@ def detector(
     terms: Terms = "",
 ) -> None:
     """Train the face detector and export it as a SavedModel."""
-    for each in (folder, *(also or []), *(unboxed or []), *(crops or [])):
+    read = (folder, *(also or []), *(unboxed or []), *(crops or []))
+    for each in read:
         _check_folder(each)
+    _refuse_inside(read, out)
     from core.models import ModelError
     from core.train.detector import DetectorTraining, train
     from core.train.detector_changes import OFTEN
@@ -263,8 +276,10 @@ def refiner(
     terms: Terms = "",
 ) -> None:
     """Train a second look at what a detector proposes, and export both as one detector."""
-    for each in (folder, detector, *(also or []), *(unboxed or []), *(crops or [])):
+    read = (folder, *(also or []), *(unboxed or []), *(crops or []))
+    for each in (detector, *read):
         _check_folder(each)
+    _refuse_inside(read, out)
     from core.models import ModelError
     from core.train.detector_changes import OFTEN
     from core.train.refiner import RefinerTraining, train
@@ -379,7 +394,8 @@ def extractor(
     terms: Terms = "",
 ) -> None:
     """Train a network of the feature extractor."""
-    for each in (folder, *(also or []), *([unlabelled] if unlabelled else []), *(check or [])):
+    read = (folder, *(also or []), *([unlabelled] if unlabelled else []), *(check or []))
+    for each in read:
         _check_folder(each)
     folder, unlabelled = _with_name(folder), unlabelled and _with_name(unlabelled)
     also, check = ([_with_name(each) for each in given or []] for given in (also, check))
@@ -401,6 +417,7 @@ def extractor(
         raise Failure(
             f"Nothing is learned from --unlabelled with --loss {loss.value}; leave it out."
         )
+    _refuse_inside(read, out)
     try:
         options = replace(
             ExtractorTraining() if of is Kind.FACES else of_pictures(),

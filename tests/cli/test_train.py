@@ -74,25 +74,26 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> Reported:
 def test_detector(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    more = tmp_path / "more"
+    faces, more = tmp_path / "faces", tmp_path / "more"
+    faces.mkdir()
     more.mkdir()
     shown = Progress(2, 5, 3, 10, 0.25, 0.5)
     training = Called({"validation_ap50": 0.625}, shown)
     monkeypatch.setattr(detector_training, "train", training)
     out = tmp_path / "out"
     options = ("--out", out, "--also", tmp_path / "more", "--epochs", 5, "--seed", 3, "--resume")
-    further = ("--start", out / "w", "--unboxed", tmp_path, "--crops", more, "--rate", 0.5)
+    further = ("--start", out / "w", "--unboxed", faces, "--crops", more, "--rate", 0.5)
     taught = ("--teacher", more, "--strong", "--kept", 0.5, "--plain-epochs", 0)
-    assert ended("train", "detector", tmp_path, *options, *further, *taught) == 0
+    assert ended("train", "detector", faces, *options, *further, *taught) == 0
     folders, place, how = training.given
-    assert list(folders) == [tmp_path, more]
+    assert list(folders) == [faces, more]
     assert place == out
     assert how == DetectorTraining(
         epochs=5, seed=3, rate=0.5, strong=OFTEN, kept=0.5, plain_epochs=0
     )
     assert training.named["start"] == out / "w"
     assert training.named["teacher"] == more
-    assert training.named["unboxed"] == [Unboxed(tmp_path), Unboxed(more, each_a_face=True)]
+    assert training.named["unboxed"] == [Unboxed(faces), Unboxed(more, each_a_face=True)]
     assert training.named["resume"] is True
     told = capsys.readouterr()
     assert "Epoch 2 of 5, loss 0.250, AP50 0.500" in told.err
@@ -103,21 +104,22 @@ def test_detector(
 def test_refiner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    more = tmp_path / "more"
+    faces, more = tmp_path / "faces", tmp_path / "more"
+    faces.mkdir()
     more.mkdir()
     figures = {"first_stage_tuning_ap50": 0.625, "tuning_ap50": 0.75, "validation_ap50": None}
     training = Called(figures, Progress(2, 5, 3, 10, 0.25, 0.5))
     monkeypatch.setattr(refiner_training, "train", training)
     out = tmp_path / "out"
     options = ("--out", out, "--detector", more, "--also", more, "--epochs", 5, "--seed", 3)
-    further = ("--start", out / "w", "--unboxed", tmp_path, "--crops", more, "--rate", 0.5)
-    assert ended("train", "refiner", tmp_path, *options, *further, "--strong", "--resume") == 0
+    further = ("--start", out / "w", "--unboxed", faces, "--crops", more, "--rate", 0.5)
+    assert ended("train", "refiner", faces, *options, *further, "--strong", "--resume") == 0
     folders, first, place, how = training.given
-    assert list(folders) == [tmp_path, more]
+    assert list(folders) == [faces, more]
     assert (first, place) == (more, out)
     assert how == RefinerTraining(epochs=5, seed=3, rate=0.5, strong=OFTEN)
     assert training.named["start"] == out / "w"
-    assert training.named["unboxed"] == [Unboxed(tmp_path), Unboxed(more, each_a_face=True)]
+    assert training.named["unboxed"] == [Unboxed(faces), Unboxed(more, each_a_face=True)]
     assert training.named["resume"] is True
     told = capsys.readouterr()
     assert "Epoch 2 of 5, loss 0.250, AP50 0.500" in told.err
@@ -139,7 +141,8 @@ def test_pictures_that_a_loss_does_not_learn_from_are_refused(
 def test_extractor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    more = tmp_path / "more"
+    faces, more = tmp_path / "faces", tmp_path / "more"
+    faces.mkdir()
     more.mkdir()
     out = tmp_path / "out"
     training = Called(out / "weights.safetensors", TrainingProgress(4, 40, 1, 2.5, 0.75))
@@ -147,9 +150,9 @@ def test_extractor(
     options = ("--out", out, "--of", "pictures", "--unlabelled", more, "--epochs", 4, "--seed", 3)
     further = ("--identities", 6, "--held-out", 2, "--device", "cpu", "--start", more, "--strong")
     apart = ("--without", "rezero", "--without", "steins_gate")
-    assert ended("train", "extractor", tmp_path, *options, *further, *apart) == 0
+    assert ended("train", "extractor", faces, *options, *further, *apart) == 0
     folder, place, how = training.given
-    assert (folder, place) == (tmp_path, out)
+    assert (folder, place) == (faces, out)
     assert how == replace(
         of_pictures(),
         epochs=4,
@@ -219,13 +222,44 @@ def test_folders_are_called_by_their_names(
 ) -> None:
     training = Called(tmp_path, TrainingProgress(1, 2, 0, 1.0))
     monkeypatch.setattr(extractor_training, "train", training)
-    check = drawn_gallery(tmp_path / "check")
+    check = drawn_gallery(tmp_path / "faces" / "check")
     monkeypatch.chdir(check)
     given = ("--check", ".", "--also", "..", "--unlabelled", ".", "--device", "cpu")
-    assert ended("train", "extractor", ".", *given) == 0
+    assert ended("train", "extractor", ".", *given, "--out", tmp_path / "out") == 0
     assert list(reported.named["checks"]) == ["check"]
     assert (reported.given[1], reported.named["unlabelled"]) == (check, check)
-    assert reported.named["also"] == [tmp_path]
+    assert reported.named["also"] == [tmp_path / "faces"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [
+        *(("detector", option) for option in ("", "--also", "--unboxed", "--crops")),
+        *(("refiner", option) for option in ("", "--also", "--unboxed", "--crops")),
+        *(("extractor", option) for option in ("", "--also", "--unlabelled", "--check")),
+    ],
+)
+@pytest.mark.parametrize("out", [(), ("--out", "here")], ids=["default", "named"])
+def test_a_result_is_never_written_where_pictures_are_read(
+    kind: str,
+    option: str,
+    out: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its figures would be pictures to learn from the next time."""
+    training = Called(None, None)
+    for module in (detector_training, refiner_training, extractor_training):
+        monkeypatch.setattr(module, "train", training)
+    faces, read = (drawn_gallery(tmp_path / name) for name in ("faces", "read"))
+    monkeypatch.chdir(read)
+    given = (faces, option, ".") if option else (".",)
+    further = ("--detector", faces) if kind == "refiner" else ()
+    assert ended("train", kind, *given, *further, *out) == 1
+    named = out[1] if out else f"runs/{kind}{'-faces' if kind == 'extractor' else ''}"
+    assert f"{named} lies in {read}, which is only read" in capsys.readouterr().err
+    assert training.given == ()
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
