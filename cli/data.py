@@ -9,7 +9,7 @@ import typer
 
 from cli import terminal
 from cli.folders import tell_unreadable
-from cli.terminal import Failure, results
+from cli.terminal import Failure, messages, results
 from core.folder import reason
 from core.problem import Problem
 from core.settings import load_settings
@@ -31,7 +31,7 @@ def crop(
         Path,
         typer.Option(
             help="The folder to write; made if it is missing. What its crops.csv lists is replaced,"
-            " and no other file; where none of the pictures there is in FOLDER, nothing is."
+            " and no other file; where that was cut from another folder, nothing is."
         ),
     ],
     detector: Annotated[
@@ -81,6 +81,10 @@ def crop(
         except DatasetError as error:
             raise Failure(str(error)) from error
     tell_unreadable(written.unreadable)
+    if written.removed:
+        messages.print(
+            f"{written.removed:,} crops of an earlier run, which were not cut again, were removed."
+        )
     results.print(f"Cut {written.crops:,} faces out of {written.pictures:,} pictures: {out}")
 
 

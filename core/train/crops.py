@@ -18,6 +18,9 @@ from core.models import Detector
 from core.train.dataset import DatasetError, refuse_inside
 
 TABLE = "crops.csv"
+FROM = f".{TABLE}.from"
+"""File beside the table with the folder of the pictures, as a path from there."""
+
 COLUMNS = ("crop", "picture", "x0", "y0", "x1", "y1", "score")
 HEAD_MARGIN = 0.35
 """Boxes reach from brow to chin; with this margin around them the crop holds the hair."""
@@ -30,11 +33,13 @@ class CropsWritten:
     Attributes:
         pictures: How many were looked at.
         crops: How many were written.
+        removed: Crops of an earlier run that were not cut again.
         unreadable: Paths of the pictures that could not be read, and why.
     """
 
     pictures: int
     crops: int
+    removed: int
     unreadable: tuple[tuple[str, str], ...]
 
 
@@ -57,7 +62,8 @@ def write_crops(
     Args:
         folder: Searched at any depth.
         out: Made if it is missing; a table of the same folder that is there already is replaced,
-            with the crops that it lists.
+            with the crops that it lists. A folder is the same where one of their pictures is
+            still in it, and where it was not cut from another one that is still there.
         detector: Its own threshold decides what counts.
         margin: See `core.face.widened_square`.
         lift: The same.
@@ -66,8 +72,8 @@ def write_crops(
 
     Raises:
         core.train.dataset.DatasetError: `out` or a crop would lie in `folder`, which is only read;
-            `out` holds crops of another folder, of whose pictures none is in `folder`; or there
-            is a file in the place of the table or of a crop that no earlier run wrote.
+            `out` holds crops of another folder; or there is a file in the place of the table or of
+            a crop that no earlier run wrote.
         BlockingIOError: Another process is writing crops into `out`.
         core.problem.Problem: `folder` is missing, or no picture in it can be read.
     """
@@ -98,14 +104,17 @@ def write_crops(
                     rows.append([cut, path, *_described(face)])
         with (partial / TABLE).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([COLUMNS, *rows])
+        (partial / FROM).write_bytes(os.fsencode(os.path.relpath(folder.resolve(), out.resolve())))
         # In this order there is never a crop that no table lists, wherever this is cut short.
-        for cut in earlier.keys() - {row[0] for row in rows}:
+        removed = earlier.keys() - {row[0] for row in rows}
+        for cut in removed:
             (out / cut).unlink(missing_ok=True)
+        os.replace(partial / FROM, out / FROM)
         os.replace(partial / TABLE, out / TABLE)
         for cut, *_ in rows:
             (out / cut).parent.mkdir(parents=True, exist_ok=True)
             os.replace(partial / cut, out / cut)
-    return CropsWritten(pictures, len(rows), tuple(reader.unreadable))
+    return CropsWritten(pictures, len(rows), len(removed), tuple(reader.unreadable))
 
 
 def _earlier(folder: Path, out: Path) -> dict[str, str]:
@@ -134,10 +143,21 @@ def _was_cut(folder: Path, out: Path, cut: str) -> bool:
 
 
 def _refuse_another(folder: Path, out: Path, earlier: dict[str, str]) -> None:
-    if earlier and not any((folder / picture).exists() for picture in earlier.values()):
+    if not earlier:
+        return
+    source = _source(out)
+    another = source is not None and source.is_dir() and not source.samefile(folder)
+    if another or not any((folder / picture).exists() for picture in earlier.values()):
         raise DatasetError(
             f"{out} holds crops of other pictures than those in {folder}; name another folder."
         )
+
+
+def _source(out: Path) -> Path | None:
+    """The folder that an earlier run cut from; None where it did not say."""
+    if not (out / FROM).is_file():
+        return None
+    return out.resolve() / os.fsdecode((out / FROM).read_bytes())
 
 
 def _refuse_taken(target: Path) -> None:

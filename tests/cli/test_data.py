@@ -90,6 +90,20 @@ def test_crop_cuts_along_the_right_axes(
         assert np.abs(crop - (255, 0, 0)).mean() < 15
 
 
+def test_crop_says_how_many_crops_of_an_earlier_run_are_gone(
+    run: Run, folder: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("data", "crop", folder, "--out", "crops") == 0
+    assert run("data", "crop", folder, "--out", "crops") == 0
+    assert "removed" not in capsys.readouterr().err
+    (folder / "c0" / "0.png").unlink()
+    (folder / "c0" / "1.png").unlink()
+    assert run("data", "crop", folder, "--out", "crops") == 0
+    told = capsys.readouterr()
+    assert "2 crops of an earlier run, which were not cut again, were removed." in told.err
+    assert "Cut 18 faces out of 18 pictures: crops" in told.out
+
+
 def test_crop_into_the_folder_that_is_read(
     run: Run, folder: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

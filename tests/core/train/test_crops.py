@@ -164,7 +164,7 @@ def test_what_an_earlier_run_alone_cut_is_removed(pictures: Path, tmp_path: Path
         csv.writer(file).writerow(["../beside.jpg", "rei/1.png", 0, 0, 9, 9, 0.9])
     (pictures / "rei" / "1.bmp").unlink()
 
-    write_crops(pictures, out, RedFinder())
+    assert write_crops(pictures, out, RedFinder()).removed == 1
 
     kept = {row["crop"] for row in rows(out)}
     assert kept == {"rei/1_0.jpg", "rei/1_1.jpg"}
@@ -218,6 +218,7 @@ def test_a_picture_that_an_earlier_table_lists_stays_as_it_is(
 ) -> None:
     """Given crops of which a part is cut again, into the folder that holds them."""
     write_crops(pictures, tmp_path / "crops", RedFinder())
+    pictures.rename(tmp_path / "elsewhere")
     heads = tmp_path / "crops" / "rei"
     save(heads / "rei" / "1.png", (10, 10, 40, 40))
     save(tmp_path / "crops" / "rei" / "rei" / "1_0.jpg")
@@ -243,6 +244,66 @@ def test_crops_of_another_folder_are_not_removed(pictures: Path, tmp_path: Path)
     save(tmp_path / "others" / "asuka" / "1.png", (10, 10, 40, 40))
     with pytest.raises(DatasetError, match=rf"{out} holds crops of other pictures than those in"):
         write_crops(tmp_path / "others", out, RedFinder())
+    assert content(out) == before
+
+
+@pytest.mark.parametrize("written", ["path", "link"])
+def test_crops_of_another_folder_with_equal_names_are_not_removed(
+    pictures: Path, tmp_path: Path, written: str
+) -> None:
+    out = tmp_path / "crops"
+    folder = pictures
+    if written == "link":
+        folder = tmp_path / "link"
+        folder.symlink_to(pictures)
+    write_crops(folder, out, RedFinder())
+    before = content(out)
+    save(tmp_path / "others" / "rei" / "1.png", (10, 10, 40, 40))
+    with pytest.raises(DatasetError, match=rf"{out} holds crops of other pictures than those in"):
+        write_crops(tmp_path / "others", out, RedFinder())
+    assert content(out) == before
+    assert write_crops(pictures, out, RedFinder()).removed == 0
+    assert content(out) == before
+
+
+def test_crops_of_a_folder_that_was_filled_anew_are_not_removed(
+    pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "crops"
+    write_crops(pictures, out, RedFinder())
+    before = content(out)
+    (pictures / "rei").rename(tmp_path / "rei")
+    save(pictures / "misato" / "1.png", (10, 10, 40, 40))
+    with pytest.raises(DatasetError, match=rf"{out} holds crops of other pictures than those in"):
+        write_crops(pictures, out, RedFinder())
+    assert content(out) == before
+
+
+@pytest.mark.parametrize("moved", ["pictures", "crops", "both"])
+def test_a_folder_that_was_moved_is_known_by_its_pictures(
+    pictures: Path, tmp_path: Path, moved: str
+) -> None:
+    out = tmp_path / "crops"
+    write_crops(pictures, out, RedFinder())
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    if moved != "crops":
+        pictures = pictures.rename(place / "pictures")
+    if moved != "pictures":
+        out = out.rename(place / "crops")
+    (pictures / "rei" / "1.bmp").unlink()
+    assert write_crops(pictures, out, RedFinder()).removed == 1
+
+
+def test_crops_that_do_not_say_where_they_are_from_are_cut_again(
+    pictures: Path, tmp_path: Path
+) -> None:
+    """Given what an earlier version of this program wrote."""
+    out = tmp_path / "crops"
+    write_crops(pictures, out, RedFinder())
+    before = content(out)
+    (out / ".crops.csv.from").unlink()
+    assert write_crops(pictures, out, RedFinder()).crops == 3
     assert content(out) == before
 
 
@@ -284,7 +345,7 @@ def test_of_two_at_once_the_second_is_refused(pictures: Path, tmp_path: Path) ->
     assert write_crops(pictures, out, RedFinder(), progress=begin_another).crops == 3
     assert len(refused) == 1
     assert len(list(out.rglob("*.jpg"))) == 3
-    assert not list(out.glob(".*"))
+    assert not list(out.glob(".*.partial*"))
 
 
 @pytest.mark.parametrize("within", ["", "crops", "../pictures", "rei"])
