@@ -10,7 +10,7 @@ from rich.table import Table
 
 from cli import terminal
 from cli.folders import Crops, models_for, tell_unreadable
-from cli.terminal import results
+from cli.terminal import Failure, results
 from core.job import Look
 from core.settings import load_settings
 
@@ -27,6 +27,7 @@ def evaluate(
     crops: Crops = False,
 ) -> None:
     """Let each picture ask and all others answer: P@1, P@5, mAP, and pictures with no face."""
+    refuse_split(folder)
     settings = load_settings()
     with terminal.waiting("Loading the models"):
         from core.evaluate_folder import evaluate_folder
@@ -46,6 +47,16 @@ def evaluate(
         terminal.show_json(_as_json(figures))
     else:
         _show(figures)
+
+
+def refuse_split(folder: Path) -> None:
+    """Refuse both sides of a split, which would be measured as two characters."""
+    from core.train.dataset import VALIDATION, DatasetError, refuse_sides
+
+    try:
+        refuse_sides(folder, VALIDATION)
+    except DatasetError as error:
+        raise Failure(str(error)) from error
 
 
 def _show(figures: FolderFigures) -> None:

@@ -146,6 +146,19 @@ def _check_folder(folder: Path) -> None:
         raise Failure(f"The folder {folder} does not exist.")
 
 
+def _refuse_splits(learned: Sequence[Path], measured: Sequence[Path]) -> None:
+    """Refuse both sides of a split in one, which would be taken for two labels."""
+    from core.train.dataset import TRAIN, VALIDATION, DatasetError, refuse_sides
+
+    try:
+        for folder in learned:
+            refuse_sides(folder, TRAIN)
+        for folder in measured:
+            refuse_sides(folder, VALIDATION)
+    except DatasetError as error:
+        raise Failure(str(error)) from error
+
+
 def _refuse_inside(folders: Sequence[Path], out: Path) -> None:
     """Refuse to write where pictures are read: the figures would be learned the next time."""
     from core.train.dataset import DatasetError, refuse_inside
@@ -418,6 +431,7 @@ def extractor(
             f"Nothing is learned from --unlabelled with --loss {loss.value}; leave it out."
         )
     _refuse_inside(read, out)
+    _refuse_splits((folder, *also), check)
     try:
         options = replace(
             ExtractorTraining() if of is Kind.FACES else of_pictures(),
@@ -429,10 +443,11 @@ def extractor(
         options = of_loss(options, loss.value, backbone.value, triplet_margin)
     except (ModelError, ValueError) as error:
         raise Failure(str(error)) from error
-    if epochs is not None:
-        options = replace(options, epochs=epochs)
-    if identities is not None:
-        options = replace(options, identities=identities)
+    options = replace(
+        options,
+        epochs=epochs or options.epochs,
+        identities=identities or options.identities,
+    )
     if strong:
         options = replace(options, augmentation=stronger(options.augmentation))
     try:

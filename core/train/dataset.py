@@ -289,10 +289,39 @@ def _name_of_copy(path: str, number: int, taken: set[str]) -> str:
 
 def _refuse_split(folder: Path) -> None:
     if all((folder / side).is_dir() for side in (TRAIN, VALIDATION)):
-        raise DatasetError(
-            f"{folder} holds both sides of a split, {TRAIN} and {VALIDATION}; name"
-            f" {folder / TRAIN}."
-        )
+        raise _both_sides(folder, TRAIN)
+
+
+def refuse_sides(folder: Path, side: str) -> None:
+    """Refuse a split where characters are expected, which its two sides would be taken for.
+
+    Only where it is certain to be one: there are no other folders, and there are folders in both.
+
+    Args:
+        folder: It may be missing.
+        side: The one to name instead, `TRAIN` or `VALIDATION`.
+
+    Raises:
+        DatasetError: `folder` is a split.
+    """
+    sides = _folders_in(folder)
+    if {each.name for each in sides} == {TRAIN, VALIDATION} and all(map(_folders_in, sides)):
+        raise _both_sides(folder, side)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """Those that `core.folder.scan` looks into; none where it cannot."""
+    try:
+        entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError:
+        return []
+    return [path for path in entries if path.is_dir() and not path.is_symlink()]
+
+
+def _both_sides(folder: Path, side: str) -> DatasetError:
+    return DatasetError(
+        f"{folder} holds both sides of a split, {TRAIN} and {VALIDATION}; name {folder / side}."
+    )
 
 
 def _copy(source: Path, target: Path) -> None:

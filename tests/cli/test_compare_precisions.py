@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,17 @@ def test_one_character_has_no_equal_error_rate(
     assert ended(tmp_path / "one", "--crops", "--markdown") == 0
     row = "| float32 | character | 1.0000 | 1.0000 | 1.0000 | - |"
     assert row in capsys.readouterr().out.splitlines()
+
+
+def test_both_sides_of_a_split_are_no_characters(
+    gallery: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in ("train", "val"):
+        shutil.copytree(gallery, Path("split") / side)
+    assert ended("split", "--crops") == 1
+    told = capsys.readouterr().err
+    assert "split holds both sides of a split, train and val; name split/val." in told
+    assert "Loading" not in told
 
 
 def test_a_folder_without_characters_is_a_sentence(

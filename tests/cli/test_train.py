@@ -262,6 +262,30 @@ def test_a_result_is_never_written_where_pictures_are_read(
     assert training.given == ()
 
 
+@pytest.mark.parametrize(
+    ("option", "named"), [("", "train"), ("--also", "train"), ("--check", "val")]
+)
+def test_both_sides_of_a_split_are_no_labels(
+    option: str,
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    training = Called(tmp_path, TrainingProgress(1, 2, 0, 1.0))
+    monkeypatch.setattr(extractor_training, "train", training)
+    monkeypatch.chdir(tmp_path)
+    faces = drawn_gallery(tmp_path / "faces")
+    for side in ("train", "val"):
+        drawn_gallery(tmp_path / "split" / side)
+    given = (faces, option, "split") if option else ("split",)
+    assert ended("train", "extractor", *given, "--device", "cpu") == 1
+    told = capsys.readouterr().err
+    assert f"split holds both sides of a split, train and val; name split/{named}." in told
+    assert training.given == ()
+    assert ended("train", "extractor", "split/train", "--device", "cpu") == 0
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_out_of_range_is_wrong_usage(
     seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -13,7 +13,13 @@ import pytest
 from core.face import Pixels
 from core.problem import Problem
 from core.train.copies import NEAR, difference_hash
-from core.train.dataset import DatasetError, Unit, balance_folder, split_folder
+from core.train.dataset import (
+    DatasetError,
+    Unit,
+    balance_folder,
+    refuse_sides,
+    split_folder,
+)
 
 
 def drawing(number: int, side: int = 60) -> Pixels:
@@ -238,6 +244,30 @@ class TestBalance:
             split_folder(tmp_path / "split", tmp_path / "out", Unit.PICTURE)
         assert not (tmp_path / "out").exists()
         assert balance_folder(tmp_path / "split" / "train", tmp_path / "out", 5).characters == 5
+
+    @pytest.mark.parametrize("other", ["", "test/1.png", "train.png", ".cache/1.png"])
+    def test_a_split_is_known_by_its_folders(
+        self, folder: Path, tmp_path: Path, other: str
+    ) -> None:
+        """A third folder beside them, and they may be characters."""
+        split = tmp_path / "split"
+        split_folder(folder, split, Unit.CHARACTER)
+        if other:
+            save(drawing(1), split / other)
+        if other == "test/1.png":
+            refuse_sides(split, "val")
+        else:
+            with pytest.raises(DatasetError, match=f"both sides of a split.*name {split}/val"):
+                refuse_sides(split, "val")
+        refuse_sides(split / "train", "val")
+        refuse_sides(tmp_path / "nowhere", "val")
+
+    def test_two_characters_may_be_called_like_the_sides(self, tmp_path: Path) -> None:
+        for side in ("train", "val"):
+            save(drawing(1), tmp_path / "pictures" / side / "1.png")
+        refuse_sides(tmp_path / "pictures", "val")
+        save(drawing(1), tmp_path / "pictures" / "train" / "further" / "1.png")
+        refuse_sides(tmp_path / "pictures", "val")
 
     def test_what_cannot_be_read_is_listed_and_not_counted(
         self, folder: Path, tmp_path: Path

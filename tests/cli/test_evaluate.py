@@ -1,0 +1,38 @@
+"""`familiar evaluate`: which folders it measures, and what it says of what it left out."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import worker.resident
+from cli.main import main
+from tests.core.fakes import FakeExtractor, drawn_gallery
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(worker.resident, "load_extractor", lambda *_, **__: FakeExtractor())
+    return drawn_gallery(tmp_path / "gallery", each=3)
+
+
+def ended(*arguments: object) -> int:
+    """Run the command in this process; its exit code."""
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", *map(str, arguments)])
+    return int(end.value.code or 0)
+
+
+def test_both_sides_of_a_split_are_no_characters(
+    gallery: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in ("train", "val"):
+        shutil.copytree(gallery, Path("split") / side)
+    assert ended("split", "--crops") == 1
+    told = capsys.readouterr().err
+    assert "split holds both sides of a split, train and val; name split/val." in told
+    assert "Loading" not in told
+    assert ended("split/val", "--crops") == 0
