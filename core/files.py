@@ -1,13 +1,17 @@
 """Files and folders that are there whole or not at all."""
 
+import errno
 import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
+
+_FULL: Final = 2**20
+"""Bytes free on a disk that is as good as full."""
 
 
 @contextmanager
@@ -18,7 +22,8 @@ def replacing(path: Path) -> Iterator[Path]:
     also where it was written for its owner alone, as safetensors writes.
 
     Raises:
-        OSError: It cannot be written or put in its place.
+        OSError: It cannot be written or put in its place; with the name of `path`, also where a
+            library says in words of its own that the disk is full.
     """
     # Of several that write the same file at once, each has its own, and the last one stays.
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
@@ -30,8 +35,17 @@ def replacing(path: Path) -> Iterator[Path]:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        if error.filename is None or os.fspath(error.filename) == str(partial):
+            error.filename = str(path)
+        raise
+    except Exception as error:
+        if shutil.disk_usage(path.parent).free > _FULL:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where it could not be made, it cannot be removed either
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -63,6 +77,20 @@ def partial_folder(place: Path) -> Iterator[Path]:
             yield partial
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """Keep every other process that asks for the same from writing `place` meanwhile.
+
+    Raises:
+        BlockingIOError: Another one is at it.
+        OSError: Nothing can be written beside `place`.
+    """
+    place = place.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with _held(place.with_name(f".{place.name}.lock"), place):
+        yield
 
 
 @contextmanager

@@ -50,6 +50,7 @@ from core.train.detector_network import (
 from core.train.face_data import LeftOut
 from core.train.quantise import examples_of
 from core.train.refiner_network import FirstStage, load_first_stage
+from core.train.results import one_at_a_time
 from core.train.session import (
     CHECKPOINT,
     DETECTOR,
@@ -126,6 +127,7 @@ class DetectorTraining:
     kept: float = 0.0
 
 
+@one_at_a_time
 def train(
     folders: Path | Sequence[Path],
     out: Path,

@@ -67,7 +67,7 @@ from core.train.networks import (
     new_network,
     with_length,
 )
-from core.train.results import why_taken
+from core.train.results import one_at_a_time, why_taken
 from core.train.samplers import BalancedBatches, Passes
 
 CHECKPOINT = "checkpoint.pt"
@@ -541,6 +541,7 @@ def _go_on(
     return kept.curve
 
 
+@one_at_a_time
 def train(
     folder: Path,
     out: Path,

@@ -49,6 +49,7 @@ from core.train.refiner_network import (
     moved,
     squares_around,
 )
+from core.train.results import one_at_a_time
 from core.train.session import (
     CHECKPOINT,
     DETECTOR,
@@ -109,6 +110,7 @@ class RefinerTraining:
     strong: float = 0.0
 
 
+@one_at_a_time
 def train(
     folders: Path | Sequence[Path],
     detector: Path,

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
+
+from core.files import alone
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 _FINISHED: Final = ("metrics.json", "weights.safetensors", "familiar-face")
 _BEGUN: Final = ("checkpoint.pt", "checkpoint.safetensors")
@@ -38,3 +46,22 @@ def why_taken(out: Path, checkpoint: str, resume: bool) -> str | None:
             " another folder for the result with --out."
         )
     return None
+
+
+def one_at_a_time(train: Callable[_P, _R]) -> Callable[_P, _R]:
+    """A training that keeps others out of its folder `out` until it ends.
+
+    What it writes there comes long after it began, so that a second one would find nothing yet.
+
+    Raises:
+        BlockingIOError: Another one is at work in that folder.
+    """
+    signature = inspect.signature(train)
+
+    @wraps(train)
+    def guarded(*arguments: _P.args, **options: _P.kwargs) -> _R:
+        out = signature.bind(*arguments, **options).arguments["out"]
+        with alone(out):
+            return train(*arguments, **options)
+
+    return guarded

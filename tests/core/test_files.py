@@ -1,7 +1,9 @@
 """A file is there whole or not at all."""
 
+import errno
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,9 +41,27 @@ def test_what_was_there_stays_where_writing_fails(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["metrics.json"]
 
 
+def test_a_full_disk_is_told_with_the_name_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries have errors of their own for it, of which no user would know what to do."""
+    path = tmp_path / "checkpoint.pt"
+    with pytest.raises(OSError, match="No space left") as plain, replacing(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert plain.value.filename == str(path)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
+    with pytest.raises(OSError, match="No space left") as library, replacing(path):
+        raise RuntimeError("unexpected pos 177152 vs 177048")
+    assert library.value.filename == str(path)
+    assert names_in(tmp_path) == []
+
+
 def test_a_folder_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="nowhere"):
-        write_text(tmp_path / "nowhere" / "metrics.json", "{}")
+    path = tmp_path / "nowhere" / "metrics.json"
+    with pytest.raises(FileNotFoundError) as told:
+        write_text(path, "{}")
+    assert told.value.filename == str(path)
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
