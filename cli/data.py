@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -160,6 +161,7 @@ def split(
 
     if by not in set(Unit):
         raise Failure("--by is picture or character.")
+    unreadable: list[tuple[str, Problem]] = []
     with terminal.progress("Reading", "pictures") as advance:
         try:
             done = split_folder(
@@ -170,10 +172,12 @@ def split(
                 near=NEAR if near is None else near,
                 seed=seed,
                 progress=advance,
+                left_out=lambda *file: unreadable.append(file),
             )
-        except DatasetError as error:
+        except (DatasetError, Problem) as error:
+            _tell(unreadable)
             raise Failure(str(error)) from error
-    _tell(done.unreadable)
+    _tell(unreadable)
     results.print(
         f"{len(done.train):,} pictures to train on, {len(done.validation):,} to measure on;"
         f" {done.duplicates:,} have a duplicate on their own side: {out}"
@@ -190,17 +194,26 @@ def balance(
     """Copy a folder so that each character has as many pictures; copies say so in their names."""
     from core.train.dataset import DatasetError, balance_folder
 
+    unreadable: list[tuple[str, Problem]] = []
     with terminal.progress("Reading", "pictures") as advance:
         try:
-            done = balance_folder(folder, out, per_character, seed=seed, progress=advance)
-        except DatasetError as error:
+            done = balance_folder(
+                folder,
+                out,
+                per_character,
+                seed=seed,
+                progress=advance,
+                left_out=lambda *file: unreadable.append(file),
+            )
+        except (DatasetError, Problem) as error:
+            _tell(unreadable)
             raise Failure(str(error)) from error
-    _tell(done.unreadable)
+    _tell(unreadable)
     results.print(
         f"{done.characters:,} characters with {per_character:,} pictures each, of which"
         f" {done.copies:,} are copies; {done.left_out:,} pictures left out: {out}"
     )
 
 
-def _tell(unreadable: tuple[tuple[str, Problem], ...]) -> None:
+def _tell(unreadable: Sequence[tuple[str, Problem]]) -> None:
     tell_unreadable([(path, reason(problem)) for path, problem in unreadable])

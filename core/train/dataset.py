@@ -30,6 +30,9 @@ VALIDATION: Final = "val"
 Progress = Callable[[int, int], None]
 """Called with the pictures done and the pictures in all."""
 
+LeftOut = Callable[[str, Problem], None]
+"""Called with the path of each file that cannot be read and so is left out, and why."""
+
 
 class DatasetError(Exception):
     """A folder cannot be cut, split or balanced; the message says why."""
@@ -68,6 +71,7 @@ def split_folder(
     near: int = NEAR,
     seed: int = 0,
     progress: Progress = lambda done, total: None,
+    left_out: LeftOut = lambda path, why: None,
 ) -> Split:
     """Copy a folder into ``out/train`` and ``out/val``, duplicates always on one side.
 
@@ -81,15 +85,16 @@ def split_folder(
         near: Bits by which the difference hashes of duplicates differ at most.
         seed: The same seed gives the same split.
         progress: Called as the pictures are read.
+        left_out: Told of each file that cannot be read, also where the folder is refused then.
 
     Raises:
         DatasetError: The folder is split already, has no characters where they are needed, or is
             too small for two sides; or `out` is taken or lies in the folder.
-        Problem: `folder` is not a folder.
+        Problem: `folder` is not a folder, or no picture in it can be read.
     """
     _refuse_split(folder)
     with new_folder(folder, out) as partial:
-        readable, unreadable = _readable(folder, progress)
+        readable, unreadable = _readable(folder, progress, left_out)
         groups = groups_of_duplicates([each.value for each in readable], near)
         files = [each.file for each in readable]
         characters = [file.character for file in files]
@@ -139,18 +144,27 @@ def _hashed(file: PictureFile) -> _Hashed:
 
 
 def _readable(
-    folder: Path, progress: Progress
+    folder: Path, progress: Progress, left_out: LeftOut
 ) -> tuple[list[_Hashed], tuple[tuple[str, Problem], ...]]:
-    """The pictures of a folder that can be decoded; path and reason of each file that cannot."""
+    """The pictures of a folder that can be decoded; path and reason of each file that cannot.
+
+    Raises:
+        Problem: `folder` is not a folder, or no picture in it can be decoded.
+    """
     found = scan(folder)
     readable: list[_Hashed] = []
     unreadable = list(found.unreadable)
+    for path, why in found.unreadable:
+        left_out(path, why)
     for hashed in read_ahead(found.pictures, _hashed):
         if hashed.problem is not None:
             unreadable.append((hashed.file.path, hashed.problem))
+            left_out(hashed.file.path, hashed.problem)
         else:
             readable.append(hashed)
         progress(len(readable) + len(unreadable), len(found.pictures) + len(found.unreadable))
+    if not readable:
+        raise Problem("folder_without_pictures", path=folder)
     return readable, tuple(unreadable)
 
 
@@ -230,6 +244,7 @@ def balance_folder(
     *,
     seed: int = 0,
     progress: Progress = lambda done, total: None,
+    left_out: LeftOut = lambda path, why: None,
 ) -> Balance:
     """Copy a folder so that every character has the same number of pictures.
 
@@ -242,6 +257,7 @@ def balance_folder(
         per_character: Files of each.
         seed: The same seed gives the same choice.
         progress: Called as the pictures are read.
+        left_out: Told of each file that cannot be read, also where the folder is refused then.
 
     Raises:
         DatasetError: The folder holds both sides of a split, so that what is balanced would be
@@ -251,9 +267,9 @@ def balance_folder(
     _refuse_split(folder)
     by_character: dict[str, list[PictureFile]] = defaultdict(list)
     random = np.random.default_rng(seed)
-    copies = left_out = 0
+    copies = surplus = 0
     with new_folder(folder, out) as partial:
-        readable, unreadable = _readable(folder, progress)
+        readable, unreadable = _readable(folder, progress, left_out)
         for file in (each.file for each in readable):
             if file.character is None:
                 raise DatasetError(
@@ -261,11 +277,9 @@ def balance_folder(
                     " for each character."
                 )
             by_character[file.character].append(file)
-        if not by_character:
-            raise Problem("folder_without_pictures", path=folder)
         for _, files in sorted(by_character.items()):
             order = [files[place] for place in random.permutation(len(files))]
-            left_out += max(0, len(files) - per_character)
+            surplus += max(0, len(files) - per_character)
             taken = {file.path for file in files}
             for number in range(per_character):
                 file = order[number % len(order)]
@@ -274,7 +288,7 @@ def balance_folder(
                     path = _name_of_copy(path, number // len(order), taken)
                     copies += 1
                 _copy(file.location, partial / path)
-    return Balance(len(by_character), copies, left_out, unreadable)
+    return Balance(len(by_character), copies, surplus, unreadable)
 
 
 def _name_of_copy(path: str, number: int, taken: set[str]) -> str:

@@ -209,6 +209,47 @@ def test_balance_names_what_it_leaves_out(
     assert "of which 0 are copies; 0 pictures left out" in told.out
 
 
+@pytest.mark.parametrize(
+    ("readable", "why"),
+    [
+        ((), "There is no picture in bad that can be read."),
+        (("c0/a.png",), "bad is too small to be split by character"),
+        (("c0/a.png", "b.png"), "bad holds pictures outside of any folder"),
+    ],
+    ids=["none", "one", "flat"],
+)
+def test_a_refused_split_names_what_cannot_be_read(
+    run: Run,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    readable: tuple[str, ...],
+    why: str,
+) -> None:
+    Path("bad/c0").mkdir(parents=True)
+    Path("bad/c0/z.jpg").write_text("no picture")
+    Path("bad/c0/z.avif").write_text("no picture")
+    for name in readable:
+        Path("bad", name).write_bytes((folder / "c0" / "0.png").read_bytes())
+    assert run("data", "split", "bad", "--out", "parts") == 1
+    told = capsys.readouterr().err.splitlines()
+    at = told.index("2 could not be read and were left out:")
+    assert told[at + 1].startswith("  c0/z.avif: not a picture")
+    assert told[at + 2].startswith("  c0/z.jpg: not a picture")
+    assert told[at + 3].startswith(why)
+    assert not Path("parts").exists()
+
+
+def test_a_refused_balance_names_what_cannot_be_read(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("bad/c0").mkdir(parents=True)
+    Path("bad/c0/z.jpg").write_text("no picture")
+    assert run("data", "balance", "bad", "--out", "even", "--per-character", 4) == 1
+    told = capsys.readouterr().err
+    assert "  c0/z.jpg: not a picture" in told
+    assert "There is no picture in bad that can be read." in told
+
+
 @pytest.mark.parametrize("command", ["split", "balance"])
 @pytest.mark.parametrize(("amiss", "seed"), [(-1, 0), (2**32, 2**32 - 1)])
 def test_a_seed_out_of_range_is_wrong_usage(

@@ -162,7 +162,10 @@ class TestSplit:
         (tmp_path / "same" / "train").mkdir()
         with pytest.raises(DatasetError, match="there already"):
             split_folder(folder, tmp_path / "same", Unit.PICTURE)
-        assert sorted(os.listdir(tmp_path)) == sorted([*before, "same"])
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(Problem, match=r"no picture in .*empty"):
+            split_folder(tmp_path / "empty", tmp_path / "out", Unit.PICTURE)
+        assert sorted(os.listdir(tmp_path)) == sorted([*before, "empty", "same"])
 
     def test_of_two_at_once_the_second_is_refused_and_nothing_is_mixed(
         self, folder: Path, tmp_path: Path
