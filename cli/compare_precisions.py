@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from cli import terminal
-from cli.evaluate import refuse_split
+from cli.evaluate import refuse_split, tell_outside
 from cli.folders import Crops, tell_unreadable
 from cli.terminal import Failure, results
 from core.settings import load_settings
@@ -39,6 +39,7 @@ def compare_precisions(
     with terminal.progress("Comparing", "pictures") as advance:
         comparison = compare_precisions(folder, variants, progress=advance)
     tell_unreadable(comparison.unreadable)
+    tell_outside(folder, comparison.unreadable)
     if as_json:
         terminal.show_json(_as_json(comparison))
     elif markdown:

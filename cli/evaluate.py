@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,8 @@ from rich.table import Table
 
 from cli import terminal
 from cli.folders import Crops, models_for, tell_unreadable
-from cli.terminal import Failure, results
+from cli.terminal import Failure, messages, results
+from core.folder import scan
 from core.job import Look
 from core.settings import load_settings
 
@@ -43,6 +45,7 @@ def evaluate(
             progress=advance,
         )
     tell_unreadable(figures.unreadable)
+    tell_outside(folder, figures.unreadable)
     if as_json:
         terminal.show_json(_as_json(figures))
     else:
@@ -57,6 +60,17 @@ def refuse_split(folder: Path) -> None:
         refuse_sides(folder, VALIDATION)
     except DatasetError as error:
         raise Failure(str(error)) from error
+
+
+def tell_outside(folder: Path, unreadable: Sequence[tuple[str, str]]) -> None:
+    """Say how many pictures lie in no character's folder, if any; what is listed as unreadable
+    is not said again."""
+    listed = {path for path, _ in unreadable}
+    paths = [file.path for file in scan(folder).pictures if file.character is None]
+    if count := len(set(paths) - listed):
+        messages.print(
+            f"{count:,} pictures directly in {folder} belong to no character and were left out."
+        )
 
 
 def _show(figures: FolderFigures) -> None:

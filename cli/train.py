@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -16,6 +17,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cli.terminal import Failure, messages, results
+from core.folder import scan
 
 if TYPE_CHECKING:
     from core.train.extractor import TrainingProgress
@@ -493,6 +495,8 @@ def extractor(
     except TrainingDataError as error:
         raise Failure(str(error)) from error
     _tell(problem)
+    for each in (folder, *also, *check):
+        _tell_passed_over(each, options.without if each is folder else (), unread)
     results.print(f"The weights are in {weights}")
 
 
@@ -607,6 +611,28 @@ def tell_unread(files: list[str]) -> None:
     if files:
         messages.print(
             f"{len(files):,} files could not be read and were left out, {files[0]} first."
+        )
+
+
+def _tell_passed_over(folder: Path, without: Collection[str], unread: Collection[str]) -> None:
+    """Say which labels of a folder have too few pictures, and how many pictures have no label.
+
+    Args:
+        folder: ``<label>/<picture>``.
+        without: Labels that are left out on purpose.
+        unread: Names of files that could not be read.
+    """
+    unread = set(unread)
+    files = [file for file in scan(folder).pictures if str(folder / file.path) not in unread]
+    pictures = Counter(file.character for file in files if file.character is not None)
+    if count := len(files) - pictures.total():
+        messages.print(
+            f"{count:,} pictures directly in {folder} belong to no label and were left out."
+        )
+    alone = [label for label in pictures if pictures[label] == 1 and label not in without]
+    if alone:
+        messages.print(
+            f"Labels in {folder} with one picture alone, which were left out: {', '.join(alone)}."
         )
 
 

@@ -155,6 +155,20 @@ def test_both_sides_of_a_split_are_no_characters(
     assert "Loading" not in told
 
 
+def test_pictures_of_no_character_are_counted(
+    gallery: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(worker.resident, "load_extractor", lambda *_, **__: FakeExtractor())
+    assert ended(gallery) == 0
+    assert "belong to no character" not in capsys.readouterr().err
+    shutil.copy(gallery / "blue" / "0.png", gallery / "a.png")
+    (gallery / "broken.png").write_text("no picture")
+    assert ended(gallery) == 0
+    told = capsys.readouterr()
+    assert f"1 pictures directly in {gallery} belong to no character" in told.err
+    assert told.out.endswith("\n15 pictures.\n")
+
+
 def test_a_folder_without_characters_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

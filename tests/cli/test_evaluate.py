@@ -36,3 +36,18 @@ def test_both_sides_of_a_split_are_no_characters(
     assert "split holds both sides of a split, train and val; name split/val." in told
     assert "Loading" not in told
     assert ended("split/val", "--crops") == 0
+
+
+def test_pictures_of_no_character_are_counted(
+    gallery: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(gallery, "--crops") == 0
+    assert "belong to no character" not in capsys.readouterr().err
+    for name in ("a.png", "b.png"):
+        shutil.copy(gallery / "blue" / "0.png", gallery / name)
+    (gallery / "broken.png").write_text("no picture")
+    assert ended(gallery, "--crops") == 0
+    told = capsys.readouterr()
+    assert f"2 pictures directly in {gallery} belong to no character" in told.err
+    assert "broken.png: not a picture" in told.err
+    assert "15 pictures of 5 characters" in told.out

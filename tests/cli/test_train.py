@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,43 @@ def test_both_sides_of_a_split_are_no_labels(
     assert f"split holds both sides of a split, train and val; name split/{named}." in told
     assert training.given == ()
     assert ended("train", "extractor", "split/train", "--device", "cpu") == 0
+
+
+def test_pictures_from_which_nothing_is_learned_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given labels with one picture that can be read, and pictures of no label."""
+    faces, more, check = (drawn_gallery(tmp_path / name) for name in ("faces", "more", "check"))
+    for place in (faces / "single", faces / "half", faces / "apart", more / "alone", check / "one"):
+        place.mkdir()
+        shutil.copy(faces / "blue" / "0.png", place / "1.png")
+    (faces / "half" / "2.png").write_text("no picture")
+    (faces / "lost").mkdir()
+    (faces / "lost" / "1.png").write_text("no picture")
+    for name in ("a.png", "b.png"):
+        shutil.copy(faces / "blue" / "0.png", faces / name)
+    monkeypatch.chdir(tmp_path)
+    given = ("faces", "--also", "more", "--check", "check", "--without", "apart", "--out", "out")
+    brief = ("--epochs", 1, "--identities", 2, "--device", "cpu")
+    assert ended("train", "extractor", *given, *brief) == 0
+    told = capsys.readouterr().err.splitlines()
+    assert [line for line in told if "one picture" in line or "directly" in line] == [
+        "2 pictures directly in faces belong to no label and were left out.",
+        "Labels in faces with one picture alone, which were left out: half, single.",
+        "Labels in more with one picture alone, which were left out: alone.",
+        "Labels in check with one picture alone, which were left out: one.",
+    ]
+    assert "2 files could not be read and were left out" in " ".join(told)
+
+
+def test_where_everything_is_learned_from_nothing_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        extractor_training, "train", Called(tmp_path, TrainingProgress(1, 2, 0, 1.0))
+    )
+    assert ended("train", "extractor", drawn_gallery(tmp_path / "a"), "--device", "cpu") == 0
+    assert "left out" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
