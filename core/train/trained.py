@@ -14,7 +14,7 @@ from core.face import Pixels, Vectors
 from core.models import ModelError
 from core.models.backbones import NetworkShape
 from core.models.weights import fill, read_tensors
-from core.train.extractor import METRICS, WEIGHTS, embedded
+from core.train.extractor import CHECKPOINT, METRICS, WEIGHTS, embedded
 from core.train.extractor_options import UNIT_LENGTH, Loss
 from core.train.face_data import Fit
 from core.train.networks import Backbone, dimensions_of, new_network
@@ -41,8 +41,14 @@ class TrainedNetwork:
             device: Torch device.
 
         Raises:
-            ModelError: The folder holds no training's result, or a damaged one.
+            ModelError: The folder holds no training's result, a damaged one, or a training that
+                is not finished.
         """
+        if (folder / CHECKPOINT).is_file() and not (folder / METRICS).exists():
+            raise ModelError(
+                f"{folder} holds a training that is not finished; finish it first, by the same"
+                " command with --resume."
+            )
         try:
             options: dict[str, Any] = json.loads((folder / METRICS).read_bytes())["options"]
             self.shape = NetworkShape(**options["shape"])

@@ -39,7 +39,7 @@ from core.train.assemble import (
     trained_on_pictures,
 )
 from core.train.augment import plain
-from core.train.extractor import METRICS, WEIGHTS
+from core.train.extractor import CHECKPOINT, METRICS, WEIGHTS
 from core.train.face_data import LabelledPictures, TrainingDataError
 from core.train.histogram import fit_histogram
 from core.train.trained import TrainedNetwork
@@ -488,6 +488,21 @@ def test_what_no_training_wrote_cannot_be_assembled(
     assert end.value.code == 1
     assert "does not hold what" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("left", [(CHECKPOINT,), (CHECKPOINT, WEIGHTS)])
+def test_a_training_that_was_interrupted_is_to_be_gone_on_with(
+    tmp_path: Path, left: tuple[str, ...]
+) -> None:
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    for name in left:
+        (begun / name).touch()
+    with pytest.raises(ModelError, match=f"{begun} holds a training that is not finished.*resume"):
+        TrainedNetwork(begun)
+    (begun / METRICS).write_text("{}")
+    with pytest.raises(ModelError, match="does not hold what"):
+        TrainedNetwork(begun)
 
 
 def edited(trained: Path, to: Path, **options: object) -> Path:
