@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.face import Face, Landmarks, Pixels
+from core.interruption import interruption_later
 from core.models import ModelError, Precision, first_fault
 from core.models.graph_safety import refuse, refuse_reaching_out
 from core.models.quantised import networks_listed, quantised_graph
@@ -182,7 +183,8 @@ class SavedModelDetector:
         if threads:
             set_threads(threads)
         try:
-            model = tf.saved_model.load(str(saved))
+            with interruption_later():
+                model = tf.saved_model.load(str(saved))
         except Exception as error:  # of a damaged file TensorFlow raises nearly everything
             raise ModelError(
                 f"{saved} cannot be loaded as a SavedModel; fetch it again, or export it anew."

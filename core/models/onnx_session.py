@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import Any, Final
 
+from core.interruption import interruption_later
 from core.models import ModelError
 
 _FURTHER_FILES: Final = "session.model_external_initializers_file_folder_path"
@@ -30,7 +31,8 @@ def open_session(content: bytes, what: str, *, device: str = "cpu", threads: int
     Raises:
         ModelError: It is no such file.
     """
-    import onnxruntime
+    with interruption_later():
+        import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ALONE

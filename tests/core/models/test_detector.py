@@ -6,8 +6,10 @@ import hashlib
 import json
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -380,6 +382,19 @@ class TestExported:
         save_exported(tmp_path / "floats", [None, None], kind=tf.float32)
         with pytest.raises(ModelError, match="instead of pictures, uint8"):
             load_detector(str(tmp_path / "floats"))
+
+    def test_ctrl_c_is_no_fault_of_a_model(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def load(_: str) -> None:
+            with suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            raise RuntimeError("MISMATCH of original and normalized active exception types")
+
+        save_exported(tmp_path, [None, None])
+        monkeypatch.setattr(tf.saved_model, "load", load)
+        with pytest.raises(KeyboardInterrupt):
+            load_detector(str(tmp_path))
 
     def test_a_broken_download_is_said_to_be_one(self, tmp_path: Path) -> None:
         module = Module()
