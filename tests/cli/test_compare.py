@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import cli.compare
-from cli.main import main
 from core.models import Detector, Extractor
 from core.settings import ModelSettings
+from tests.cli import commands
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_scene, save
 
 
@@ -28,10 +29,7 @@ def threshold(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
     return value
 
 
-def ended(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as end:
-        main(["compare", *(str(argument) for argument in arguments)])
-    return int(end.value.code or 0)
+ended = partial(commands.ended, "compare")
 
 
 def test_the_verdict_its_similarity_and_the_threshold(

@@ -7,16 +7,17 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import core.methods.chart
 import core.methods.table
-from cli.main import main
 from core.methods.table import METHODS, TrainingFolders
 from core.methods.training import Name
 from core.problem import Problem
+from tests.cli import commands
 from tests.core.fakes import FakeExtractor, drawn_gallery, drawn_scene, save
 
 
@@ -31,11 +32,7 @@ def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 OURS = tuple(f"Ours at that budget: {look}" for look in ("character", "feel", "both"))
 
 
-def ended(*arguments: object) -> int:
-    """Run the command in this process; its exit code."""
-    with pytest.raises(SystemExit) as end:
-        main(["compare-methods", *map(str, arguments)])
-    return int(end.value.code or 0)
+ended = partial(commands.ended, "compare-methods")
 
 
 def test_json_has_every_method_and_a_chart_is_drawn(

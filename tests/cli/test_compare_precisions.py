@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 import worker.resident
 from cli.demo.characters import CHARACTERS
 from cli.demo.gallery import picture
-from cli.main import main
+from tests.cli import commands
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
 
 FIGURES = {"precision_at_1", "precision_at_5", "mean_average_precision", "equal_error_rate"}
@@ -24,11 +25,7 @@ def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return drawn_gallery(tmp_path / "gallery", each=3)
 
 
-def ended(*arguments: object) -> int:
-    """Run the command in this process; its exit code."""
-    with pytest.raises(SystemExit) as end:
-        main(["compare-precisions", *map(str, arguments)])
-    return int(end.value.code or 0)
+ended = partial(commands.ended, "compare-precisions")
 
 
 def test_json_has_every_look_in_every_precision(
@@ -142,17 +139,6 @@ def test_one_character_has_no_equal_error_rate(
     assert ended(tmp_path / "one", "--crops", "--markdown") == 0
     row = "| float32 | character | 1.0000 | 1.0000 | 1.0000 | - |"
     assert row in capsys.readouterr().out.splitlines()
-
-
-def test_both_sides_of_a_split_are_no_characters(
-    gallery: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for side in ("train", "val"):
-        shutil.copytree(gallery, Path("split") / side)
-    assert ended("split", "--crops") == 1
-    told = capsys.readouterr().err
-    assert "split holds both sides of a split, train and val; name split/val." in told
-    assert "Loading" not in told
 
 
 def test_pictures_of_no_character_are_counted(

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import worker.resident
-from cli.main import main
 from core.face import Face, Pixels
+from tests.cli.commands import ended
 from tests.core.fakes import FakeExtractor
 
 Run = Callable[..., int]
@@ -37,12 +37,7 @@ class RightEdge:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
 
-    def command(*arguments: object) -> int:
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        return int(end.value.code or 0)
-
-    return command
+    return ended
 
 
 @pytest.fixture

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import worker.resident
-from cli.main import main
+from tests.cli import commands
 from tests.core.fakes import FakeExtractor, drawn_gallery
 
 
@@ -19,23 +20,21 @@ def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return drawn_gallery(tmp_path / "gallery", each=3)
 
 
-def ended(*arguments: object) -> int:
-    """Run the command in this process; its exit code."""
-    with pytest.raises(SystemExit) as end:
-        main(["evaluate", *map(str, arguments)])
-    return int(end.value.code or 0)
+ended = partial(commands.ended, "evaluate")
 
 
+@pytest.mark.parametrize("command", ["evaluate", "compare-precisions"])
 def test_both_sides_of_a_split_are_no_characters(
-    gallery: Path, capsys: pytest.CaptureFixture[str]
+    gallery: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     for side in ("train", "val"):
         shutil.copytree(gallery, Path("split") / side)
-    assert ended("split", "--crops") == 1
+    assert commands.ended(command, "split", "--crops") == 1
     told = capsys.readouterr().err
     assert "split holds both sides of a split, train and val; name split/val." in told
     assert "Loading" not in told
-    assert ended("split/val", "--crops") == 0
+    if command == "evaluate":
+        assert ended("split/val", "--crops") == 0
 
 
 def test_pictures_of_no_character_are_counted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from PIL import Image
 import core.evaluate_detector
 import core.faceless.drawing
 import worker.resident
-from cli.main import main
 from core.faceless import Faceless, Kind
+from tests.cli.commands import ended
 from tests.core.fakes import FakeDetector, drawn_scene, save
 
 Run = Callable[..., int]
@@ -30,12 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     plain = Faceless("plain", Kind.TEXTURE, np.zeros((40, 40, 3), np.uint8))
     monkeypatch.setattr(core.faceless.drawing, "drawn", lambda: (plain,) * 3)
 
-    def command(*arguments: object) -> int:
-        with pytest.raises(SystemExit) as end:
-            main(["evaluate-detector", *map(str, arguments)])
-        return int(end.value.code or 0)
-
-    return command
+    return partial(ended, "evaluate-detector")
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from PIL import Image
 
 from cli.demo.characters import CHARACTERS
 from cli.demo.gallery import picture
-from cli.main import main
 from core.models import load_detector, load_extractor
+from tests.cli.commands import ended
 from tests.core.closed import close_to_this_user
 
 Run = Callable[..., int]
@@ -42,12 +42,7 @@ def run(tmp_path: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             monkeypatch.delenv(name)
     monkeypatch.setenv("FAMILIAR_GALLERY", str(gallery))
 
-    def command(*arguments: object) -> int:
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        return int(end.value.code or 0)
-
-    return command
+    return ended
 
 
 def test_build_tells_what_changed_and_status_what_is_there(

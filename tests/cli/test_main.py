@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from cli import gallery_index
-from cli.main import main
 from core import settings
+from tests.cli.commands import ended
 
 TOKEN = "123456:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc"
 
@@ -28,13 +28,6 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name == "REDIS_URL" or name.startswith("FAMILIAR_"):
             monkeypatch.delenv(name)
     return tmp_path
-
-
-def ended(*arguments: str) -> int:
-    """Run the command in this process; its exit code."""
-    with pytest.raises(SystemExit) as end:
-        main(arguments)
-    return int(end.value.code or 0)
 
 
 def test_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:

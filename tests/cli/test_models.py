@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import main
 from cli.models import KNOWN, write_env
 from core.face import Face, Pixels
 from core.gallery import build_index
@@ -27,6 +26,7 @@ from core.models import (
     with_whole_path,
 )
 from core.settings import load_settings
+from tests.cli.commands import ended
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
 
 Run = Callable[..., int]
@@ -40,12 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         if name.startswith("FAMILIAR_"):
             monkeypatch.delenv(name)
 
-    def command(*arguments: object) -> int:
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        return int(end.value.code or 0)
-
-    return command
+    return ended
 
 
 def test_every_form_of_a_name_is_listed(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,6 @@ import core.train.detector as detector_training
 import core.train.extractor as extractor_training
 import core.train.refiner as refiner_training
 import core.train.report as training_report
-from cli.main import main
 from core.models import ModelError
 from core.train.augment import stronger
 from core.train.detector import DetectorTraining
@@ -25,14 +24,8 @@ from core.train.refiner import RefinerTraining
 from core.train.session import Progress, TrainingError
 from core.train.teacher import Unboxed
 from core.train.voc import AnnotationError
+from tests.cli.commands import ended
 from tests.core.fakes import drawn_gallery
-
-
-def ended(*arguments: object) -> int:
-    """Run the command in this process; its exit code."""
-    with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    return int(end.value.code or 0)
 
 
 class Called:
