@@ -6,17 +6,10 @@ import numpy as np
 
 from core.models.tensorflow_runtime import tf
 from core.train.detector_optimiser import Optimiser
+from tests.core.train.plain_muon import plain_orthogonal
 
 RATE = 0.01
 DECAY = 0.1
-
-
-def plain_orthogonal(matrix: np.ndarray) -> np.ndarray:
-    x = matrix / np.linalg.norm(matrix)
-    for _ in range(5):
-        square = x @ x.T
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x
 
 
 def test_three_steps_agree_with_plain_arithmetic() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from core.train.muon import Muon, orthogonal
+from tests.core.train.plain_muon import plain_orthogonal
 
 
 @pytest.mark.parametrize("shape", [(40, 16), (16, 40), (144, 16), (12, 12)])
@@ -42,14 +43,6 @@ def test_it_finds_what_gradients_point_to() -> None:
         losses.append(loss.item())
 
     assert losses[-1] < 0.1 * losses[0]
-
-
-def plain_orthogonal(matrix: np.ndarray) -> np.ndarray:
-    x = matrix / np.linalg.norm(matrix)
-    for _ in range(5):
-        square = x @ x.T
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x
 
 
 def test_three_steps_agree_with_plain_arithmetic() -> None:
