@@ -61,7 +61,8 @@ def crop(
         raise Failure(f"--cascade does not go with the detector {detector}; leave one out.")
     settings = load_settings()
     with terminal.waiting("Loading the detector"):
-        from core.train.crops import HEAD_MARGIN, write_crops
+        from core.framing import Framing
+        from core.train.crops import HEAD, write_crops
         from core.train.dataset import DatasetError
         from worker.resident import load_detector_of
 
@@ -74,8 +75,7 @@ def crop(
                 folder,
                 out,
                 loaded,
-                margin=HEAD_MARGIN if margin is None else margin,
-                lift=lift,
+                framing=Framing(HEAD.margin if margin is None else margin, lift),
                 smallest=smallest,
                 progress=advance,
             )

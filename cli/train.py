@@ -579,7 +579,7 @@ def assembled(
         if unlabelled:
             projection = projection_of(faces, unlabelled, choices, left_out=unread.append)
             choices = replace(choices, projection=projection)
-        named = load_characters(characters, choices, unread.append)
+        named = load_characters(characters, choices.framing, unread.append)
         crops = examples_in(unlabelled) if unlabelled else named.pixels
         pictures = examples_in([colours or characters], "squeeze")
         with TemporaryDirectory() as work:

@@ -1,4 +1,4 @@
-"""Faces in a picture, and the square crops that are cut around them."""
+"""Faces in a picture."""
 
 from __future__ import annotations
 
@@ -80,61 +80,3 @@ def _shared_area(first: Face, second: Face) -> float:
 def largest(faces: Sequence[Face], count: int) -> tuple[Face, ...]:
     """The `count` largest faces, largest first; of equals, the more confident first."""
     return tuple(sorted(faces, key=lambda face: (-face.area, -face.score))[:count])
-
-
-def widened_square(
-    box: tuple[float, float, float, float], margin: float, lift: float = 0.0
-) -> tuple[int, int, int, int]:
-    """The square around the centre of `box`, in whole pixels; it may reach over the picture's edge.
-
-    Args:
-        box: ``(x0, y0, x1, y1)`` in pixels.
-        margin: The square's side is the longer side of the box times ``1 + 2 * margin``.
-        lift: How far the square's centre lies above the box's, as a share of that longer side.
-
-    Returns:
-        ``(x0, y0, x1, y1)`` with equal sides of at least one pixel.
-    """
-    x0, y0, x1, y1 = box
-    longer = max(x1 - x0, y1 - y0)
-    side = max(1, round(longer * (1 + 2 * margin)))
-    left = round((x0 + x1) / 2 - side / 2)
-    top = round((y0 + y1) / 2 - lift * longer - side / 2)
-    return left, top, left + side, top + side
-
-
-def crop(pixels: Pixels, square: tuple[int, int, int, int]) -> Pixels:
-    """Cut ``(x0, y0, x1, y1)`` out of a picture; what lies outside repeats the picture's edge.
-
-    Args:
-        pixels: ``(height, width, 3)``.
-        square: In pixels of the picture, ``x`` along the width and ``y`` along the height.
-
-    Returns:
-        ``(y1 - y0, x1 - x0, 3)``.
-
-    Raises:
-        ValueError: The rectangle is empty.
-    """
-    x0, y0, x1, y1 = square
-    if x1 <= x0 or y1 <= y0:
-        raise ValueError(f"Cannot cut an empty rectangle: {square}.")
-    height, width = pixels.shape[:2]
-    if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
-        return pixels[y0:y1, x0:x1]
-    # What the picture shows of the rectangle, at least the line that is nearest, and where it lies.
-    seen = pixels[
-        np.clip(y0, 0, height - 1) : np.clip(y1, 1, height),
-        np.clip(x0, 0, width - 1) : np.clip(x1, 1, width),
-    ]
-    rows, columns = seen.shape[:2]
-    top = int(np.clip(-y0, 0, y1 - y0 - rows))
-    left = int(np.clip(-x0, 0, x1 - x0 - columns))
-    cut: Pixels = np.empty((y1 - y0, x1 - x0, pixels.shape[2]), np.uint8)
-    middle = cut[top : top + rows]
-    middle[:, left : left + columns] = seen
-    middle[:, :left] = seen[:, :1]
-    middle[:, left + columns :] = seen[:, -1:]
-    cut[:top] = middle[0]
-    cut[top + rows :] = middle[-1]
-    return cut

@@ -8,12 +8,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.face import Landmarks, Pixels, Vectors, crop, widened_square
-from core.models.extractor import resized, whole_square
+from core.face import Landmarks, Pixels, Vectors
+from core.framing import Box, Framing, framed, resized
 
 SIDE: Final = 128
 CELLS: Final = 2
 BINS: Final = 8
+FRAMING: Final = Framing(margin=0.45)
 DIMENSIONS: Final = CELLS * CELLS * BINS**3
 
 
@@ -36,12 +37,11 @@ class ColourHistogram:
     def prepare_face(
         self,
         pixels: Pixels,
-        box: tuple[float, float, float, float] | None,
+        box: Box | None,
         points: Landmarks | None = None,
     ) -> Pixels:
         """The square of the face, ``(128, 128, 3)``."""
-        square = whole_square(pixels) if box is None else widened_square(box, 0.45)
-        return resized(crop(pixels, square), SIDE)
+        return framed(pixels, box, FRAMING, SIDE)
 
     def prepare_picture(self, pixels: Pixels) -> Pixels:
         """The whole picture, squeezed into ``(128, 128, 3)``."""

@@ -25,7 +25,7 @@ from core.index import build_trees, choose_search_k
 from core.job import Look
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
 from core.methods.histogram import ColourHistogram
-from core.methods.trained import Framing, TrainedExtractor
+from core.methods.trained import TrainedExtractor
 from core.methods.training import OF_PICTURES, Budget, Name, trained, trainings
 from core.models import Detector, Extractor, ModelError
 from core.models.extractor import FamiliarExtractor
@@ -228,7 +228,6 @@ def load_sources(
         sources["resnet101"] = ResNet101.load(device=device)
     except ModelError as error:
         missing["resnet101"] = str(error)
-    framing = Framing(shipped.margin, shipped.lift)
     of: dict[Source, tuple[Name, Name | None]] = {
         "attributes": ("attributes-of-faces", "attributes-of-pictures"),
         "triplet-soft": ("triplet-soft", None),
@@ -248,7 +247,9 @@ def load_sources(
         own = source == "familiar"
         network = TrainedNetwork(results[face], mirrored=own, device=device)
         whole = None if picture is None else TrainedNetwork(results[picture], device=device)
-        sources[source] = TrainedExtractor(source, network, whole, framing, shipped.weights_of_both)
+        sources[source] = TrainedExtractor(
+            source, network, whole, shipped.framing, shipped.weights_of_both
+        )
     return sources, missing
 
 

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 import numpy as np
 
-from core.face import Landmarks, Pixels, Vectors, crop
-from core.models.extractor import lifted_square, resized, whole_square
+from core.face import Landmarks, Pixels, Vectors
+from core.framing import Box, Framing, framed, resized
 from core.train.trained import TrainedNetwork
-
-
-@dataclass(frozen=True, slots=True)
-class Framing:
-    """The square around a face's box; see `core.models.extractor.ExtractorConfiguration`."""
-
-    margin: float
-    lift: float
 
 
 class TrainedExtractor:
@@ -50,12 +41,11 @@ class TrainedExtractor:
     def prepare_face(
         self,
         pixels: Pixels,
-        box: tuple[float, float, float, float] | None,
+        box: Box | None,
         points: Landmarks | None = None,
     ) -> Pixels:
         """The square that the face network sees, with the framing that it was trained on."""
-        square = whole_square(pixels) if box is None else lifted_square(box, self._framing)
-        return resized(crop(pixels, square), self._face.side)
+        return framed(pixels, box, self._framing, self._face.side)
 
     def prepare_picture(self, pixels: Pixels) -> Pixels:
         """The whole picture, squeezed into a square."""

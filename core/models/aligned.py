@@ -17,9 +17,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.align import aligned
-from core.face import Landmarks, Pixels, Vectors, crop, widened_square
+from core.face import Landmarks, Pixels, Vectors
+from core.framing import Box, Framing, framed
 from core.models import ModelError, first_fault
-from core.models.extractor import FamiliarExtractor, resized, whole_square
+from core.models.extractor import FamiliarExtractor
 
 MARGIN: Final = 0.2
 LIFT: Final = 0.25
@@ -121,19 +122,15 @@ class AlignedExtractor:
     def prepare_face(
         self,
         pixels: Pixels,
-        box: tuple[float, float, float, float] | None,
+        box: Box | None,
         points: Landmarks | None = None,
     ) -> Pixels:
         """The face as the network sees it, ``(side, side, 3)``."""
         side = self._network.side
         if points is not None and len(set(points)) > 1:
             return aligned(pixels, points, side)
-        if box is None:
-            return resized(crop(pixels, whole_square(pixels)), side)
-        x0, y0, x1, y1 = box
-        up = self._description.lift * max(x1 - x0, y1 - y0)
-        square = widened_square((x0, y0 - up, x1, y1 - up), self._description.margin)
-        return resized(crop(pixels, square), side)
+        framing = Framing(self._description.margin, self._description.lift)
+        return framed(pixels, box, framing, side)
 
     def prepare_picture(self, pixels: Pixels) -> Pixels:
         """As the shipped extractor's picture network sees it."""

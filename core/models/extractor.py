@@ -12,15 +12,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final, Protocol, Self
+from typing import Annotated, Final, Self
 
-import cv2
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
-from core.face import Landmarks, Pixels, Vectors, crop, widened_square
+from core.face import Landmarks, Pixels, Vectors
+from core.framing import Box, Framing, framed, resized
 from core.models import ModelError, Precision
 from core.models.backbones import (
     CHANNELS,
@@ -157,8 +157,8 @@ class ExtractorConfiguration(BaseModel):
     """``extractor.json``.
 
     Attributes:
-        margin: A face's box is widened by this share of its longer side on every side.
-        lift: And moved up by this share: a box holds brow to chin, the hair is above it.
+        margin: See `core.framing.Framing`.
+        lift: The same.
         weights_of_both: Shares of the face's and of the picture's cosine in the look `both`.
         same_character_threshold: Face cosine from which two faces count as one character.
         false_accepts: Share of pairs of different characters at or above that threshold, on the
@@ -186,8 +186,7 @@ class FamiliarExtractor:
 
     Attributes:
         configuration: What the networks are.
-        margin: A face's box is widened by this share of its longer side on every side.
-        lift: And moved up by this share: a box holds brow to chin, the hair is above it.
+        framing: Of the squares that the face network sees.
         precision: What its convolutions compute in.
     """
 
@@ -221,8 +220,7 @@ class FamiliarExtractor:
         self.face_dimensions = configuration.face.vector_dimensions
         self.picture_dimensions = configuration.picture.vector_dimensions
         self.weights_of_both = configuration.weights_of_both
-        self.margin = configuration.margin
-        self.lift = configuration.lift
+        self.framing = Framing(configuration.margin, configuration.lift)
         self.same_threshold: float | None = configuration.same_character_threshold
         self.face_side = configuration.face.side
         self.picture_side = configuration.picture.side
@@ -326,20 +324,17 @@ class FamiliarExtractor:
     def prepare_face(
         self,
         pixels: Pixels,
-        box: tuple[float, float, float, float] | None,
+        box: Box | None,
         points: Landmarks | None = None,
     ) -> Pixels:
         """The square that the face network sees, ``(face_side, face_side, 3)``.
 
         Args:
             pixels: ``(height, width, 3)``.
-            box: The face in pixels of the picture; None where the picture is a face crop
-                already: then the whole of it is seen, made square by repeating its edges.
+            box: See `core.framing.framed`.
             points: Not looked at: these networks learnt from boxes, hair and all.
         """
-        if box is None:
-            return resized(crop(pixels, whole_square(pixels)), self.face_side)
-        return resized(crop(pixels, lifted_square(box, self)), self.face_side)
+        return framed(pixels, box, self.framing, self.face_side)
 
     def prepare_picture(self, pixels: Pixels) -> Pixels:
         """The whole picture, squeezed into ``(picture_side, picture_side, 3)``."""
@@ -457,42 +452,3 @@ def load_network(path: Path, configuration: NetworkConfiguration) -> nn.Module:
             " `familiar train extractor`."
         ) from error
     return network
-
-
-class Framing(Protocol):
-    """How a face is cut out; see `ExtractorConfiguration`."""
-
-    @property
-    def margin(self) -> float:
-        """On every side of the box, as a share of its longer side."""
-
-    @property
-    def lift(self) -> float:
-        """Upwards, as a share of the same."""
-
-
-def lifted_square(
-    box: tuple[float, float, float, float], framing: Framing
-) -> tuple[int, int, int, int]:
-    """The square ``(x0, y0, x1, y1)`` that is seen of a face in `box`, in pixels."""
-    return widened_square(box, framing.margin, framing.lift)
-
-
-def whole_square(pixels: Pixels) -> tuple[int, int, int, int]:
-    """The square around a whole picture, ``(x0, y0, x1, y1)``; its shorter side reaches out."""
-    height, width = pixels.shape[:2]
-    longest = max(height, width)
-    left, top = (width - longest) // 2, (height - longest) // 2
-    return left, top, left + longest, top + longest
-
-
-def resized(pixels: Pixels, side: int) -> Pixels:
-    """A picture of any size as ``(side, side, 3)``."""
-    height, width = pixels.shape[:2]
-    if (height, width) == (side, side):
-        return np.ascontiguousarray(pixels)
-    # INTER_AREA averages what falls into a pixel, without which small pictures of large ones
-    # shimmer; for enlarging it would give blocks.
-    how = cv2.INTER_AREA if height >= side and width >= side else cv2.INTER_LINEAR
-    changed = cv2.resize(np.ascontiguousarray(pixels), (side, side), interpolation=how)
-    return np.asarray(changed, np.uint8)

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from core.face import Landmarks, Pixels, Vectors, crop, widened_square
+from core.face import Landmarks, Pixels, Vectors
+from core.framing import Box, Framing, framed, resized
 from core.models import ModelError
-from core.models.extractor import resized, whole_square
 from core.models.weights import fill, identity_of, read_tensors
 
 WEIGHTS_VARIABLE = "FAMILIAR_RESNET101_WEIGHTS"
 SIDE = 224
 DIMENSIONS = 2048
-MARGIN = 0.45
+FRAMING = Framing(margin=0.45)
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 
@@ -92,12 +92,11 @@ class ResNet101:
     def prepare_face(
         self,
         pixels: Pixels,
-        box: tuple[float, float, float, float] | None,
+        box: Box | None,
         points: Landmarks | None = None,
     ) -> Pixels:
         """The square around a face, ``(224, 224, 3)``; it never saw aligned ones."""
-        square = whole_square(pixels) if box is None else widened_square(box, MARGIN)
-        return resized(crop(pixels, square), SIDE)
+        return framed(pixels, box, FRAMING, SIDE)
 
     def prepare_picture(self, pixels: Pixels) -> Pixels:
         """The whole picture, squeezed into ``(224, 224, 3)``."""

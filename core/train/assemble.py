@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save
 from core.evaluate import threshold_at
 from core.face import Pixels, Vectors
 from core.files import partial_folder
+from core.framing import Framing, resized
 from core.models import ModelError
 from core.models.backbones import ColourHistogram
 from core.models.extractor import (
@@ -25,13 +26,10 @@ from core.models.extractor import (
     PICTURE_WEIGHTS,
     ExtractorConfiguration,
     FamiliarExtractor,
-    Framing,
     HistogramConfiguration,
     NetworkConfiguration,
     ShapeConfiguration,
-    lifted_square,
     middle_of,
-    resized,
 )
 from core.models.weights import fill
 from core.train.extractor import WEIGHTS
@@ -76,11 +74,16 @@ _NOBODY: Final = "unknown"
 _Described = TypeVar("_Described", bound=BaseModel)
 
 
+HEADS: Final = Framing(margin=0.55, lift=0.4)
+"""Of what the shipped face networks were trained on, around boxes from brow to chin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Choices:
     """What an extractor needs beside its networks; see `ExtractorConfiguration`.
 
     Attributes:
+        framing: Of the squares that the face networks see.
         colours: The colour part of the picture network and its share in the cosine; None: the
             picture network has none.
         projection: ``(d, k)``, what the face networks' vectors are multiplied by; None: nothing.
@@ -90,8 +93,7 @@ class Choices:
             both in twice the time; see `NetworkConfiguration`.
     """
 
-    margin: float = 0.55
-    lift: float = 0.4
+    framing: Framing = HEADS
     weights_of_both: tuple[float, float] = (0.78, 0.22)
     colours: tuple[ColourHistogram, float] | None = None
     projection: Vectors | None = None
@@ -112,7 +114,7 @@ def load_characters(
     Args:
         folder: ``<character>/<face crop>``, or pictures with named boxes in Pascal VOC files, of
             which those that are called ``unknown`` or lie outside of their picture are left out.
-        framing: Margin and lift of the squares around boxes.
+        framing: Of the squares around boxes.
         left_out: Told of each face crop that cannot be read.
 
     Raises:
@@ -127,7 +129,7 @@ def load_characters(
         seen = within(annotation, pixels)
         for box, name in zip(seen.boxes.tolist(), seen.names, strict=True):
             if name != _NOBODY:
-                square = lifted_square((box[0], box[1], box[2], box[3]), framing)
+                square = framing.square((box[0], box[1], box[2], box[3]))
                 squares.append(cut_square(pixels, square, _STORED_SIDE))
                 names.append(name)
     known = sorted(set(names))
@@ -366,8 +368,8 @@ def assemble(
         format=1,
         face=face_network,
         picture=picture_network,
-        margin=choices.margin,
-        lift=choices.lift,
+        margin=choices.framing.margin,
+        lift=choices.framing.lift,
         weights_of_both=choices.weights_of_both,
         same_character_threshold=_THRESHOLD,
         false_accepts=1.0,

@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 import cv2
 
 from core.embed import FolderReader
-from core.face import Face, Pixels, crop, widened_square
+from core.face import Face, Pixels
 from core.files import partial_folder
+from core.framing import Framing, crop
 from core.models import Detector
 from core.train.dataset import DatasetError, refuse_inside
 
@@ -22,7 +23,7 @@ FROM = f".{TABLE}.from"
 """File beside the table with the folder of the pictures, as a path from there."""
 
 COLUMNS = ("crop", "picture", "x0", "y0", "x1", "y1", "score")
-HEAD_MARGIN = 0.35
+HEAD = Framing(margin=0.35)
 """Boxes reach from brow to chin; with this margin around them the crop holds the hair."""
 
 
@@ -48,8 +49,7 @@ def write_crops(
     out: Path,
     detector: Detector,
     *,
-    margin: float = HEAD_MARGIN,
-    lift: float = 0.0,
+    framing: Framing = HEAD,
     smallest: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CropsWritten:
@@ -65,8 +65,7 @@ def write_crops(
             with the crops that it lists. A folder is the same where one of their pictures is
             still in it, and where it was not cut from another one that is still there.
         detector: Its own threshold decides what counts.
-        margin: See `core.face.widened_square`.
-        lift: The same.
+        framing: Of the crops.
         smallest: Side of the smallest crop that is written, in pixels.
         progress: Called after each batch with how many are done, and of how many.
 
@@ -92,7 +91,7 @@ def write_crops(
                 # Two pictures may differ in their suffix alone: their crops are counted together.
                 name = PurePosixPath(path).with_suffix("")
                 for face in faces:
-                    square = widened_square(face.box, margin, lift)
+                    square = framing.square(face.box)
                     if face.score < detector.threshold or square[2] - square[0] < smallest:
                         continue
                     cut = f"{name}_{numbers[name]}.jpg"

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from core.evaluate import retrieval
 from core.face import Pixels, Vectors
 from core.files import replacing, write_text
+from core.framing import resized
 from core.models.backbones import EmbeddingNetwork
-from core.models.extractor import resized
 from core.models.irse50 import IrSe50Description, IrSe50Network
 from core.models.precision import bfloat16_is_fast
 from core.models.weights import NOT_OF_TORCH

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.face import Pixels, crop
+from core.face import Pixels
 from core.folder import scan
-from core.models.extractor import resized, whole_square
+from core.framing import crop, resized, whole_square
 from core.picture import OWN_LIMITS, SUFFIXES, UnreadablePicture, check, decode
 from core.train.spread import all_over
 

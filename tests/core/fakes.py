@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from core.face import Face, Landmarks, Pixels, Vectors, crop, widened_square
+from core.face import Face, Landmarks, Pixels, Vectors
+from core.framing import Box, Framing, crop
 
 SKIN = (255, 214, 170)
 HAIR = {
@@ -114,12 +115,12 @@ class FakeExtractor:
     def prepare_face(
         self,
         pixels: Pixels,
-        box: tuple[float, float, float, float] | None,
+        box: Box | None,
         points: Landmarks | None = None,
     ) -> Pixels:
         """32 pixels square, with half a face of margin; the points are not looked at."""
         if box is not None:
-            pixels = crop(pixels, widened_square(box, 0.5))
+            pixels = crop(pixels, Framing(0.5).square(box))
         return np.asarray(cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA), np.uint8)
 
     def prepare_picture(self, pixels: Pixels) -> Pixels:

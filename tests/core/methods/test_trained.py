@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.embed import embed_crops
-from core.methods.trained import Framing, TrainedExtractor
+from core.framing import Framing
+from core.methods.trained import TrainedExtractor
 from core.models import ModelError, load_extractor
 from core.models.backbones import NetworkShape
 from core.train.extractor import METRICS, WEIGHTS, train
@@ -70,9 +71,7 @@ def test_faces_are_framed_as_the_shipped_extractor_frames_them(
     networks: tuple[Path, Path],
 ) -> None:
     shipped = load_extractor()
-    own = TrainedExtractor(
-        "own", TrainedNetwork(networks[0]), None, Framing(shipped.margin, shipped.lift), (1.0, 0.0)
-    )
+    own = TrainedExtractor("own", TrainedNetwork(networks[0]), None, shipped.framing, (1.0, 0.0))
     ramp = np.tile(np.arange(240, dtype=np.uint8)[None, :, None], (240, 1, 3))
     box = (90.0, 110.0, 130.0, 150.0)
     first, second = own.prepare_face(ramp, box), shipped.prepare_face(ramp, box)

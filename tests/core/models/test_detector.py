@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 from core.evaluate_detector import evaluate_boxed, false_alarms
-from core.face import Pixels, crop, widened_square
+from core.face import Pixels
 from core.faceless import cut
 from core.faceless.drawing import drawn
+from core.framing import Framing, crop
 from core.models import SHIPPED, ModelError, load_detector
 from core.models.detector import SavedModelDetector, faces_of, letterboxed
 from core.models.first_look import look_first
@@ -112,7 +113,7 @@ def test_the_crop_of_a_found_face_shows_the_face(red_finder) -> None:
     pixels = picture(200, 400, (300, 40, 360, 100))
     (faces,) = red_finder.detect([pixels])
 
-    face = crop(pixels, widened_square(faces[0].box, 0.0))
+    face = crop(pixels, Framing(0.0).square(faces[0].box))
 
     assert (face == RED).all(axis=-1).mean() > 0.85
 

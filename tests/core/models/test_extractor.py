@@ -94,10 +94,10 @@ def test_a_face_is_seen_with_its_hair(extractor: FamiliarExtractor) -> None:
     seen = extractor.prepare_face(picture, (200, 200, 300, 300))
     assert seen.shape == (extractor.face_side, extractor.face_side, 3)
     bright = seen[:, :, 0] > 127
-    assert bright.mean() == pytest.approx(1 / (1 + 2 * extractor.margin) ** 2, rel=0.08)
+    assert bright.mean() == pytest.approx(1 / (1 + 2 * extractor.framing.margin) ** 2, rel=0.08)
     above, below = bright.any(1).argmax(), bright.any(1)[::-1].argmax()
     assert above > 2 * below
-    assert extractor.lift > 0.2
+    assert extractor.framing.lift > 0.2
 
 
 @pytest.mark.parametrize("shape", [(40, 40), (40, 90), (90, 40), (1, 1), (7, 500), (1200, 800)])

@@ -19,13 +19,15 @@ from safetensors.torch import load_file, save_file
 from cli.main import main
 from core.evaluate import pair_likenesses, threshold_at
 from core.face import Pixels, Vectors
+from core.framing import Framing, resized
 from core.models import ModelError
 from core.models.backbones import EmbeddingNetwork, NetworkShape
-from core.models.extractor import FamiliarExtractor, resized
+from core.models.extractor import FamiliarExtractor
 from core.models.irse50 import IrSe50Network
 from core.train import assemble as assembling
 from core.train.assemble import (
     COLOUR_COMPONENTS,
+    HEADS,
     WHITENING,
     Choices,
     add_int8,
@@ -107,7 +109,7 @@ def test_an_assembled_extractor_weighs_colours_and_learned_part(
 def test_a_picture_network_can_be_taken_over(trained: Path, tmp_path: Path) -> None:
     colours = Choices(colours=(fit_histogram(coloured(40), 5), 0.7))
     first = assemble(trained, trained, tmp_path / "first", colours)
-    second = assemble(trained, first, tmp_path / "second", Choices(margin=0.3))
+    second = assemble(trained, first, tmp_path / "second", Choices(framing=Framing(0.3)))
     assert (first / "picture.safetensors").read_bytes() == (
         second / "picture.safetensors"
     ).read_bytes()
@@ -116,14 +118,14 @@ def test_a_picture_network_can_be_taken_over(trained: Path, tmp_path: Path) -> N
         FamiliarExtractor.load(first).embed_pictures(pictures),
         FamiliarExtractor.load(second).embed_pictures(pictures),
     )
-    assert FamiliarExtractor.load(second).margin == 0.3
+    assert FamiliarExtractor.load(second).framing.margin == 0.3
 
 
 def test_a_stated_share_of_different_characters_reaches_the_threshold(
     trained: Path, characters: Path, tmp_path: Path
 ) -> None:
     folder = assemble(trained, trained, tmp_path / "extractor")
-    pictures = load_characters(characters, Choices())
+    pictures = load_characters(characters, HEADS)
 
     for share in (0.01, 0.2):
         threshold = choose_threshold(folder, pictures, share)
@@ -319,7 +321,7 @@ def test_one_command_assembles_an_extractor(
 
 def test_the_threshold_is_that_of_int8(trained: Path, characters: Path, tmp_path: Path) -> None:
     folder = assemble(trained, trained, tmp_path / "extractor")
-    faces = load_characters(characters, Choices())
+    faces = load_characters(characters, HEADS)
     in_float32 = choose_threshold(folder, faces, 0.2)
     add_int8(folder, faces.pixels, examples_in([characters], "squeeze"))
     in_int8 = choose_threshold(folder, faces, 0.2)
@@ -356,7 +358,7 @@ def test_one_command_joins_networks(
 def test_an_extractor_is_not_replaced_by_one_whose_threshold_nobody_chose(
     trained: Path, characters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = assemble(trained, trained, tmp_path / "extractor", Choices(margin=0.1))
+    out = assemble(trained, trained, tmp_path / "extractor", Choices(framing=Framing(0.1)))
     before = contents(out)
 
     def interrupted(*_: object) -> float:
@@ -371,7 +373,7 @@ def test_an_extractor_is_not_replaced_by_one_whose_threshold_nobody_chose(
 
 
 def test_a_threshold_can_be_chosen_on_named_boxes(tmp_path: Path) -> None:
-    framing = Choices(margin=0.5, lift=0.25)
+    framing = Framing(0.5, lift=0.25)
     frames, cut = tmp_path / "frames", tmp_path / "cut"
     frames.mkdir()
     for number, pixels in enumerate(coloured(12, side=100)):
@@ -422,7 +424,7 @@ def boxed(folder: Path, *boxes: tuple[str, tuple[int, int, int, int]]) -> Path:
 
 def test_a_box_ends_where_its_picture_ends(tmp_path: Path) -> None:
     far, whole = (
-        load_characters(boxed(tmp_path / str(number), ("Aki", (0, 0, *corner))), Choices())
+        load_characters(boxed(tmp_path / str(number), ("Aki", (0, 0, *corner))), HEADS)
         for number, corner in enumerate([(200_000, 200_000), (120, 100)])
     )
     assert (far.pixels == whole.pixels).all()
@@ -432,7 +434,7 @@ def test_a_box_ends_where_its_picture_ends(tmp_path: Path) -> None:
 def test_what_lies_outside_of_its_picture_is_nobodys_face(tmp_path: Path) -> None:
     outside = (5000, 5000, 5100, 5100)
     found = load_characters(
-        boxed(tmp_path / "boxed", ("Cho", outside), ("Aki", (5, 5, 50, 50))), Choices()
+        boxed(tmp_path / "boxed", ("Cho", outside), ("Aki", (5, 5, 50, 50))), HEADS
     )
     assert found.names == ("Aki", "Ben")
     assert found.labels.tolist() == [0, 1, 0]
@@ -441,7 +443,7 @@ def test_what_lies_outside_of_its_picture_is_nobodys_face(tmp_path: Path) -> Non
 def test_face_crops_beside_a_hidden_annotation_are_face_crops(characters: Path) -> None:
     """macOS leaves such files."""
     (characters / "._0.xml").write_bytes(b"\0\5\x16\7 no XML")
-    assert len(load_characters(characters, Choices()).names) == 6
+    assert len(load_characters(characters, HEADS).names) == 6
 
 
 def test_a_face_all_along_a_strip_needs_no_square_of_its_length(tmp_path: Path) -> None:
@@ -449,7 +451,7 @@ def test_a_face_all_along_a_strip_needs_no_square_of_its_length(tmp_path: Path) 
     strip = np.zeros((20, 60_000, 3), np.uint8)
     strip[:, 30_000:] = 200
     cv2.imwrite(str(folder / "1.png"), strip)
-    face = load_characters(folder, Choices()).pixels[2]
+    face = load_characters(folder, HEADS).pixels[2]
     assert (face[:, :62] == 0).all()
     assert (face[:, 66:] == 200).all()
 
@@ -616,7 +618,7 @@ def test_an_extractor_survives_what_cannot_take_its_place(trained: Path, tmp_pat
         with pytest.raises(ModelError):
             assemble(face, picture, out)
     with pytest.raises(ValidationError):
-        assemble(trained, trained, out, Choices(margin=3.0))
+        assemble(trained, trained, out, Choices(framing=Framing(3.0)))
     assert contents(out) == before
 
 
@@ -635,7 +637,7 @@ def test_an_extractor_survives_a_full_disk(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
-        assemble(trained, trained, out, Choices(margin=0.1))
+        assemble(trained, trained, out, Choices(framing=Framing(0.1)))
     assert contents(out) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "trained"]
 
@@ -651,7 +653,7 @@ def test_a_replacement_that_is_stopped_leaves_no_mixture(
         described = json.loads((out / "extractor.json").read_bytes())
         (out / "extractor.json").write_text(json.dumps(described | {"files": None}))
     other = written(tmp_path / "other", 2)
-    new = assemble(other, other, tmp_path / "new", Choices(margin=0.1))
+    new = assemble(other, other, tmp_path / "new", Choices(framing=Framing(0.1)))
     before = FamiliarExtractor.load(out)
     replace_file, left = os.replace, replaced
 
@@ -670,7 +672,7 @@ def test_a_replacement_that_is_stopped_leaves_no_mixture(
     except ModelError:
         pass
     else:
-        assert (found.sha256, found.margin) == (before.sha256, before.margin)
+        assert (found.sha256, found.framing) == (before.sha256, before.framing)
     monkeypatch.setattr(os, "replace", replace_file)
     put_in_place(new, out)
     assert FamiliarExtractor.load(out).sha256 == FamiliarExtractor.load(new).sha256
@@ -707,8 +709,8 @@ def test_networks_in_int8_that_are_stopped_leave_the_extractor_as_it_was(
 def test_an_extractor_is_replaced_and_other_files_are_left(trained: Path, tmp_path: Path) -> None:
     out = assemble(trained, trained, tmp_path / "deep" / "out")
     (out / "README.md").write_text("Kept.")
-    assert assemble(trained, out, out, Choices(margin=0.1)) == out
-    assert FamiliarExtractor.load(out).margin == 0.1
+    assert assemble(trained, out, out, Choices(framing=Framing(0.1))) == out
+    assert FamiliarExtractor.load(out).framing.margin == 0.1
     assert (out / "README.md").read_text() == "Kept."
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
@@ -723,7 +725,7 @@ def test_none_or_all_different_characters_may_pass(
         main(["train", "assemble", *(str(each) for each in (trained, trained, *options))])
     assert not end.value.code
     extractor = FamiliarExtractor.load(out, precision="int8")
-    pictures = load_characters(characters, Choices())
+    pictures = load_characters(characters, HEADS)
     squares = [extractor.prepare_face(pixels, None) for pixels in pictures.pixels]
     _, different = pair_likenesses(extractor.embed_faces(np.stack(squares)), pictures.labels)
     assert (different >= extractor.same_threshold).mean() == passing
@@ -754,7 +756,7 @@ def test_pictures_that_are_left_out_are_told(
     empty = characters / "character 0" / "empty.png"
     empty.write_bytes(b"")
     told: list[str] = []
-    load_characters(characters, Choices(), told.append)
+    load_characters(characters, HEADS, told.append)
     colours_of(characters, 32, told.append)
     projection_of([trained], [characters], left_out=told.append)
     assert told == [str(empty)] * 3
@@ -764,4 +766,4 @@ def test_a_boxed_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(b"no picture")
     (tmp_path / "1.xml").write_text("<annotation></annotation>")
     with pytest.raises(AnnotationError, match=r"1\.jpg: not a picture"):
-        load_characters(tmp_path, Choices())
+        load_characters(tmp_path, HEADS)

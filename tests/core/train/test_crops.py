@@ -11,6 +11,7 @@ import pytest
 
 from core.embed import BATCH
 from core.face import Face
+from core.framing import Framing
 from core.problem import Problem
 from core.train.crops import write_crops
 from core.train.dataset import DatasetError
@@ -83,7 +84,7 @@ def test_every_crop_is_mapped_to_its_picture(pictures: Path, tmp_path: Path) -> 
 
 
 def test_a_crop_shows_its_face_and_what_is_around(pictures: Path, tmp_path: Path) -> None:
-    write_crops(pictures, tmp_path / "crops", RedFinder(), margin=0.5)
+    write_crops(pictures, tmp_path / "crops", RedFinder(), framing=Framing(0.5))
 
     for row in rows(tmp_path / "crops"):
         pixels = cv2.imread(str(tmp_path / "crops" / row["crop"]))
@@ -94,8 +95,8 @@ def test_a_crop_shows_its_face_and_what_is_around(pictures: Path, tmp_path: Path
 
 
 def test_a_lifted_crop_shows_what_is_above_a_face(pictures: Path, tmp_path: Path) -> None:
-    write_crops(pictures, tmp_path / "level", RedFinder(), margin=0.5)
-    write_crops(pictures, tmp_path / "lifted", RedFinder(), margin=0.5, lift=0.25)
+    write_crops(pictures, tmp_path / "level", RedFinder(), framing=Framing(0.5))
+    write_crops(pictures, tmp_path / "lifted", RedFinder(), framing=Framing(0.5, lift=0.25))
 
     def middle_of_red(crop: Path) -> float:
         pixels = cv2.imread(str(crop))
@@ -114,8 +115,10 @@ def test_a_lifted_crop_shows_what_is_above_a_face(pictures: Path, tmp_path: Path
 def test_crops_that_are_too_small_are_left_out(pictures: Path, tmp_path: Path) -> None:
     """The boxes are 40 x 30, 30 x 40 and 40 x 30 pixels; crops are twice their longer side."""
     save(pictures / "rei" / "2.png", (10, 10, 25, 25))
-    kept = write_crops(pictures, tmp_path / "all", RedFinder(), margin=0.5, smallest=30)
-    fewer = write_crops(pictures, tmp_path / "large", RedFinder(), margin=0.5, smallest=31)
+    kept = write_crops(pictures, tmp_path / "all", RedFinder(), framing=Framing(0.5), smallest=30)
+    fewer = write_crops(
+        pictures, tmp_path / "large", RedFinder(), framing=Framing(0.5), smallest=31
+    )
     assert (kept.crops, fewer.crops) == (4, 3)
     assert not (tmp_path / "large" / "rei" / "2_0.jpg").exists()
     assert len(rows(tmp_path / "large")) == 3

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.face import crop
 from core.folder import scan
-from core.models.extractor import resized, whole_square
+from core.framing import crop, resized, whole_square
 from core.picture import SUFFIXES, decode
 from core.train import face_data
 from core.train.face_data import (
