@@ -90,7 +90,8 @@ def _measured(
     folder: Path, detector: Detector, everything: bool
 ) -> tuple[BoxedFigures | None, Found]:
     from core.evaluate_detector import evaluate_boxed, evaluate_plain
-    from core.train.voc import AnnotationError, files_in, read_folder, split
+    from core.train.parts import split
+    from core.voc import AnnotationError, files_in, read_folder
 
     with terminal.progress("Detecting", "pictures") as advance:
         if not files_in(folder):

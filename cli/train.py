@@ -221,7 +221,7 @@ def detector(
     from core.train.detector import DetectorTraining, train
     from core.train.detector_changes import OFTEN
     from core.train.session import TrainingError
-    from core.train.voc import AnnotationError
+    from core.voc import AnnotationError
 
     options = DetectorTraining(seed=seed, strong=OFTEN if strong else 0.0, kept=kept)
     if plain_epochs is not None:
@@ -299,7 +299,7 @@ def refiner(
     from core.train.detector_changes import OFTEN
     from core.train.refiner import RefinerTraining, train
     from core.train.session import TrainingError
-    from core.train.voc import AnnotationError
+    from core.voc import AnnotationError
 
     options = RefinerTraining(seed=seed, strong=OFTEN if strong else 0.0)
     if epochs is not None:
@@ -567,7 +567,7 @@ def assembled(
         trained_on_pictures,
     )
     from core.train.face_data import TrainingDataError
-    from core.train.voc import AnnotationError
+    from core.voc import AnnotationError
 
     faces = [face, *(beside or [])]
     unread: list[str] = []

@@ -16,7 +16,7 @@ from core.evaluate import average_precision, claims
 from core.face import Face
 from core.faceless import Faceless, Kind
 from core.models import Detector
-from core.train.voc import Annotation, pixels_of, within
+from core.voc import Annotation, pixels_of, within
 
 _Item = TypeVar("_Item")
 

@@ -47,8 +47,8 @@ from core.train.face_data import (
 from core.train.histogram import fit_histogram
 from core.train.spread import rows_all_over
 from core.train.trained import TrainedNetwork
-from core.train.voc import files_in, pixels_of, read_folder, within
 from core.train.whitening import whitening_matrix
+from core.voc import files_in, pixels_of, read_folder, within
 
 COLOUR_COMPONENTS: Final = 32
 """Of the colour part of a picture network."""
@@ -119,7 +119,7 @@ def load_characters(
 
     Raises:
         TrainingDataError: The folder has too few readable pictures.
-        core.train.voc.AnnotationError: An annotation or its picture cannot be used.
+        core.voc.AnnotationError: An annotation or its picture cannot be used.
     """
     if not files_in(folder):
         return load_labelled(folder, _STORED_SIDE, left_out=left_out)

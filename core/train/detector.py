@@ -48,6 +48,7 @@ from core.train.detector_network import (
     suppressed,
 )
 from core.train.face_data import LeftOut
+from core.train.parts import digest_of, kept_of, read_parts
 from core.train.quantise import examples_of
 from core.train.refiner_network import FirstStage, load_first_stage
 from core.train.results import one_at_a_time
@@ -65,7 +66,7 @@ from core.train.session import (
     write_tensors,
 )
 from core.train.teacher import Unboxed, teach
-from core.train.voc import Annotation, digest_of, kept_of, read_parts
+from core.voc import Annotation
 
 _STRONG_AT_LAST = 0.25
 """Of the strong changes, how many are left in the last epochs."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.train.detector_changes import MOST_PIECES, bent, pasted, touched, warped
-from core.train.voc import Annotation, pixels_of, within
+from core.voc import Annotation, pixels_of, within
 
 _Drawn = TypeVar("_Drawn")
 

@@ -30,6 +30,7 @@ from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork, named_variables
 from core.train.face_data import LeftOut
+from core.train.parts import digest_of, kept_of, read_parts
 from core.train.quantise import examples_of
 from core.train.refiner_choice import (
     FIRST_ALONE,
@@ -64,7 +65,6 @@ from core.train.session import (
     write_tensors,
 )
 from core.train.teacher import Unboxed, teach
-from core.train.voc import digest_of, kept_of, read_parts
 
 
 @dataclass(frozen=True, slots=True)

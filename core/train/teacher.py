@@ -24,9 +24,10 @@ from core.train.detector_data import Sample, scaled
 from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
 from core.train.face_data import LeftOut, bytes_of, decoded, visible_in
+from core.train.parts import Kept, for_validation
 from core.train.refiner_network import FirstStage, Proposed, proposals
 from core.train.session import write_tensors
-from core.train.voc import AnnotationError, Kept, for_validation, number_of
+from core.voc import AnnotationError, number_of
 
 SURE: Final = 0.5
 """Score from which a box is taken for a face."""

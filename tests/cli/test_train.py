@@ -23,7 +23,7 @@ from core.train.face_data import TrainingDataError
 from core.train.refiner import RefinerTraining
 from core.train.session import Progress, TrainingError
 from core.train.teacher import Unboxed
-from core.train.voc import AnnotationError
+from core.voc import AnnotationError
 from tests.cli.commands import ended
 from tests.core.fakes import drawn_gallery
 

@@ -11,7 +11,7 @@ import pytest
 from core.evaluate_detector import Found, evaluate_boxed, evaluate_plain, false_alarms
 from core.face import Face, Pixels
 from core.faceless import Faceless, Kind
-from core.train.voc import Annotation, AnnotationError
+from core.voc import Annotation, AnnotationError
 from tests.core.fakes import FakeDetector, drawn_scene, save
 
 

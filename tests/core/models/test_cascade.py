@@ -11,7 +11,8 @@ import pytest
 import core.models.cascade
 from core.models import ModelError
 from core.models.cascade import CascadeDetector
-from core.train.voc import read_folder, split
+from core.train.parts import split
+from core.voc import read_folder
 from tests import shared_data
 
 

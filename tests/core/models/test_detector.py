@@ -25,7 +25,8 @@ from core.models import SHIPPED, ModelError, load_detector
 from core.models.detector import SavedModelDetector, faces_of, letterboxed
 from core.models.first_look import look_first
 from core.models.tensorflow_runtime import Module, saved_model_pb2, tf
-from core.train.voc import read_folder, split
+from core.train.parts import split
+from core.voc import read_folder
 from tests import shared_data
 
 RED = (255, 0, 0)

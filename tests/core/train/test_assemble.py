@@ -45,8 +45,8 @@ from core.train.extractor import CHECKPOINT, METRICS, WEIGHTS
 from core.train.face_data import LabelledPictures, TrainingDataError
 from core.train.histogram import fit_histogram
 from core.train.trained import TrainedNetwork
-from core.train.voc import AnnotationError
 from core.train.whitening import whitening_matrix
+from core.voc import AnnotationError
 from tests.core.train.drawings import coloured
 
 SHAPE = NetworkShape((8, 16), (1, 1), 6, colour_channels=4, colour_cells=2)

@@ -35,8 +35,9 @@ from core.train.detector_data import Sample, batches
 from core.train.detector_export import export
 from core.train.detector_network import DetectorNetwork, Stage, cells_of, named_variables
 from core.train.detector_optimiser import orthogonal
+from core.train.parts import split
 from core.train.teacher import Unboxed
-from core.train.voc import AnnotationError, read_folder, split
+from core.voc import AnnotationError, read_folder
 
 TINY = DetectorTraining(
     epochs=12,

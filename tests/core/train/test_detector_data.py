@@ -20,7 +20,7 @@ from core.train.detector_data import (
     recoloured,
     windows_without_faces,
 )
-from core.train.voc import Annotation
+from core.voc import Annotation
 from tests.core.train.drawings import blob, lies_at
 
 FACE = (255, 0, 0)

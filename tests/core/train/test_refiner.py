@@ -24,6 +24,7 @@ from core.models.tensorflow_runtime import tf
 from core.train import refiner
 from core.train.detector import write_weights
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork
+from core.train.parts import split
 from core.train.refiner import RefinerTraining, train
 from core.train.refiner_network import (
     CONTEXT,
@@ -42,7 +43,7 @@ from core.train.refiner_network import (
 )
 from core.train.session import Progress, TrainingError
 from core.train.teacher import Unboxed
-from core.train.voc import AnnotationError, read_folder, split
+from core.voc import AnnotationError, read_folder
 from tests.core.train.refiner_drawings import drawn, write_first_stage, write_pictures
 
 TINY = RefinerTraining(

@@ -17,9 +17,10 @@ from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
 from core.train import teacher
 from core.train.detector_network import DetectorNetwork
+from core.train.parts import kept_of
 from core.train.refiner_network import FirstStage
 from core.train.teacher import Unboxed, teach
-from core.train.voc import Annotation, AnnotationError, kept_of
+from core.voc import Annotation, AnnotationError
 from tests.core.train.refiner_drawings import write_first_stage
 from tests.core.train.test_dataset import drawing
 

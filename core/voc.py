@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import zlib
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Pixels
-from core.folder import READERS, reason
+from core.folder import reason
 from core.picture import OWN_LIMITS, UnreadablePicture, read
-from core.train.copies import Prints, copied, prints_of
 
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".jfif")
 """All that is read elsewhere; of several pictures of one name, the first is the boxed one."""
@@ -54,11 +50,6 @@ def number_of(picture: Path) -> int:
     if re.fullmatch(r"[0-9]+", stem):
         return int(stem)
     return zlib.crc32(stem.encode(errors="surrogateescape"))
-
-
-def for_validation(number: int) -> bool:
-    """Whether the picture of this number is kept for validation."""
-    return number % 10 == 0
 
 
 def read_annotation(path: Path) -> Annotation:
@@ -127,63 +118,6 @@ def within(annotation: Annotation, pixels: Pixels) -> Annotation:
     return replace(annotation, boxes=boxes[seen], names=names)
 
 
-def digest_of(annotations: Sequence[Annotation]) -> str:
-    """One hash for the pictures, what is in them and their boxes, in their order.
-
-    Raises:
-        AnnotationError: A picture cannot be read.
-    """
-    digest = hashlib.sha256()
-    for annotation in annotations:
-        line = f"{annotation.picture.name} {_content(annotation)} "
-        digest.update(line.encode(errors="surrogateescape"))
-        digest.update(annotation.boxes.tobytes())
-    return digest.hexdigest()
-
-
-def _content(annotation: Annotation) -> str:
-    try:
-        return hashlib.sha256(annotation.picture.read_bytes()).hexdigest()
-    except OSError as error:
-        raise AnnotationError(f"{annotation.picture}: {error.strerror}.") from error
-
-
-def contents_of(annotations: Iterable[Annotation]) -> frozenset[str]:
-    """The SHA-256 of each picture's file, in hexadecimal digits, by which copies are known.
-
-    Raises:
-        AnnotationError: A picture cannot be opened.
-    """
-    return frozenset(_content(annotation) for annotation in annotations)
-
-
-class Kept(NamedTuple):
-    """Pictures that are tuned or reported on and so must not be trained on.
-
-    Attributes:
-        contents: As `contents_of` has them.
-        prints: By which they are known scaled and re-encoded, too.
-    """
-
-    contents: frozenset[str]
-    prints: Prints
-
-
-def kept_of(annotations: Sequence[Annotation]) -> Kept:
-    """What pictures are known again by.
-
-    Raises:
-        AnnotationError: One cannot be read.
-    """
-    return Kept(contents_of(annotations), _prints_of(annotations))
-
-
-def _prints_of(annotations: Sequence[Annotation]) -> Prints:
-    with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
-        each = list(pool.map(lambda one: prints_of([pixels_of(one)]), annotations))
-    return Prints(*map(np.concatenate, zip(prints_of([]), *each, strict=True)))
-
-
 def files_in(folder: Path) -> list[Path]:
     """The annotation files below `folder` in order, without hidden ones, such as macOS leaves."""
     return [
@@ -203,62 +137,6 @@ def read_folder(folder: Path) -> list[Annotation]:
     if not annotations:
         raise AnnotationError(f"There is no Pascal VOC annotation (*.xml) in {folder}.")
     return annotations
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Which pictures a detector learns from, is tuned on, and is reported on.
-
-    Attributes:
-        training: To learn from.
-        tuning: To take decisions by.
-        validation: To report on.
-        copies: Left out of what is learned: scaled or re-encoded, they are tuned or reported on.
-    """
-
-    training: tuple[Annotation, ...]
-    tuning: tuple[Annotation, ...]
-    validation: tuple[Annotation, ...]
-    copies: tuple[Annotation, ...] = ()
-
-
-def split(annotations: list[Annotation]) -> Split:
-    """Validation: numbers that end in 0. Tuning: every twentieth of the rest (5, 25, 45, ...)."""
-    return Split(
-        training=tuple(
-            a for a in annotations if not for_validation(a.number) and a.number % 20 != 5
-        ),
-        tuning=tuple(a for a in annotations if a.number % 20 == 5),
-        validation=tuple(a for a in annotations if for_validation(a.number)),
-    )
-
-
-def read_parts(folders: Path | Sequence[Path]) -> tuple[Split, list[Annotation]]:
-    """The parts of the first folder, and all that is trained on: its part and the others whole.
-
-    Every picture is looked at, before anybody waits for what needs it at the end. What is nearly
-    one that the first folder keeps, such as the next frame of a film, is left out.
-
-    Raises:
-        AnnotationError: The pictures of a folder cannot be used, or the very file of one that the
-            first keeps for tuning or validation would be trained on.
-    """
-    first, *others = [folders] if isinstance(folders, Path) else list(folders)
-    parts = split(read_folder(first))
-    further = [annotation for folder in others for annotation in read_folder(folder)]
-    learning = [*parts.training, *further]
-    kept = kept_of((*parts.tuning, *parts.validation))
-    for annotation in learning:
-        if _content(annotation) in kept.contents:
-            raise AnnotationError(
-                f"{annotation.picture} is one of the pictures in {first} that are kept for tuning"
-                " and validation; take it out of what is trained on."
-            )
-    near = copied(_prints_of(learning), kept.prints)
-    copies = tuple(learning[row] for row in np.flatnonzero(near))
-    own = tuple(parts.training[row] for row in np.flatnonzero(~near[: len(parts.training)]))
-    learning = [learning[row] for row in np.flatnonzero(~near)]
-    return replace(parts, training=own, copies=copies), learning
 
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
