@@ -61,6 +61,11 @@ def progress(what: str, unit: str) -> Iterator[Advance]:
             yield lambda done, total: bar.update(task, completed=done, total=total)
         return
 
+    yield plain_progress(what, unit)
+
+
+def plain_progress(what: str, unit: str) -> Advance:
+    """Progress as a line now and then; see `progress`."""
     said_at = time.monotonic()
     last: tuple[int, int] | None = None
 
@@ -71,7 +76,7 @@ def progress(what: str, unit: str) -> Iterator[Advance]:
             messages.print(f"{what}: {done:,} of {total:,} {unit}")
             said_at, last = now, (done, total)
 
-    yield say
+    return say
 
 
 @contextmanager

@@ -11,12 +11,12 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cli.terminal import Failure, messages, results
+from cli.terminal import Failure, messages, plain_progress, results
 from core.folder import scan
 
 if TYPE_CHECKING:
@@ -91,6 +91,15 @@ class TrainingLine:
         self._bar = bar
         self._task = None if bar is None else bar.add_task("Starting")
         self._epoch = -1
+        self._say = plain_progress("Finding faces to learn from", "pictures")
+
+    def looked(self, done: int, total: int) -> None:
+        """Show in how many pictures faces were looked for before the training begins."""
+        if self._bar is not None and self._task is not None:
+            text = "Finding faces to learn from"
+            self._bar.update(self._task, completed=done, total=total, description=text)
+        else:
+            self._say(done, total)
 
     def update(self, done: int, total: int, epoch: int, text: str) -> None:
         """Show the steps done of all, and `text`; a new `epoch` is worth a line of its own."""
@@ -134,6 +143,30 @@ def _without_boxes(unboxed: list[Path] | None, crops: list[Path] | None) -> list
         *(Unboxed(each) for each in unboxed or []),
         *(Unboxed(each, each_a_face=True) for each in crops or []),
     ]
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Of the options of a training, those that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _report(
+    out: Path,
+    boxed: Sequence[Path],
+    metrics: dict[str, float | int | None],
+    seed: int,
+    terms: str,
+    unboxed: Sequence[Unboxed],
+) -> None:
+    """Say what a training of boxes has reached, and write its card and figures."""
+    from core.train.report import Origin, report_detector
+
+    reached = metrics["validation_ap50"]
+    if reached is not None:
+        results.print(f"AP50 on the pictures kept for validation: {reached:.3f}")
+    origin = Origin(_command(), terms)
+    _tell(report_detector(out, boxed, metrics, seed, origin, unboxed=unboxed))
+    results.print(f"The detector is in {out / 'familiar-face'}")
 
 
 def _tell_device() -> None:
@@ -223,14 +256,9 @@ def detector(
     from core.train.session import TrainingError
     from core.voc import AnnotationError
 
-    options = DetectorTraining(seed=seed, strong=OFTEN if strong else 0.0, kept=kept)
-    if plain_epochs is not None:
-        options = replace(options, plain_epochs=plain_epochs)
-    if epochs is not None:
-        options = replace(options, epochs=epochs)
-    if rate is not None:
-        options = replace(options, rate=rate)
-    without = _without_boxes(unboxed, crops)
+    changed = _given(plain_epochs=plain_epochs, epochs=epochs, rate=rate)
+    options = DetectorTraining(seed=seed, strong=OFTEN if strong else 0.0, kept=kept, **changed)
+    boxed, without = [folder, *(also or [])], _without_boxes(unboxed, crops)
     unread: list[str] = []
     _tell_device()
     if without:
@@ -238,7 +266,7 @@ def detector(
     with training_line() as line:
         try:
             metrics = train(
-                [folder, *(also or [])],
+                boxed,
                 out,
                 options,
                 start=start,
@@ -246,19 +274,13 @@ def detector(
                 teacher=teacher,
                 resume=resume,
                 progress=line.show,
+                boxing=line.looked,
                 left_out=unread.append,
             )
         except (TrainingError, AnnotationError, ModelError) as error:
             raise Failure(str(error)) from error
     tell_unread(unread)
-    reached = metrics["validation_ap50"]
-    if reached is not None:
-        results.print(f"AP50 on the pictures kept for validation: {reached:.3f}")
-    from core.train.report import Origin, report_detector
-
-    origin = Origin(_command(), terms)
-    _tell(report_detector(out, [folder, *(also or [])], metrics, seed, origin, unboxed=without))
-    results.print(f"The detector is in {out / 'familiar-face'}")
+    _report(out, boxed, metrics, seed, terms, without)
 
 
 @app.command("refiner")
@@ -301,19 +323,16 @@ def refiner(
     from core.train.session import TrainingError
     from core.voc import AnnotationError
 
-    options = RefinerTraining(seed=seed, strong=OFTEN if strong else 0.0)
-    if epochs is not None:
-        options = replace(options, epochs=epochs)
-    if rate is not None:
-        options = replace(options, rate=rate)
-    without = _without_boxes(unboxed, crops)
+    changed = _given(epochs=epochs, rate=rate)
+    options = RefinerTraining(seed=seed, strong=OFTEN if strong else 0.0, **changed)
+    boxed, without = [folder, *(also or [])], _without_boxes(unboxed, crops)
     unread: list[str] = []
     _tell_device()
     messages.print("First the detector looks at every training picture.")
     with training_line() as line:
         try:
             metrics = train(
-                [folder, *(also or [])],
+                boxed,
                 detector,
                 out,
                 options,
@@ -321,6 +340,8 @@ def refiner(
                 unboxed=without,
                 resume=resume,
                 progress=line.show,
+                boxing=line.looked,
+                proposing=line.looked,
                 left_out=unread.append,
             )
         except (TrainingError, AnnotationError, ModelError) as error:
@@ -329,14 +350,7 @@ def refiner(
     before, after = metrics["first_stage_tuning_ap50"], metrics["tuning_ap50"]
     if before is not None and after is not None:
         results.print(f"AP50 on the tuning pictures: {before:.3f} before, {after:.3f} with it")
-    reached = metrics["validation_ap50"]
-    if reached is not None:
-        results.print(f"AP50 on the pictures kept for validation: {reached:.3f}")
-    from core.train.report import Origin, report_detector
-
-    origin = Origin(_command(), terms)
-    _tell(report_detector(out, [folder, *(also or [])], metrics, seed, origin, unboxed=without))
-    results.print(f"The detector is in {out / 'familiar-face'}")
+    _report(out, boxed, metrics, seed, terms, without)
 
 
 @app.command("extractor")

@@ -217,7 +217,8 @@ def role_of(name: str) -> Literal["detector", "extractor"]:
     if kind is None and path.suffix == ".onnx":
         return "extractor"
     if kind is None and path.is_dir():
-        return "extractor" if (path / "extractor.json").is_file() else "detector"
+        of_extractor = any((path / name).is_file() for name in _OF_EXTRACTORS)
+        return "extractor" if of_extractor else "detector"
     if kind in _DETECTORS or name == DEFAULT_DETECTOR:
         return "detector"
     if kind in _EXTRACTORS or name in {DEFAULT_EXTRACTOR, "resnet101"}:
@@ -233,6 +234,9 @@ def with_whole_path(name: str) -> str:
     kind, path = _named(name)
     return f"{kind}:{path.resolve()}" if kind else str(path.resolve())
 
+
+_OF_EXTRACTORS = ("extractor.json", "weights.safetensors")
+"""Files of an extractor, and of a training that one is still to be made of."""
 
 _DETECTORS = {form.partition(":")[0] for form in DETECTOR_FORMS} | {"lbpcascade"}
 _EXTRACTORS = {form.partition(":")[0] for form in EXTRACTOR_FORMS}

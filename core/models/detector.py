@@ -171,6 +171,7 @@ class SavedModelDetector:
             ModelError: A file is missing or is not the one that ``detector.json`` was made for,
                 or the model is not a detector.
         """
+        _refuse_around(folder)
         description = _description(folder, described)
         saved = folder if (folder / "saved_model.pb").is_file() else folder / "saved_model"
         found = _hashes(folder, saved, description)
@@ -284,6 +285,14 @@ def _entrance(name: str, signature: Any) -> tuple[str, int, tuple[int, int] | No
         raise ModelError(f"The detector {name} takes {batch} pictures at a time, no more, no less.")
     frame = (int(height), int(width)) if height is not None and width is not None else None
     return key, batch or _MOST_AT_ONCE, frame
+
+
+def _refuse_around(folder: Path) -> None:
+    """Refuse a folder that is none of a detector and holds one, as a training leaves it."""
+    if any((folder / name).exists() for name in ("detector.json", "saved_model", "saved_model.pb")):
+        return
+    for described in sorted(folder.glob("*/detector.json")):
+        raise ModelError(f"There is no detector in {folder} itself: name {described.parent}.")
 
 
 def _description(folder: Path, described: bool) -> Description:

@@ -31,6 +31,7 @@ from core.face import Face
 from core.files import write_text
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import set_threads, tf
+from core.train.boxes_found import Told
 from core.train.detector_data import (
     Batch,
     Sample,
@@ -50,7 +51,6 @@ from core.train.detector_network import (
 from core.train.face_data import LeftOut
 from core.train.parts import digest_of, kept_of, read_parts
 from core.train.quantise import examples_of
-from core.train.refiner_network import FirstStage, load_first_stage
 from core.train.results import one_at_a_time
 from core.train.session import (
     CHECKPOINT,
@@ -65,7 +65,7 @@ from core.train.session import (
     share_gpus,
     write_tensors,
 )
-from core.train.teacher import Unboxed, teach
+from core.train.teacher import Teacher, Unboxed, load_teacher, of_network, teach
 from core.voc import Annotation
 
 _STRONG_AT_LAST = 0.25
@@ -139,6 +139,7 @@ def train(
     teacher: Path | None = None,
     resume: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
+    boxing: Told = lambda done, total: None,
     left_out: LeftOut | None = None,
 ) -> dict[str, float | int | None]:
     """Train a detector; the same seed, data and processor give the same weights.
@@ -157,6 +158,7 @@ def train(
             that of `start`.
         resume: Go on from the checkpoint in `out`, if there is one.
         progress: Called after each step.
+        boxing: Told in how many of the pictures without boxes these were found.
         left_out: Told of each picture without boxes that cannot be read.
 
     Returns:
@@ -167,24 +169,11 @@ def train(
         ModelError: `teacher` holds no detector.
         TrainingError: The checkpoint is damaged or was made with other options or other data,
             there is no detector to box the `unboxed` pictures or none of these for the `teacher`,
-            that takes pictures of one size alone, or `start` is no detector's weights or of another
-            width, or is not there although some of it is to be kept.
+            or `start` is no detector's weights or of another width, or is not there although some
+            of it is to be kept.
     """
     options = options or DetectorTraining()
-    if options.kept and start is None:
-        raise TrainingError(
-            "Only of weights that a training begins with can some be kept; give these (--start)."
-        )
-    if unboxed and start is None and teacher is None:
-        raise TrainingError(
-            "Pictures without boxes need a trained detector that boxes them; give one (--teacher),"
-            " or the weights to begin with (--start)."
-        )
-    if teacher is not None and not unboxed:
-        raise TrainingError(
-            "A detector is to box pictures without boxes, and none are given; give some (--unboxed"
-            " or --crops)."
-        )
+    _refuse_incomplete(options, start, unboxed, teacher)
     refuse_taken(out, resume)
     set_threads(options.threads)
     share_gpus()
@@ -197,25 +186,27 @@ def train(
     parts, learning = read_parts(folders)
     out.mkdir(parents=True, exist_ok=True)
     facts = hashlib.sha256(start.read_bytes()).hexdigest() if start is not None else ""
-    boxing: DetectorNetwork | FirstStage | None = begun
-    of_boxing = facts
+    boxes_them: Teacher | None = None
     if teacher is not None:
-        loaded = load_first_stage(teacher)
-        boxing, of_boxing = FirstStage(loaded), loaded.sha256
+        boxes_them = load_teacher(teacher)
+    elif begun is not None:
+        precision = tf.as_dtype(precision_of(options.precision))
+        boxes_them = of_network(begun, facts, options.longest, precision)
     taught: Taught | None = None
-    if boxing is not None and unboxed:
-        boxed, key = teach(
-            boxing,
-            of_boxing,
+    unboxed_copies = 0
+    if boxes_them is not None and unboxed:
+        lessons = teach(
+            boxes_them,
             unboxed,
             out / "taught.safetensors",
             side=options.side,
-            precision=tf.as_dtype(precision_of(options.precision)),
             kept=kept_of((*parts.tuning, *parts.validation)),
             left_out=left_out,
+            told=boxing,
         )
-        taught = Taught(boxed, options.taught)
-        facts += key
+        taught = Taught(lessons.samples, options.taught)
+        facts += lessons.key
+        unboxed_copies = lessons.copies
     session = _Session(options, learning, begun, facts, taught)
     if told := session.go_on(out, resume):
         return told
@@ -256,11 +247,34 @@ def train(
         "validation_ap50": exported_score(out / DETECTOR, parts.validation),
         "validation_pictures": len(parts.validation),
         "training_pictures": len(samples),
-        "copies_left_out": len(parts.copies),
+        "copies_left_out": len(parts.copies) + unboxed_copies,
         "seconds": round(session.seconds, 1),
     }
     write_text(out / METRICS, json.dumps(metrics, indent=2) + "\n")
     return metrics
+
+
+def _refuse_incomplete(
+    options: DetectorTraining,
+    start: Path | None,
+    unboxed: Sequence[Unboxed],
+    teacher: Path | None,
+) -> None:
+    """Refuse what needs something that is not given."""
+    if options.kept and start is None:
+        raise TrainingError(
+            "Only of weights that a training begins with can some be kept; give these (--start)."
+        )
+    if unboxed and start is None and teacher is None:
+        raise TrainingError(
+            "Pictures without boxes need a trained detector that boxes them; give one (--teacher),"
+            " or the weights to begin with (--start)."
+        )
+    if teacher is not None and not unboxed:
+        raise TrainingError(
+            "A detector is to box pictures without boxes, and none are given; give some (--unboxed"
+            " or --crops)."
+        )
 
 
 def keep(network: DetectorNetwork, begun: DetectorNetwork, share: float) -> None:

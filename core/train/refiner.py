@@ -24,7 +24,9 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from core.files import write_text
+from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import set_threads, tf
+from core.train.boxes_found import Told
 from core.train.detector import exported_score, read_weights
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
@@ -64,7 +66,7 @@ from core.train.session import (
     share_gpus,
     write_tensors,
 )
-from core.train.teacher import Unboxed, teach
+from core.train.teacher import Teacher, Unboxed, of_detector, of_network, teach
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ def train(
     unboxed: Sequence[Unboxed] = (),
     resume: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
+    boxing: Told = lambda done, total: None,
+    proposing: Told = lambda done, total: None,
     left_out: LeftOut | None = None,
 ) -> dict[str, float | int | None]:
     """Train a second stage for a detector; see `core.train.detector.train`.
@@ -139,6 +143,8 @@ def train(
             where it is one, else the first stage.
         resume: Go on from the checkpoint in `out`, if there is one.
         progress: Called after each step.
+        boxing: Told in how many of the pictures without boxes these were found.
+        proposing: Told of how many views there are proposals.
         left_out: Told of each picture without boxes that cannot be read.
 
     Returns:
@@ -169,20 +175,22 @@ def train(
     if start is not None:
         facts.append(hashlib.sha256(start.read_bytes()).hexdigest())
     samples = load_samples(learning, 2 * loaded.longest)
+    unboxed_copies = 0
     shown = [Shown(samples, math.ceil(options.views * len(samples)), options.mosaic)]
     if unboxed:
-        taught, key = teach(
-            first if begun is None or begun.detector is None else begun.detector,
-            loaded.sha256 if begun is None or begun.detector is None else facts[-1],
+        lessons = teach(
+            _teacher(loaded, begun, facts[-1], options),
             unboxed,
             out / "taught.safetensors",
             side=loaded.longest,
-            precision=tf.as_dtype(precision_of(options.precision)),
             kept=kept_of((*parts.tuning, *parts.validation)),
             left_out=left_out,
+            told=boxing,
         )
+        taught = lessons.samples
         shown.append(Shown(taught, math.ceil(options.taught_views * len(taught)), 1.0))
-        facts.append(key)
+        facts.append(lessons.key)
+        unboxed_copies = lessons.copies
     views = Views(shown, loaded.longest, options.seed, options.strong)
     if len(views) < options.batch:
         raise TrainingError(
@@ -194,7 +202,7 @@ def train(
     session = _Session(options, views, begun, data)
     if told := session.go_on(out, resume):
         return told
-    proposed = propose(views, first, data, out / "proposed.safetensors")
+    proposed = propose(views, first, data, out / "proposed.safetensors", proposing)
     tuning = looked_at(load_samples(parts.tuning, 1 << 16), first, loaded.longest)
     empty = looked_at(windows_without_faces(parts.tuning, loaded.longest), first, loaded.longest)
     while session.epoch < options.epochs:
@@ -232,7 +240,7 @@ def train(
         "validation_ap50": exported_score(out / DETECTOR, parts.validation),
         "validation_pictures": len(parts.validation),
         "training_views": len(views),
-        "copies_left_out": len(parts.copies),
+        "copies_left_out": len(parts.copies) + unboxed_copies,
         "seconds": round(session.seconds, 1),
     }
     write_text(out / METRICS, json.dumps(metrics, indent=2) + "\n")
@@ -269,6 +277,16 @@ def _read_start(path: Path, width: int) -> _Start:
             f"{path} is of width {told.get('width')}, the second stage of width {width}."
         )
     return _Start(weights, detector)
+
+
+def _teacher(
+    first: SavedModelDetector, begun: _Start | None, of_weights: str, options: RefinerTraining
+) -> Teacher:
+    """What boxes the pictures without boxes."""
+    if begun is None or begun.detector is None:
+        return of_detector(first)
+    precision = tf.as_dtype(precision_of(options.precision))
+    return of_network(begun.detector, of_weights, first.longest, precision)
 
 
 class _Session(Session):

@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Pixels
+from core.train.boxes_found import Told, boxes_found
 from core.train.detector_data import MOST_FACES, Sample, draw_batch, drawn_ahead, recoloured
 from core.train.refiner_network import MOST_LOOKED_AT, FirstStage, Proposed, proposals
-from core.train.teacher import read_boxes, write_boxes
 
-_LOOKED_AT_ONCE = 8
 _NO_FACE = 0.3
 _LEAST_SCORE = 0.02
 _TRIES = 16
@@ -109,26 +108,30 @@ class Views:
         return View(drawn.pictures[0], drawn.boxes[0][there], drawn.kinds[0][there])
 
 
-def propose(views: Views, first: FirstStage, key: str, cache: Path) -> list[Proposed]:
+def propose(
+    views: Views,
+    first: FirstStage,
+    key: str,
+    cache: Path,
+    told: Told = lambda done, total: None,
+) -> list[Proposed]:
     """What the first stage sees in every view.
 
     Args:
         views: To look at.
         first: Looks.
         key: Changes when what is shown or the first stage does.
-        cache: File of the proposals; written, and read where it is of the same key.
+        cache: File of the proposals; see `core.train.boxes_found`.
+        told: Called after each look.
     """
+
+    def look(numbers: range) -> list[Proposed]:
+        pictures = np.stack([views[number].pixels for number in numbers])
+        return [_learned_from(each) for each in proposals(first, pictures)]
+
     # What was kept by an earlier version, which drew other views, is none of these.
     key = hashlib.sha256(key.encode() + views[0].pixels.tobytes()).hexdigest()
-    found = read_boxes(cache, key)
-    if found is None:
-        found = []
-        for start in range(0, len(views), _LOOKED_AT_ONCE):
-            chosen = range(start, min(start + _LOOKED_AT_ONCE, len(views)))
-            pictures = np.stack([views[number].pixels for number in chosen])
-            found += [_learned_from(each) for each in proposals(first, pictures)]
-        write_boxes(cache, key, found)
-    return found
+    return boxes_found(look, len(views), cache, key, told)
 
 
 def _learned_from(proposed: Proposed) -> Proposed:

@@ -8,25 +8,27 @@ Student", arXiv:1911.04252: the changes to the training pictures are the noise).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from core.face import Pixels
+from core.models import Detector, Precision
+from core.models.detector import SavedModelDetector, letterboxed
 from core.models.tensorflow_runtime import tf
 from core.picture import SUFFIXES
+from core.train.boxes_found import Told, boxes_found
 from core.train.copies import copied, prints_of
 from core.train.detector_data import Sample, scaled
 from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
 from core.train.face_data import LeftOut, bytes_of, decoded, visible_in
 from core.train.parts import Kept, for_validation
-from core.train.refiner_network import FirstStage, Proposed, proposals
-from core.train.session import write_tensors
+from core.train.refiner_network import Proposed
+from core.train.session import trains_on_gpu
 from core.voc import AnnotationError, number_of
 
 SURE: Final = 0.5
@@ -35,10 +37,7 @@ SURE: Final = 0.5
 DOUBTFUL: Final = 0.15
 """Score below which a box is taken for nothing; between the two nothing is said."""
 
-_SIDE = 256
-_BATCH = 16
-_GREY = 114
-_SAME = 0.5
+_SAME: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,34 +55,110 @@ class Unboxed:
     each_a_face: bool = False
 
 
+Look: TypeAlias = Callable[[Sequence[Pixels]], list[Proposed]]
+"""Finds the boxes of pictures of any size, in the pixels of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A trained detector.
+
+    Attributes:
+        look: What it sees.
+        key: Tells it from other detectors.
+    """
+
+    look: Look
+    key: str
+
+
+def of_network(network: DetectorNetwork, key: str, longest: int, precision: Any) -> Teacher:
+    """The network of a training as a teacher.
+
+    Args:
+        network: To look.
+        key: Of its weights.
+        longest: Longest side at which pictures are looked at, in pixels.
+        precision: Of its convolutions.
+    """
+
+    def look(pictures: Sequence[Pixels]) -> list[Proposed]:
+        shown = [letterboxed(pixels, longest, (longest, longest)) for pixels in pictures]
+        squares = tf.constant(np.stack([square for square, _ in shown]))
+        boxes, scores, _, counts = _detect(network, squares, precision)
+        return [
+            (box[:count][:, [1, 0, 3, 2]] / scale, score[:count])
+            for box, score, count, (_, scale) in zip(
+                boxes.numpy(), scores.numpy(), counts.numpy(), shown, strict=True
+            )
+        ]
+
+    return Teacher(look, f"{key} {longest}")
+
+
+def of_detector(detector: Detector) -> Teacher:
+    """Any detector as a teacher."""
+
+    def look(pictures: Sequence[Pixels]) -> list[Proposed]:
+        return [
+            (
+                np.array([face.box for face in faces], np.float32).reshape(-1, 4),
+                np.array([face.score for face in faces], np.float32),
+            )
+            for faces in detector.detect(pictures)
+        ]
+
+    return Teacher(look, detector.sha256)
+
+
+def load_teacher(folder: Path) -> Teacher:
+    """The detector of a folder, in int8 where it has that and no GPU is trained on.
+
+    Raises:
+        ModelError: The folder holds no detector.
+    """
+    precision: Precision = "float32" if trains_on_gpu() else "int8"
+    return of_detector(
+        SavedModelDetector.load(folder, device="gpu", described=False, precision=precision)
+    )
+
+
+class Lessons(NamedTuple):
+    """What a teacher has boxed.
+
+    Attributes:
+        samples: The pictures with their boxes.
+        key: Changes when anything in them may.
+        copies: Pictures that were left out, as nearly those that are tuned or reported on.
+    """
+
+    samples: list[Sample]
+    key: str
+    copies: int
+
+
 def teach(
-    network: DetectorNetwork | FirstStage,
-    teacher: str,
+    teacher: Teacher,
     unboxed: Sequence[Unboxed],
     cache: Path,
     *,
     side: int,
-    precision: Any = None,
     kept: Kept | None = None,
     left_out: LeftOut | None = None,
-) -> tuple[list[Sample], str]:
+    told: Told = lambda done, total: None,
+) -> Lessons:
     """Box every picture of some folders.
 
     Args:
-        network: The detector that looks.
-        teacher: What tells it from other detectors, such as a hash of its weights.
+        teacher: Looks at each, and at its mirror image.
         unboxed: The folders.
-        cache: File of the boxes; written, and read where the same detector looked at the same
-            pictures before.
+        cache: File of the boxes; see `core.train.boxes_found`.
         side: Of the training pictures; smaller pictures are shown three quarters as large, and
             larger ones are kept twice as large at most.
-        precision: Of a `DetectorNetwork`'s convolutions; None: single.
         kept: What is tuned or reported on and so must not be trained on; what is nearly one of
             these pictures is left out.
         left_out: Told of each picture file that cannot be read.
-
-    Returns:
-        The pictures with their boxes, and a hash of what was found.
+        told: Told how many pictures were looked at.
 
     Raises:
         AnnotationError: The folders hold no readable picture, or only such as are known to show a
@@ -91,7 +166,8 @@ def teach(
     """
     pictures = []
     known_faces = []
-    digest = hashlib.sha256(f"{teacher} {SURE} {DOUBTFUL} {_SIDE} {side}".encode())
+    copies = 0
+    digest = hashlib.sha256(f"{teacher.key} {SURE} {DOUBTFUL} {side}".encode())
     for source in unboxed:
         for path in visible_in(source.folder):
             if path.suffix.lower() not in SUFFIXES or for_validation(number_of(path)):
@@ -109,6 +185,7 @@ def teach(
                     " take it out of what is trained on."
                 )
             if kept is not None and copied(prints_of([pixels]), kept.prints).any():
+                copies += 1
                 continue
             smaller = scaled(pixels, min(1.0, 2 * side / max(pixels.shape[:2])))
             pictures.append(np.ascontiguousarray(smaller))
@@ -118,15 +195,11 @@ def teach(
     if not pictures:
         raise AnnotationError(f"There is no readable picture in {names}.")
     key = digest.hexdigest()
-    found = read_boxes(cache, key)
-    if found is None:
-        precision = tf.float32 if precision is None else precision
-        found = [
-            answer
-            for start in range(0, len(pictures), _BATCH)
-            for answer in _answers(network, pictures[start : start + _BATCH], precision)
-        ]
-        write_boxes(cache, key, found)
+
+    def look(numbers: range) -> list[Proposed]:
+        return _answers(teacher.look, [pictures[number] for number in numbers])
+
+    found = boxes_found(look, len(pictures), cache, key, told)
     samples = []
     for pixels, (boxes, scores), each_a_face in zip(pictures, found, known_faces, strict=True):
         if each_a_face and not (scores >= SURE).any():
@@ -138,32 +211,23 @@ def teach(
         raise AnnotationError(
             f"The detector is sure of no face in {names}; give it other face crops, or none."
         )
-    return samples, key
+    return Lessons(samples, key, copies)
 
 
-def _answers(
-    network: DetectorNetwork | FirstStage, pictures: Sequence[Pixels], precision: Any
-) -> list[Proposed]:
+def _answers(look: Look, pictures: Sequence[Pixels]) -> list[Proposed]:
     """Boxes in each picture's pixels, and their scores: the mean of it and its mirror image."""
-    squares = np.full((len(pictures), _SIDE, _SIDE, 3), _GREY, np.uint8)
-    scales = []
-    for row, pixels in enumerate(pictures):
-        height, width = pixels.shape[:2]
-        shown = scaled(pixels, _SIDE / max(height, width))
-        squares[row, : shown.shape[0], : shown.shape[1]] = shown
-        scales.append((shown.shape[1] / width, shown.shape[0] / height))
-    straight = _look(network, squares, precision)
-    mirrored = _look(network, squares[:, :, ::-1], precision)
+    straight = look(pictures)
+    mirrored = look([np.ascontiguousarray(pixels[:, ::-1]) for pixels in pictures])
     return [
-        _in_picture(_agreed(one, _turned(other)), scale, pixels)
-        for one, other, scale, pixels in zip(straight, mirrored, scales, pictures, strict=True)
+        _in_picture(_agreed(one, _turned(other, pixels.shape[1])), pixels)
+        for one, other, pixels in zip(straight, mirrored, pictures, strict=True)
     ]
 
 
-def _turned(answer: Proposed) -> Proposed:
-    """What the mirror image of a square shows, in the square itself."""
+def _turned(answer: Proposed, width: int) -> Proposed:
+    """What the mirror image of a picture shows, in the picture itself."""
     boxes, scores = answer
-    turned = [_SIDE - boxes[:, 2], boxes[:, 1], _SIDE - boxes[:, 0], boxes[:, 3]]
+    turned = [width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]]
     return np.stack(turned, 1), scores
 
 
@@ -177,56 +241,16 @@ def _agreed(one: Proposed, other: Proposed) -> Proposed:
     return boxes, np.concatenate([(one[1] + seconded) / 2, other[1][alone] / 2])
 
 
-def _in_picture(answer: Proposed, scale: tuple[float, float], pixels: Pixels) -> Proposed:
-    """Boxes of a square in pixels of its picture, without those that say nothing."""
+def _in_picture(answer: Proposed, pixels: Pixels) -> Proposed:
+    """Boxes of a picture cut at its edges, without those that say nothing."""
+    boxes, scores = answer
     height, width = pixels.shape[:2]
-    limits = np.array([width, height, width, height], np.float32)
-    boxes = np.clip(answer[0] / np.array([*scale, *scale]), 0, limits)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    kept = (answer[1] >= DOUBTFUL) & (sides > 1).all(1)
-    return boxes[kept].astype(np.float32), answer[1][kept].astype(np.float32)
-
-
-def _look(network: DetectorNetwork | FirstStage, squares: Pixels, precision: Any) -> list[Proposed]:
-    if isinstance(network, FirstStage):
-        return proposals(network, squares)
-    boxes, scores, _, counts = _detect(network, tf.constant(squares), precision)
-    return [
-        (box[:count][:, [1, 0, 3, 2]], score[:count])
-        for box, score, count in zip(boxes.numpy(), scores.numpy(), counts.numpy(), strict=True)
-    ]
+    boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+    kept = (scores >= DOUBTFUL) & ((boxes[:, 2:] - boxes[:, :2]) > 1).all(1)
+    return boxes[kept].astype(np.float32), scores[kept].astype(np.float32)
 
 
 _detect = tf.function(
     lambda network, squares, precision: suppressed(*network(squares, precision=precision)),
     reduce_retracing=True,
 )
-
-
-def write_boxes(path: Path, key: str, found: Sequence[Proposed]) -> None:
-    """Keep what was found in some pictures, so that a reader never finds half of it."""
-    tensors = {
-        "boxes": np.concatenate([boxes for boxes, _ in found]),
-        "scores": np.concatenate([scores for _, scores in found]),
-        "counts": np.array([len(scores) for _, scores in found], np.int64),
-    }
-    write_tensors(path, tensors, {"key": key})
-
-
-def read_boxes(path: Path, key: str) -> list[Proposed] | None:
-    """What `write_boxes` kept under the same key; None where no file holds all of it."""
-    if not path.is_file():
-        return None
-    # What is kept can be found anew, so that damage is no reason to stop.
-    try:
-        with safe_open(path, framework="np") as file:
-            if file.metadata()["key"] != key:
-                return None
-            boxes, scores, counts = (file.get_tensor(n) for n in ("boxes", "scores", "counts"))
-    except (OSError, SafetensorError, KeyError, TypeError):
-        return None
-    there = int(counts.sum())
-    if boxes.shape != (there, 4) or scores.shape != (there,):
-        return None
-    ends = np.cumsum(counts)[:-1]
-    return list(zip(np.split(boxes, ends), np.split(scores, ends), strict=True))

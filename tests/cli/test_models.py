@@ -73,12 +73,29 @@ def test_the_role_of_a_name(tmp_path: Path) -> None:
     (tmp_path / "extractor.json").write_text("{}")
     for name in ("familiar-character", "resnet101", "ir-se50:a.pth", "a.onnx", str(tmp_path)):
         assert role_of(name) == "extractor", name
-    (tmp_path / "extractor.json").unlink()
+    (tmp_path / "extractor.json").rename(tmp_path / "weights.safetensors")
+    assert role_of(str(tmp_path)) == "extractor"
+    (tmp_path / "weights.safetensors").unlink()
     for name in ("familiar-face", "cascade:a", "lbpcascade:a", "a.xml", str(tmp_path)):
         assert role_of(name) == "detector", name
     for name in ("nobody", "ir-se50", "saved-model", "a.pth"):
         with pytest.raises(ModelError, match="There is no model named"):
             role_of(name)
+
+
+def test_the_folder_of_a_training_is_no_model_and_the_sentence_says_what_is(
+    run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    detectors, extractors = tmp_path / "detector", tmp_path / "face"
+    (detectors / "familiar-face").mkdir(parents=True)
+    (detectors / "familiar-face" / "detector.json").write_text("{}")
+    extractors.mkdir()
+    (extractors / "weights.safetensors").write_bytes(b"")
+    for folder in (detectors, extractors):
+        assert run("models", "use", str(folder)) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"There is no detector in {detectors} itself: name {detectors}/familiar-face." in told
+    assert f"{extractors} holds one network, as `familiar train extractor` wrote it" in told
 
 
 def test_a_path_is_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

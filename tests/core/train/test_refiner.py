@@ -277,15 +277,15 @@ def test_the_first_stage_boxes_what_nobody_boxed(
 ) -> None:
     asked = []
 
-    def teach(network, *_, **__):
-        asked.append(network)
+    def teach(teacher, *_, **__):
+        asked.append(teacher.key)
         raise AnnotationError("Enough is known.")
 
     monkeypatch.setattr(refiner, "teach", teach)
     with pytest.raises(AnnotationError, match="Enough"):
         train(folder, first, tmp_path, TINY, unboxed=[Unboxed(folder)])
 
-    assert isinstance(asked[0], FirstStage)
+    assert asked == [SavedModelDetector.load(first).sha256]
 
 
 def test_the_threshold_is_chosen_on_windows_of_the_tuning_pictures(

@@ -214,17 +214,17 @@ def test_the_first_stage_looks_at_each_view_once_unless_something_changed(
         return [(FACES, np.array([0.5, 0.25], np.float32))] * len(pictures)
 
     monkeypatch.setattr(refiner_data, "proposals", look)
-    views = Views([Shown(samples(), 10, 0.0)], 64, seed=0)
+    views = Views([Shown(samples(), 18, 0.0)], 64, seed=0)
     cache = tmp_path / "proposed.safetensors"
 
     found = propose(views, None, "one", cache)
     again = propose(views, None, "one", cache)
 
-    assert looks == [8, 2]
-    assert len(found) == len(again) == 10
-    np.testing.assert_array_equal(again[9][0], FACES)
-    assert again[9][1].tolist() == [0.5, 0.25]
+    assert looks == [16, 2]
+    assert len(found) == len(again) == 18
+    np.testing.assert_array_equal(again[17][0], FACES)
+    assert again[17][1].tolist() == [0.5, 0.25]
     propose(views, None, "another", cache)
-    assert looks == [8, 2, 8, 2]
-    propose(Views([Shown(samples(), 10, 0.0)], 64, seed=1), None, "another", cache)
-    assert looks == [8, 2, 8, 2, 8, 2]
+    assert looks == [16, 2, 16, 2]
+    propose(Views([Shown(samples(), 18, 0.0)], 64, seed=1), None, "another", cache)
+    assert looks == [16, 2, 16, 2, 16, 2]
