@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
 
 from core.face import Pixels
+from core.picture import OWN_LIMITS
 
 Box: TypeAlias = tuple[float, float, float, float]
 """``(x0, y0, x1, y1)`` in pixels."""
 
 Square: TypeAlias = tuple[int, int, int, int]
 """``(x0, y0, x1, y1)`` in whole pixels; it may reach over the picture's edge."""
+
+_TIMES_AS_LARGE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,43 @@ def framed(pixels: Pixels, box: Box | None, framing: Framing, side: int) -> Pixe
         ``(side, side, 3)``.
     """
     square = whole_square(pixels) if box is None else framing.square(box)
-    return resized(crop(pixels, square), side)
+    return cut_square(pixels, square, side)
+
+
+def cut_square(pixels: Pixels, square: Square, side: int) -> Pixels:
+    """A square of a picture, ``(side, side, 3)``; what lies outside repeats the picture's edge.
+
+    Args:
+        pixels: ``(height, width, 3)``.
+        square: With equal sides, in pixels of the picture.
+        side: Of the result.
+    """
+    return resized(crop(*holdable(pixels, square)), side)
+
+
+def holdable(pixels: Pixels, square: Square) -> tuple[Pixels, Square]:
+    """A picture and a square of it that fits into memory, both as they are in most cases.
+
+    A square that is many times as large as its picture, as around a strip, would not: then both
+    are made smaller.
+
+    Args:
+        pixels: ``(height, width, 3)``.
+        square: With equal sides, in pixels of the picture.
+
+    Returns:
+        The picture, and the square in its pixels: one of no more than four times the pixels of the
+        picture that was given, or of those that a picture of one's own may have.
+    """
+    height, width = pixels.shape[:2]
+    left, top, reach = square[0], square[1], square[2] - square[0]
+    if reach**2 <= max(_TIMES_AS_LARGE * height * width, OWN_LIMITS.pixels):
+        return pixels, square
+    scale = math.sqrt(OWN_LIMITS.pixels) / reach
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    smaller = cv2.resize(np.ascontiguousarray(pixels), size, interpolation=cv2.INTER_AREA)
+    left, top, reach = round(left * scale), round(top * scale), round(reach * scale)
+    return np.asarray(smaller, np.uint8), (left, top, left + reach, top + reach)
 
 
 def whole_square(pixels: Pixels) -> Square:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from core.evaluate import threshold_at
 from core.face import Pixels, Vectors
 from core.files import partial_folder
-from core.framing import Framing, resized
+from core.framing import Framing, cut_square, resized
 from core.models import ModelError
 from core.models.backbones import ColourHistogram
 from core.models.extractor import (
@@ -40,7 +40,6 @@ from core.train.face_data import (
     LabelledPictures,
     LeftOut,
     TrainingDataError,
-    cut_square,
     load_labelled,
     load_unlabelled,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import math
 import struct
 import zipfile
 import zlib
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.folder import scan
-from core.framing import crop, resized, whole_square
+from core.framing import cut_square, resized, whole_square
 from core.picture import OWN_LIMITS, SUFFIXES, UnreadablePicture, check, decode
 from core.train.spread import all_over
 
@@ -28,7 +27,6 @@ LeftOut = Callable[[str], None]
 """Called with the name of each picture file that cannot be read and so is left out."""
 
 _AT_LEAST: Final = 2
-_TIMES_AS_LARGE: Final = 4
 
 _JPEG: Final = b"\xff\xd8"
 """How the one format begins that knows no transparency."""
@@ -124,27 +122,6 @@ def squared(pixels: Pixels, side: int, fit: Fit = "pad") -> Pixels:
     if fit == "pad":
         return cut_square(pixels, whole_square(pixels), side)
     return resized(pixels, side)
-
-
-def cut_square(pixels: Pixels, square: tuple[int, int, int, int], side: int) -> Pixels:
-    """A square of a picture, ``(side, side, 3)``; what lies outside repeats the picture's edge.
-
-    A square that is many times as large as its picture, as around a strip, would not fit into
-    memory: both are made smaller first.
-
-    Args:
-        pixels: ``(height, width, 3)``.
-        square: ``(x0, y0, x1, y1)`` with equal sides, in pixels of the picture.
-        side: Of the result.
-    """
-    height, width = pixels.shape[:2]
-    left, top, reach = square[0], square[1], square[2] - square[0]
-    if reach**2 > max(_TIMES_AS_LARGE * height * width, OWN_LIMITS.pixels):
-        scale = math.sqrt(OWN_LIMITS.pixels) / reach
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-        left, top, reach = round(left * scale), round(top * scale), round(reach * scale)
-    return resized(crop(pixels, (left, top, left + reach, top + reach)), side)
 
 
 def bytes_of(path: Path) -> bytes:

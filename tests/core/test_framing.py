@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from core.framing import Framing, crop
+from core.framing import Framing, crop, cut_square, framed, holdable, resized, whole_square
+from tests.core.cuts import widest_cut
 
 
 def test_a_crop_does_not_swap_its_axes():
@@ -55,3 +56,57 @@ def test_an_empty_crop_is_refused():
 )
 def test_the_square_around_a_face(box, margin, square):
     assert Framing(margin).square(box) == square
+
+
+@pytest.mark.parametrize("box", [None, (0, 0, 60_000, 20)], ids=["crop", "box"])
+@pytest.mark.parametrize("wide", [True, False])
+def test_no_face_along_a_strip_needs_a_square_of_its_length(monkeypatch, wide, box):
+    sides = widest_cut(monkeypatch)
+    strip = np.zeros((20, 60_000, 3), np.uint8)
+    strip[:, 30_000:] = 200
+    if box is not None and not wide:
+        box = (box[1], box[0], box[3], box[2])
+    found = framed(strip if wide else strip.transpose(1, 0, 2), box, Framing(0.55), 64)
+    found = found if wide else found.transpose(1, 0, 2)
+    assert len(sides) == 1
+    assert (found[:, :31] == 0).all()
+    assert (found[:, 33:] == 200).all()
+
+
+def test_a_square_far_around_a_strip_shows_where_it_lies(monkeypatch):
+    widest_cut(monkeypatch)
+    strip = np.zeros((400, 40_000, 3), np.uint8)
+    strip[:200] = 200
+    found = cut_square(strip, (-20_000, -60_000, 60_000, 20_000), 80)
+    assert (found[:60] == 200).all()
+    assert (found[61:] == 0).all()
+
+
+def test_a_picture_that_is_shrunk_for_its_square_keeps_its_colours():
+    """Given the view that swaps the channels of what OpenCV reads."""
+    strip = np.zeros((20, 60_000, 3), np.uint8)
+    strip[..., 0] = 200
+    square = framed(strip[..., ::-1], None, Framing(0.0), 8)
+    assert (square == (0, 0, 200)).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [
+        ((300, 4000), None),
+        ((700, 700), None),
+        ((480, 640), (100.5, 50.2, 180.0, 160.9)),
+        ((480, 640), (0, 0, 640, 480)),
+        ((480, 640), (-30, 300, 90, 480)),
+        ((50, 2000), (0, 0, 2000, 50)),
+        # The largest that a stranger may send.
+        ((7000, 7000), (1000, 2000, 5000, 6000)),
+    ],
+)
+def test_what_is_seen_of_other_faces_is_cut_as_it_is(size, box):
+    picture = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+    framing = Framing(0.55, 0.4)
+    square = whole_square(picture) if box is None else framing.square(box)
+    expected = resized(crop(picture, square), 96)
+    assert holdable(picture, square)[0] is picture
+    assert (framed(picture, box, framing, 96) == expected).all()

@@ -15,11 +15,9 @@ from PIL import Image
 from core.folder import scan
 from core.framing import crop, resized, whole_square
 from core.picture import SUFFIXES, decode
-from core.train import face_data
 from core.train.face_data import (
     TrainingDataError,
     bytes_of,
-    cut_square,
     decoded,
     load_labelled,
     load_unlabelled,
@@ -28,6 +26,7 @@ from core.train.face_data import (
     together,
 )
 from core.train.spread import all_over
+from tests.core.cuts import widest_cut
 
 
 def write(path: Path, pixels: np.ndarray) -> None:
@@ -359,19 +358,6 @@ def test_a_square_repeats_edges_or_squeezes() -> None:
     assert squeezed[20, 30].tolist() == [200, 200, 200]
 
 
-def widest_cut(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """What is given back fills with the sides of the squares that are cut from then on."""
-    sides: list[int] = []
-
-    def cut(pixels: np.ndarray, square: tuple[int, int, int, int]) -> np.ndarray:
-        sides.append(square[2] - square[0])
-        assert square[3] - square[1] == sides[-1] <= 9000
-        return crop(pixels, square)
-
-    monkeypatch.setattr(face_data, "crop", cut)
-    return sides
-
-
 @pytest.mark.parametrize("wide", [True, False])
 def test_a_strip_is_shrunk_before_a_square_is_made_of_it(
     monkeypatch: pytest.MonkeyPatch, wide: bool
@@ -384,15 +370,6 @@ def test_a_strip_is_shrunk_before_a_square_is_made_of_it(
     assert len(sides) == 1
     assert (found[:, :31] == 0).all()
     assert (found[:, 33:] == 200).all()
-
-
-def test_a_square_far_around_a_strip_shows_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
-    widest_cut(monkeypatch)
-    strip = np.zeros((400, 40_000, 3), np.uint8)
-    strip[:200] = 200
-    found = cut_square(strip, (-20_000, -60_000, 60_000, 20_000), 80)
-    assert (found[:60] == 200).all()
-    assert (found[61:] == 0).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 4000), (4000, 300), (700, 700), (9600, 8000)])
