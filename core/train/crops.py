@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 
 import cv2
 
-from core.embed import FolderReader
+from core.embed import FolderReader, above_threshold
 from core.face import Face, Pixels
 from core.files import partial_folder
-from core.framing import Framing, crop
+from core.framing import Framing, crop, holdable
 from core.models import Detector
 from core.train.dataset import DatasetError, refuse_inside
 
@@ -53,7 +53,7 @@ def write_crops(
     smallest: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CropsWritten:
-    """Cut every face that counts out of every picture below `folder`.
+    """Cut every face that counts out of every picture below `folder`, each once.
 
     A crop is called ``<name of the picture>_<n>.jpg`` and lies in `out` where its picture lies in
     `folder`. ``crops.csv`` has a row for each; boxes are the detector's, in pixels of the picture.
@@ -78,6 +78,7 @@ def write_crops(
     """
     refuse_inside(folder, out)
     reader = FolderReader(folder, progress)
+    choose = above_threshold(detector)
     numbers: Counter[PurePosixPath] = Counter()
     pictures = 0
     rows: list[list[str]] = []
@@ -90,16 +91,16 @@ def write_crops(
             for path, pixels, faces in zip(paths, batch, detector.detect(batch), strict=True):
                 # Two pictures may differ in their suffix alone: their crops are counted together.
                 name = PurePosixPath(path).with_suffix("")
-                for face in faces:
+                for face in choose(faces):
                     square = framing.square(face.box)
-                    if face.score < detector.threshold or square[2] - square[0] < smallest:
+                    if square[2] - square[0] < smallest:
                         continue
                     cut = f"{name}_{numbers[name]}.jpg"
                     numbers[name] += 1
                     refuse_inside(folder, out / cut)
                     if cut not in earlier:
                         _refuse_taken(out / cut)
-                    _save(crop(pixels, square), partial / cut)
+                    _save(crop(*holdable(pixels, square)), partial / cut)
                     rows.append([cut, path, *_described(face)])
         with (partial / TABLE).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([COLUMNS, *rows])

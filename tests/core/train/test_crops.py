@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from core.embed import BATCH
 from core.face import Face
@@ -92,6 +93,45 @@ def test_a_crop_shows_its_face_and_what_is_around(pictures: Path, tmp_path: Path
         assert pixels.shape == (round(2 * max(width, height)),) * 2 + (3,)
         red = (pixels[..., 2] > 200) & (pixels[..., 1] < 80)
         assert red.mean() == pytest.approx(width * height / pixels.shape[0] ** 2, abs=0.03)
+
+
+class TwiceFinder(RedFinder):
+    """Boxes everything red once more, with its surroundings, as a detector's suppression allows."""
+
+    def detect(self, images):
+        return [
+            (
+                *faces,
+                *(
+                    Face((x0 - 20, y0 - 20, x1 + 20, y1 + 20), score - 0.05)
+                    for (x0, y0, x1, y1), score in ((face.box, face.score) for face in faces)
+                    if score > 0.5
+                ),
+            )
+            for faces in super().detect(images)
+        ]
+
+
+def test_a_head_that_was_boxed_twice_is_cut_once(pictures: Path, tmp_path: Path) -> None:
+    write_crops(pictures, tmp_path / "once", RedFinder())
+    assert write_crops(pictures, tmp_path / "twice", TwiceFinder()).crops == 3
+    assert content(tmp_path / "twice") == content(tmp_path / "once")
+
+
+class WholeFinder(RedFinder):
+    """Boxes the whole of every picture."""
+
+    def detect(self, images):
+        return [(Face((0.0, 0.0, *map(float, each.shape[1::-1])), 0.9),) for each in images]
+
+
+def test_a_face_along_a_strip_is_cut_in_a_size_that_can_be_held(tmp_path: Path) -> None:
+    (tmp_path / "strip").mkdir()
+    cv2.imwrite(str(tmp_path / "strip" / "1.png"), np.full((20, 12_000, 3), 200, np.uint8))
+    write_crops(tmp_path / "strip", tmp_path / "crops", WholeFinder(), framing=Framing(0.0))
+    with Image.open(tmp_path / "crops" / "1_0.jpg") as head:
+        assert head.width == head.height < 9000
+    assert [float(rows(tmp_path / "crops")[0][key]) for key in ("x1", "y1")] == [12_000, 20]
 
 
 def test_a_lifted_crop_shows_what_is_above_a_face(pictures: Path, tmp_path: Path) -> None:
