@@ -44,12 +44,22 @@ def crop(
     ] = None,
     margin: Annotated[
         float | None,
-        typer.Option(min=0, max=2, help="Shown around a face, as a share of its longer side."),
+        typer.Option(
+            min=0,
+            max=2,
+            help="Shown around a face, as a share of its longer side; left out: as much as an"
+            " extractor of `train assemble` sees.",
+        ),
     ] = None,
     lift: Annotated[
-        float,
-        typer.Option(min=-1, max=1, help="By how much of that side the crop is moved upwards."),
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=-1,
+            max=1,
+            help="By how much of that side the crop is moved upwards; left out: as that extractor"
+            " does.",
+        ),
+    ] = None,
     smallest: Annotated[
         int, typer.Option(min=1, help="Crops of a smaller side are left out, in pixels.")
     ] = 1,
@@ -61,8 +71,8 @@ def crop(
         raise Failure(f"--cascade does not go with the detector {detector}; leave one out.")
     settings = load_settings()
     with terminal.waiting("Loading the detector"):
-        from core.framing import Framing
-        from core.train.crops import HEAD, write_crops
+        from core.framing import HEADS, Framing
+        from core.train.crops import write_crops
         from core.train.dataset import DatasetError
         from worker.resident import load_detector_of
 
@@ -75,7 +85,10 @@ def crop(
                 folder,
                 out,
                 loaded,
-                framing=Framing(HEAD.margin if margin is None else margin, lift),
+                framing=Framing(
+                    HEADS.margin if margin is None else margin,
+                    HEADS.lift if lift is None else lift,
+                ),
                 smallest=smallest,
                 progress=advance,
             )

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from core.evaluate import threshold_at
 from core.face import Pixels, Vectors
 from core.files import partial_folder
-from core.framing import Framing, cut_square, resized
+from core.framing import HEADS, Framing, cut_square, resized
 from core.models import ModelError
 from core.models.backbones import ColourHistogram
 from core.models.extractor import (
@@ -71,10 +71,6 @@ _THRESHOLD: Final = 0.5
 _NOBODY: Final = "unknown"
 
 _Described = TypeVar("_Described", bound=BaseModel)
-
-
-HEADS: Final = Framing(margin=0.55, lift=0.4)
-"""Of what the shipped face networks were trained on, around boxes from brow to chin."""
 
 
 @dataclass(frozen=True, slots=True)

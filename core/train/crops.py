@@ -14,7 +14,7 @@ import cv2
 from core.embed import FolderReader, above_threshold
 from core.face import Face, Pixels
 from core.files import partial_folder
-from core.framing import Framing, crop, holdable
+from core.framing import HEADS, Framing, crop, holdable
 from core.models import Detector
 from core.train.dataset import DatasetError, refuse_inside
 
@@ -23,8 +23,6 @@ FROM = f".{TABLE}.from"
 """File beside the table with the folder of the pictures, as a path from there."""
 
 COLUMNS = ("crop", "picture", "x0", "y0", "x1", "y1", "score")
-HEAD = Framing(margin=0.35)
-"""Boxes reach from brow to chin; with this margin around them the crop holds the hair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ def write_crops(
     out: Path,
     detector: Detector,
     *,
-    framing: Framing = HEAD,
+    framing: Framing = HEADS,
     smallest: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CropsWritten:

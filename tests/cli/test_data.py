@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from PIL import Image
 
 import worker.resident
 from core.face import Face, Pixels
+from core.framing import Framing
+from core.framing import crop as cut
+from core.train.assemble import Choices
 from tests.cli.commands import ended
 from tests.core.fakes import FakeExtractor
 
@@ -69,7 +73,7 @@ def test_crop_cuts_along_the_right_axes(
     run: Run, folder: Path, asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "broken.png").write_text("no picture")
-    assert run("data", "crop", folder, "--out", "crops", "--margin", 0) == 0
+    assert run("data", "crop", folder, "--out", "crops", "--margin", 0, "--lift", 0) == 0
     assert asked == ["familiar-face"]
     told = capsys.readouterr()
     assert "Cut 20 faces out of 20 pictures: crops" in told.out
@@ -83,6 +87,25 @@ def test_crop_cuts_along_the_right_axes(
         crop = np.asarray(Image.open(Path("crops") / row["crop"])).astype(int)
         assert crop.shape == (40, 40, 3)
         assert np.abs(crop - (255, 0, 0)).mean() < 15
+
+
+@pytest.mark.parametrize(
+    ("given", "framing"),
+    [
+        ((), Choices().framing),
+        (("--margin", 0.2), replace(Choices().framing, margin=0.2)),
+        (("--lift", 0.2), replace(Choices().framing, lift=0.2)),
+    ],
+)
+def test_crop_shows_heads_as_an_extractor_that_is_assembled_sees_faces(
+    run: Run, folder: Path, asked: list[str], given: tuple[str, float], framing: Framing
+) -> None:
+    assert run("data", "crop", folder, "--out", "crops", *given) == 0
+    found = np.asarray(Image.open("crops/c0/0_0.jpg")).astype(int)
+    square = framing.square((200.0, 10.0, 240.0, 50.0))
+    seen = cut(np.asarray(Image.open(folder / "c0" / "0.png")), square)
+    assert found.shape == seen.shape
+    assert np.abs(found - seen).mean() < 8
 
 
 def test_crop_says_how_many_crops_of_an_earlier_run_are_gone(
