@@ -567,6 +567,7 @@ def assembled(
     folders = (face, picture, characters, *(beside or []), *(unlabelled or []))
     for each in (*folders, *([colours] if colours else [])):
         _check_folder(each)
+    _refuse_splits((), (characters,))
     from core.models import ModelError
     from core.train.assemble import (
         Choices,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from core.embed import Progress, embed_folder
 from core.face import Vectors
 from core.models import Extractor
-from core.train.dataset import DatasetError, new_folder
+from core.train.dataset import TRAIN, DatasetError, new_folder, refuse_sides
 
 LIKE = 0.8
 """Mean cosine of two groups from which they are taken for one, as a share of the cosine from which
@@ -120,11 +120,12 @@ def write_groups(
         progress: Called with the pictures done and the pictures in all.
 
     Raises:
-        DatasetError: `out` is taken or lies in the folder, one of `without` is no series there,
-            no group was found, there is no threshold, or two pictures of a group would get one
-            name.
+        DatasetError: `folder` is a split, whose sides are no series; `out` is taken or lies in the
+            folder, one of `without` is no series there, no group was found, there is no threshold,
+            or two pictures of a group would get one name.
         Problem: The folder is missing, or no picture in it can be read.
     """
+    refuse_sides(folder, TRAIN)
     if like is None:
         if extractor.same_threshold is None:
             raise DatasetError(

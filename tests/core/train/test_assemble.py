@@ -46,6 +46,7 @@ from core.train.histogram import fit_histogram
 from core.train.trained import TrainedNetwork
 from core.train.whitening import whitening_matrix
 from core.voc import AnnotationError
+from tests.cli.commands import ended
 from tests.core.train.drawings import coloured
 
 SHAPE = NetworkShape((8, 16), (1, 1), 6, colour_channels=4, colour_cells=2)
@@ -728,6 +729,25 @@ def test_none_or_all_different_characters_may_pass(
     squares = [extractor.prepare_face(pixels, None) for pixels in pictures.pixels]
     _, different = pair_likenesses(extractor.embed_faces(np.stack(squares)), pictures.labels)
     assert (different >= extractor.same_threshold).mean() == passing
+
+
+def test_no_threshold_is_chosen_on_both_sides_of_a_split(
+    trained: Path,
+    characters: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Both hold the same characters, whose pairs would be taken for pairs of different ones."""
+    monkeypatch.chdir(tmp_path)
+    for side in ("train", "val"):
+        shutil.copytree(characters, Path("split") / side)
+    command = ("train", "assemble", trained, trained, "--out", "extractor", "--characters")
+    assert ended(*command, "split") == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "split holds both sides of a split, train and val; name split/val." in told
+    assert not Path("extractor").exists()
+    assert ended(*command, "split/val") == 0
 
 
 def test_a_threshold_of_alike_characters_can_be_read_again(trained: Path, tmp_path: Path) -> None:

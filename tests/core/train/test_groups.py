@@ -118,6 +118,16 @@ def test_a_series_can_be_left_out_and_only_one_that_is_there(heads: Path, tmp_pa
     assert (done.groups, done.grouped) == (1, 3)
 
 
+def test_both_sides_of_a_split_are_no_series(heads: Path, tmp_path: Path) -> None:
+    for side in ("train", "val"):
+        shutil.copytree(heads, tmp_path / "split" / side)
+    with pytest.raises(DatasetError, match=r"train and val; name .*split/train\."):
+        write_groups(tmp_path / "split", tmp_path / "out", surely(0.5), smallest=3)
+    assert not (tmp_path / "out").exists()
+    done = write_groups(tmp_path / "split" / "train", tmp_path / "out", surely(0.5), smallest=3)
+    assert done.groups == 3
+
+
 def test_the_extractors_own_threshold_says_what_is_alike(heads: Path, tmp_path: Path) -> None:
     # Two pictures of one colour are alike to 0.98 or so.
     with pytest.raises(DatasetError, match="seem to show one character"):
