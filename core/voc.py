@@ -20,6 +20,10 @@ PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".j
 """All that is read elsewhere; of several pictures of one name, the first is the boxed one."""
 
 
+UNNAMED: Final = "face"
+"""What a box without a name is called, as is every box of many that a detector learns from."""
+
+
 class AnnotationError(Exception):
     """An annotation file cannot be used; the message names the file and says why."""
 
@@ -31,7 +35,7 @@ class Annotation:
     Attributes:
         picture: The picture's file.
         boxes: ``(n, 4)`` float32, ``[x0, y0, x1, y1]`` in pixels; ``n`` may be 0.
-        names: What each box is called, ``n`` strings.
+        names: What each box is called, ``n`` strings; `UNNAMED` where it has no name.
     """
 
     picture: Path
@@ -75,7 +79,7 @@ def read_annotation(path: Path) -> Annotation:
                 )
             if corners[2] > corners[0] and corners[3] > corners[1]:
                 boxes.append(corners)
-                names.append(item.findtext("name", "face"))
+                names.append(item.findtext("name") or UNNAMED)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise AnnotationError(f"{path} is no Pascal VOC annotation: {error}.") from error
     except OSError as error:

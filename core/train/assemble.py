@@ -47,7 +47,7 @@ from core.train.histogram import fit_histogram
 from core.train.spread import rows_all_over
 from core.train.trained import TrainedNetwork
 from core.train.whitening import whitening_matrix
-from core.voc import files_in, pixels_of, read_folder, within
+from core.voc import UNNAMED, files_in, pixels_of, read_folder, within
 
 COLOUR_COMPONENTS: Final = 32
 """Of the colour part of a picture network."""
@@ -68,7 +68,7 @@ REFERENCES: Final = 8192
 _STORED_SIDE: Final = 128
 _BATCH: Final = 64
 _THRESHOLD: Final = 0.5
-_NOBODY: Final = "unknown"
+_NOBODY: Final = ("unknown", UNNAMED)
 
 _Described = TypeVar("_Described", bound=BaseModel)
 
@@ -108,12 +108,13 @@ def load_characters(
 
     Args:
         folder: ``<character>/<face crop>``, or pictures with named boxes in Pascal VOC files, of
-            which those that are called ``unknown`` or lie outside of their picture are left out.
+            which those that are called ``unknown`` or ``face``, or lie outside of their picture,
+            are left out.
         framing: Of the squares around boxes.
         left_out: Told of each face crop that cannot be read.
 
     Raises:
-        TrainingDataError: The folder has too few readable pictures.
+        TrainingDataError: The folder has too few readable pictures, or boxes with names.
         core.voc.AnnotationError: An annotation or its picture cannot be used.
     """
     if not files_in(folder):
@@ -123,13 +124,16 @@ def load_characters(
         pixels = pixels_of(annotation)
         seen = within(annotation, pixels)
         for box, name in zip(seen.boxes.tolist(), seen.names, strict=True):
-            if name != _NOBODY:
+            if name not in _NOBODY:
                 square = framing.square((box[0], box[1], box[2], box[3]))
                 squares.append(cut_square(pixels, square, _STORED_SIDE))
                 names.append(name)
     known = sorted(set(names))
     if len(known) < 2:
-        raise TrainingDataError(f"The boxes in {folder} need the names of two characters or more.")
+        raise TrainingDataError(
+            f"The boxes in {folder} need the names of two characters or more; those called"
+            f" {' or '.join(_NOBODY)} show nobody in particular."
+        )
     labels = np.array([known.index(name) for name in names], np.int64)
     return LabelledPictures(np.stack(squares), labels, tuple(known))
 

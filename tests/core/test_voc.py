@@ -36,6 +36,12 @@ def test_a_picture_without_faces_has_no_boxes(tmp_path: Path) -> None:
     assert read_annotation(write(tmp_path, "1")).boxes.shape == (0, 4)
 
 
+def test_a_box_without_a_name_is_called_a_face(tmp_path: Path) -> None:
+    path = write(tmp_path, "1", ("velma", 1, 2, 30, 40), ("", 5, 6, 7, 8), ("?", 9, 9, 20, 20))
+    path.write_text(path.read_text().replace("<name>?</name>", ""))
+    assert read_annotation(path).names == ("velma", "face", "face")
+
+
 def test_boxes_without_area_are_left_out(tmp_path: Path) -> None:
     path = write(tmp_path, "1", ("face", 5, 5, 5, 9), ("face", 1, 1, 3, 3))
     assert read_annotation(path).boxes.tolist() == [[1, 1, 3, 3]]

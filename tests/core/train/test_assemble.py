@@ -440,6 +440,26 @@ def test_what_lies_outside_of_its_picture_is_nobodys_face(tmp_path: Path) -> Non
     assert found.labels.tolist() == [0, 1, 0]
 
 
+@pytest.mark.parametrize("name", ["unknown", "face", ""])
+def test_boxes_without_a_name_of_their_own_are_not_one_character(tmp_path: Path, name: str) -> None:
+    folder = boxed(tmp_path / "boxed", (name, (5, 5, 50, 50)), ("Aki", (60, 5, 110, 50)))
+    found = load_characters(folder, HEADS)
+    assert found.names == ("Aki", "Ben")
+    assert found.labels.tolist() == [0, 1, 0]
+
+
+def test_where_boxes_say_no_more_than_that_they_are_faces_names_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    folder = boxed(tmp_path / "boxed", ("face", (5, 5, 50, 50)))
+    text = (folder / "0.xml").read_text()
+    (folder / "0.xml").write_text(text.replace("Ben", "face"))
+    with pytest.raises(
+        TrainingDataError, match="the names of two characters or more; those called unknown or face"
+    ):
+        load_characters(folder, HEADS)
+
+
 def test_face_crops_beside_a_hidden_annotation_are_face_crops(characters: Path) -> None:
     """macOS leaves such files."""
     (characters / "._0.xml").write_bytes(b"\0\5\x16\7 no XML")
