@@ -36,11 +36,13 @@ class Annotation:
         picture: The picture's file.
         boxes: ``(n, 4)`` float32, ``[x0, y0, x1, y1]`` in pixels; ``n`` may be 0.
         names: What each box is called, ``n`` strings; `UNNAMED` where it has no name.
+        size: Width and height in pixels of the picture that was boxed; None where nothing says so.
     """
 
     picture: Path
     boxes: NDArray[np.float32]
     names: tuple[str, ...]
+    size: tuple[float, float] | None = None
 
     @property
     def number(self) -> int:
@@ -63,11 +65,12 @@ def read_annotation(path: Path) -> Annotation:
 
     Raises:
         AnnotationError: The file cannot be read or is no Pascal VOC, a corner of a box is no finite
-            number, or there is no picture of its name.
+            number, a size is no number, or there is no picture of its name.
     """
     try:
         # Expat refuses to blow entities up since 2.4.1, and reads none from elsewhere.
         root = ElementTree.parse(path).getroot()  # noqa: S314
+        width, height = (float(root.findtext(f"size/{k}", "").strip() or 0) for k in _SIDES)
         boxes = []
         names = []
         for item in root.iterfind("object"):
@@ -90,7 +93,8 @@ def read_annotation(path: Path) -> Annotation:
         picture = path.with_suffix(suffix)
         if picture.is_file():
             array = np.array(boxes, np.float32).reshape(-1, 4)
-            return Annotation(picture, array, tuple(names))
+            size = (width, height) if width > 0 and height > 0 else None
+            return Annotation(picture, array, tuple(names), size)
     raise AnnotationError(f"{path} has no picture beside it ({', '.join(PICTURE_SUFFIXES)}).")
 
 
@@ -98,12 +102,21 @@ def pixels_of(annotation: Annotation) -> Pixels:
     """The picture, ``(height, width, 3)``, as it is seen wherever pictures are compared.
 
     Raises:
-        AnnotationError: It cannot be read.
+        AnnotationError: It cannot be read; or it has boxes, and another size than when they were
+            drawn: it was changed since, or is turned by its EXIF and was boxed as it is stored.
     """
     try:
-        return read(annotation.picture, OWN_LIMITS).pixels
+        pixels = read(annotation.picture, OWN_LIMITS).pixels
     except UnreadablePicture as error:
         raise AnnotationError(f"{annotation.picture}: {reason(error)}.") from error
+    height, width = pixels.shape[:2]
+    if annotation.size is not None and annotation.size != (width, height) and len(annotation.boxes):
+        boxed = " x ".join(f"{side:.10g}" for side in annotation.size)
+        raise AnnotationError(
+            f"{annotation.picture} is {width} x {height} pixels and was boxed at {boxed}; put that"
+            " picture back, draw the boxes anew, or correct <size> where they lie right."
+        )
+    return pixels
 
 
 def within(annotation: Annotation, pixels: Pixels) -> Annotation:
@@ -144,4 +157,5 @@ def read_folder(folder: Path) -> list[Annotation]:
 
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_SIDES = ("width", "height")
 _FARTHEST = float(np.finfo(np.float32).max)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from core.picture import DEFAULT_LIMITS, OWN_LIMITS, SUFFIXES
 from core.voc import (
@@ -89,6 +90,61 @@ def test_boxes_end_where_their_picture_ends(tmp_path: Path) -> None:
     assert seen.boxes.dtype == np.float32
     assert seen.names == ("in", "across")
     assert seen.picture == annotation.picture
+
+
+def sized(path: Path, width: object, height: object) -> Annotation:
+    """What `path` holds once it says of which size its picture was."""
+    size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+    path.write_text(path.read_text().replace("<object>", f"{size}<object>", 1))
+    return read_annotation(path)
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(60, 40), (0, 0), (0, 400), ("", ""), ("\n ", " "), ("60.0", "40.0")]
+)
+def test_boxes_fit_a_picture_of_their_size_or_of_none(
+    tmp_path: Path, width: object, height: object
+) -> None:
+    annotation = sized(write(tmp_path, "7", ("face", 1, 1, 3, 3)), width, height)
+    assert pixels_of(annotation).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize(("width", "height"), [(600, 400), (60, 41), (40, 60), ("inf", 40)])
+def test_boxes_of_a_picture_that_was_changed_since_are_refused(
+    tmp_path: Path, width: object, height: object
+) -> None:
+    """The box fits into both sizes, and would lie on something else."""
+    annotation = sized(write(tmp_path, "7", ("face", 1, 1, 3, 3)), width, height)
+    told = rf"7\.jpg is 60 x 40 pixels and was boxed at {width} x {height}; put that picture back"
+    with pytest.raises(AnnotationError, match=told):
+        pixels_of(annotation)
+
+
+def test_a_picture_without_boxes_may_have_been_changed(tmp_path: Path) -> None:
+    path = write(tmp_path, "7")
+    path.write_text("<annotation><size><width>600</width><height>400</height></size></annotation>")
+    assert pixels_of(read_annotation(path)).shape == (40, 60, 3)
+
+
+def test_a_size_that_is_no_number_is_no_annotation(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match=r"7\.xml is no Pascal VOC annotation"):
+        sized(write(tmp_path, "7", ("face", 1, 1, 3, 3)), "wide", 40)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_that_is_turned_was_boxed_turned(tmp_path: Path, orientation: int) -> None:
+    """As a viewer shows it that turns pictures by their EXIF: so it is seen here, too."""
+    path = write(tmp_path, "7", ("face", 1, 1, 3, 3))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    with Image.open(tmp_path / "7.jpg") as picture:
+        picture.save(tmp_path / "7.jpg", exif=exif)
+    upright, other = ((40, 60), (60, 40)) if orientation > 4 else ((60, 40), (40, 60))
+    text = path.read_text()
+    assert pixels_of(sized(path, *upright)).shape == (*upright[::-1], 3)
+    path.write_text(text)
+    with pytest.raises(AnnotationError, match="was boxed at"):
+        pixels_of(sized(path, *other))
 
 
 def test_an_entity_bomb_does_not_blow_up(tmp_path: Path) -> None:
