@@ -12,7 +12,6 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
@@ -22,6 +21,7 @@ from benchmarks.models import SIDE as PICTURE_SIDE
 from benchmarks.models import measure_alone, measure_models, measure_whole, notes
 from benchmarks.models import table as models_table
 from benchmarks.requests import WARM_UP, Requests, measure_requests, percentile
+from cli.terminal import messages, results
 from core.models.quantised import processors
 from core.settings import ModelSettings
 from worker.resident import load_models
@@ -34,7 +34,6 @@ SHARE: Final = 0.8
 
 def main(requests: int) -> None:
     """Measure, and print both tables."""
-    console = Console()
     with tempfile.TemporaryDirectory(prefix="familiar-bench-") as name, _progress() as progress:
         folder = Path(name)
         gallery = choose_gallery(folder)
@@ -43,34 +42,33 @@ def main(requests: int) -> None:
         pictures = asked_pictures(gallery.folder, detector, requests + WARM_UP)
         pictures = [pictures[n % len(pictures)] for n in range(requests + WARM_UP)]
         measured = measure_requests(gallery.folder, folder / "data", folder, pictures, progress)
-    console.print(
+    results.print(
         f"{platform.machine()}, {processors()} CPU cores,"
         f" load {os.getloadavg()[0]:.1f}; {gallery.name}: {building.pictures} pictures;"
         f" {requests} requests, each a picture of {SIDE} px with one face, one at a time"
     )
-    console.print(table(measured, building))
+    results.print(table(measured, building))
     models()
 
 
 def models() -> None:
     """Measure the models alone, and print their table."""
-    console = Console()
     with _progress() as progress:
         measured = measure_models(progress)
         whole = measure_alone(measure_whole)
-    console.print(
+    results.print(
         f"{platform.machine()}, {processors()} CPU cores,"
         f" load {os.getloadavg()[0]:.1f}; the shipped models"
     )
-    console.print(models_table(measured))
+    results.print(models_table(measured))
     p50, p95 = (percentile(whole, share) for share in (50, 95))
-    console.print(
+    results.print(
         f"One picture of {PICTURE_SIDE} px with one face, from its pixels to its vectors, by the"
         f" models of the settings: p50 {p50:.1f}, p95 {p95:.1f}, quickest {min(whole):.1f} ms of"
         f" {len(whole)}; the aim is {MODELS_MS} ms"
     )
     for note in notes(measured):
-        console.print(note)
+        results.print(note)
 
 
 def _progress() -> Progress:
@@ -78,7 +76,7 @@ def _progress() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        console=Console(stderr=True),
+        console=messages,
         transient=True,
     )
 

@@ -18,9 +18,11 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
-results = Console(highlight=False, markup=False, soft_wrap=True)
-messages = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+# Names of people's files are shown as they are, whatever `rich` takes `:word:` and `[word]` for.
+results = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+messages = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 PLAIN_LINE_SECONDS: Final = 5.0
 """Where no terminal shows a bar, progress is one line in so many seconds."""
@@ -49,10 +51,10 @@ def progress(what: str, unit: str) -> Iterator[Advance]:
     if messages.is_terminal:
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn(unit),
+            TextColumn(unit, markup=False),
             TaskProgressColumn(show_speed=True),
             TimeRemainingColumn(),
         )
@@ -83,7 +85,7 @@ def plain_progress(what: str, unit: str) -> Advance:
 def waiting(what: str) -> Iterator[None]:
     """Show that something of unknown length is under way."""
     if messages.is_terminal:
-        with messages.status(what):
+        with messages.status(Text(what)):
             yield
     else:
         messages.print(what)

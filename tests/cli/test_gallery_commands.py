@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,33 @@ def test_similar_prints_the_matches_and_writes_the_collage(
     assert len(similarities) == 4
     assert similarities == sorted(similarities, reverse=True)
     assert all((gallery / match["path"]).is_file() for match in row["matches"])
+
+
+@pytest.mark.parametrize("who", ["Re:Zero: Rem", "D.Gray:man: [Allen]"])
+def test_a_name_is_shown_as_its_folder_is_called(
+    run: Run,
+    gallery: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    who: str,
+) -> None:
+    named = tmp_path / "named"
+    shutil.copytree(gallery / "Akari", named / who)
+    monkeypatch.setenv("FAMILIAR_GALLERY", str(named))
+    assert run("index", "build") == 0
+    assert f"{who}/notes.png: not a picture" in capsys.readouterr().err
+    asked = named / who / "1.jpg"
+    assert run("similar", asked, "--out", f"{who}.jpg") == 0
+    match, *_, path = capsys.readouterr().out.splitlines()
+    assert match.startswith(f"1. {who}")
+    assert path == f"{who}.jpg"
+    assert run("similar", asked, "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert {match["path"] for match in row["matches"]} <= {f"{who}/{n}.jpg" for n in (1, 3, 5)}
+    assert all(match["character"] == who for match in row["matches"])
+    assert run("similar", named / who / "notes.png") == 1
+    assert f"{who}/notes.png: not a picture" in capsys.readouterr().err
 
 
 def test_a_collage_never_takes_the_place_of_a_picture(

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from cli import terminal
 from cli.demo import command
@@ -52,10 +53,38 @@ class TestProgress:
         assert "━" in shown.getvalue()
 
 
-def test_json_is_never_wrapped_nor_marked_up(capsys: pytest.CaptureFixture[str]) -> None:
-    value = {"path": "[bold]" + "x" * 300 + "/日本.png"}
+NAMES = ("[bold]" + "x" * 300 + "/日本.png", "Re:Zero: Rem/1.png", "D.Gray:man:/[/]  .png", "a\tb")
+"""What would be marked up, wrapped, or taken for an emoji or a tabulator."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_json_is_the_json_byte_for_byte(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    value = {"path": name, name: [1, None]}
     terminal.show_json(value)
-    assert json.loads(capsys.readouterr().out) == value
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == value
+    assert shown == json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_names_are_shown_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_terminal: bool
+) -> None:
+    if is_terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    name = "Re:Zero: Rem/[/]:man:[bold].png"
+    for console in (terminal.results, terminal.messages):
+        table = Table(name)
+        table.add_row(name)
+        console.print(name)
+        console.print(table)
+    with terminal.waiting(f"Loading {name}"):
+        pass
+    with terminal.progress(name, "pictures") as advance:
+        advance(1, 1)
+    shown = capsys.readouterr()
+    assert shown.out.count(name) == 3
+    assert shown.err.count(name) >= 4
 
 
 class TestStages:
