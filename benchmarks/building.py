@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from rich.progress import Progress
 
+from benchmarks.gallery import readable
 from core.embed import BATCH, above_threshold, embed_batch
 from core.face import Pixels
 from core.folder import scan
 from core.gallery import build_index
 from core.models import Detector, Extractor
-from core.picture import read
 
 CHUNK: Final = 4 * BATCH
 """Pictures that are decoded before the clock runs, so that a gallery need not fit into memory."""
@@ -69,6 +70,6 @@ def measure_building(
 
 
 def _decoded(gallery: Path) -> Iterator[list[Pixels]]:
-    files = scan(gallery).pictures
-    for start in range(0, len(files), CHUNK):
-        yield [read(file.location).pixels for file in files[start : start + CHUNK]]
+    pictures = readable(scan(gallery).pictures)
+    while chunk := list(islice(pictures, CHUNK)):
+        yield chunk

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from PIL import Image
 
 from cli.demo.gallery import draw_gallery
-from core.folder import scan
+from core.face import Pixels
+from core.folder import PictureFile, scan
 from core.models import Detector
-from core.picture import read
+from core.picture import OWN_LIMITS, UnreadablePicture, read
 
 SIDE: Final = 720
+_SEED: Final = 7
 _BESIDE: Final = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -41,12 +45,15 @@ def choose_gallery(folder: Path) -> Measured:
 
 
 def asked_pictures(gallery: Path, detector: Detector, count: int) -> list[bytes]:
-    """Pictures of the gallery with exactly one face, 720 px on their longest side, as JPEG."""
+    """Pictures of the gallery with exactly one face, 720 px on their longest side, as JPEG.
+
+    They are from all over the gallery, whose characters come one after the other, and the same
+    ones each time.
+    """
     asked: list[bytes] = []
     files = scan(gallery).pictures
-    # From all over the gallery: its characters come one after the other.
-    for file in files[:: max(1, len(files) // (4 * count))]:
-        pixels = read(file.location).pixels
+    shuffled = np.random.default_rng(_SEED).permutation(len(files))
+    for pixels in readable(files[place] for place in shuffled):
         (faces,) = detector.detect([pixels])
         if sum(face.score >= detector.threshold for face in faces) != 1:
             continue
@@ -61,3 +68,12 @@ def asked_pictures(gallery: Path, detector: Detector, count: int) -> list[bytes]
     if not asked:
         raise SystemExit("The detector finds no picture with exactly one face in the gallery.")
     return asked
+
+
+def readable(files: Iterable[PictureFile]) -> Iterator[Pixels]:
+    """Each picture, ``(height, width, 3)``; without those that an index leaves out, too."""
+    for file in files:
+        try:
+            yield read(file.location, OWN_LIMITS).pixels
+        except UnreadablePicture:
+            continue
