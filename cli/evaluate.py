@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from cli import terminal
-from cli.folders import Crops, models_for, tell_unreadable
+from cli.folders import Crops, check_folder, models_for, tell_unreadable
 from cli.terminal import Failure, messages, results
 from core.folder import scan
 from core.job import Look
@@ -53,7 +53,9 @@ def evaluate(
 
 
 def refuse_split(folder: Path) -> None:
-    """Refuse both sides of a split, which would be measured as two characters."""
+    """Refuse a folder that cannot be read, and both sides of a split, which would be measured as
+    two characters."""
+    check_folder(folder)
     from core.train.dataset import VALIDATION, DatasetError, refuse_sides
 
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from cli import terminal
-from cli.folders import tell_unreadable
+from cli.folders import check_folder, tell_unreadable
 from cli.terminal import Failure, results
 from core.settings import load_settings
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from core.evaluate_detector import BoxedFigures, FalseAlarms, Found
     from core.faceless import Faceless
     from core.models import Detector
+    from core.voc import Annotation
 
 _NAMED: Final = 10
 """Pictures that are named on the terminal where something was taken for a face."""
@@ -54,22 +55,25 @@ def evaluate_detector(
     """
     _check_options(folder, everything, faceless, pictures)
     settings = load_settings()
-    with terminal.waiting("Loading the detector"):
-        from core.evaluate_detector import false_alarms
-        from core.faceless import FacelessError
-        from core.faceless.drawing import drawn
-        from worker.resident import load_detector_of
+    from core.faceless import FacelessError
 
-        named = {"detector": detector} if detector else {}
-        loaded = load_detector_of(settings.model.model_copy(update=named))
     try:
-        # These first: what cannot be had is said now, and not when FOLDER has been measured.
+        # What cannot be had is said now, and not when models are loaded and pictures looked at.
+        annotations = None if folder is None else _boxed(folder, everything)
         further = iter(()) if faceless is None else _further(faceless, pictures)
+        with terminal.waiting("Loading the detector"):
+            from core.evaluate_detector import false_alarms
+            from core.faceless.drawing import drawn
+            from worker.resident import load_detector_of
+
+            named = {"detector": detector} if detector else {}
+            loaded = load_detector_of(settings.model.model_copy(update=named))
+        # These first: one that cannot be read is said before FOLDER is measured.
         with terminal.waiting("Looking at pictures without a face"):
             alarms = false_alarms(chain(further, drawn()), loaded)
-        boxed, found = (None, None) if folder is None else _measured(folder, loaded, everything)
     except FacelessError as error:
         raise Failure(str(error)) from error
+    boxed, found = (None, None) if folder is None else _measured(folder, annotations, loaded)
     if as_json:
         terminal.show_json(_as_json(loaded.threshold, boxed, found, alarms))
     else:
@@ -86,31 +90,46 @@ def _check_options(
         raise Failure("--pictures needs the CSV that names them: --faceless FILE.csv.")
 
 
-def _measured(
-    folder: Path, detector: Detector, everything: bool
-) -> tuple[BoxedFigures | None, Found]:
-    from core.evaluate_detector import evaluate_boxed, evaluate_plain
+def _boxed(folder: Path, everything: bool) -> Sequence[Annotation] | None:
+    """The boxed pictures that are measured; None where nothing is boxed."""
     from core.train.parts import split
     from core.voc import AnnotationError, files_in, read_folder
 
+    check_folder(folder)
+    if not files_in(folder):
+        if everything:
+            raise Failure(
+                f"--all is about boxed pictures, and no .xml file is in {folder}; leave it out."
+            )
+        return None
+    try:
+        annotations = read_folder(folder)
+    except AnnotationError as error:
+        raise Failure(str(error)) from error
+    if not any(len(annotation.boxes) for annotation in annotations):
+        raise Failure(f"There is no box in any .xml file of {folder}, and so nothing to measure.")
+    chosen = annotations if everything else split(annotations).validation
+    if not any(len(annotation.boxes) for annotation in chosen):
+        raise Failure(
+            f"There is no face in the pictures of {folder} whose number ends in 0, which training"
+            " leaves out; --all measures on all of them."
+        )
+    return chosen
+
+
+def _measured(
+    folder: Path, annotations: Sequence[Annotation] | None, detector: Detector
+) -> tuple[BoxedFigures | None, Found]:
+    from core.evaluate_detector import evaluate_boxed, evaluate_plain
+    from core.voc import AnnotationError
+
     with terminal.progress("Detecting", "pictures") as advance:
-        if not files_in(folder):
+        if annotations is None:
             found, unreadable = evaluate_plain(folder, detector, advance)
             tell_unreadable(unreadable)
             return None, found
         try:
-            annotations = read_folder(folder)
-            if not any(len(annotation.boxes) for annotation in annotations):
-                raise Failure(
-                    f"There is no box in any .xml file of {folder}, and so nothing to measure."
-                )
-            chosen = annotations if everything else split(annotations).validation
-            if not any(len(annotation.boxes) for annotation in chosen):
-                raise Failure(
-                    f"There is no face in the pictures of {folder} whose number ends in 0, which"
-                    " training leaves out; --all measures on all of them."
-                )
-            return evaluate_boxed(chosen, detector, advance)
+            return evaluate_boxed(annotations, detector, advance)
         except AnnotationError as error:
             raise Failure(str(error)) from error
 

@@ -11,6 +11,7 @@ import typer
 
 from cli import terminal
 from cli.terminal import Failure, messages, results
+from core.problem import Problem
 from core.settings import ModelSettings, load_settings
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def embed(
 ) -> None:
     """Write the vectors of a folder's pictures: path, face_count, character, feel."""
     settings = load_settings()
+    check_folder(folder)
     check_file(out, "--out")
     with terminal.waiting("Loading the models"):
         from core.embed import embed_folder, save_vectors
@@ -55,6 +57,7 @@ def detect(
     reaches the detector's threshold, which is said at the end.
     """
     settings = load_settings()
+    check_folder(folder)
     check_file(out, "--out")
     with terminal.waiting("Loading the detector"):
         from core.embed import detect_folder, save_detections
@@ -90,6 +93,17 @@ def tell_unreadable(unreadable: Sequence[tuple[str, object]]) -> None:
         messages.print(f"{len(unreadable):,} could not be read and were left out:")
         for path, reason in unreadable:
             messages.print(f"  {path}: {reason}")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be read, before models are loaded for it.
+
+    Raises:
+        Problem: As `core.folder.scan` does, which looks in it later.
+    """
+    # Not `Path.is_dir`, which raises where a folder above may not be entered.
+    if not os.path.isdir(folder) or not os.access(folder, os.R_OK | os.X_OK):
+        raise Problem("folder_missing", path=folder)
 
 
 def check_file(out: Path, option: str) -> None:

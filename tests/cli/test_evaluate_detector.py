@@ -156,6 +156,7 @@ def test_a_folder_of_pictures_without_a_face(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        (("none", "--all"), "--all is about boxed pictures, and no .xml file is in none"),
         (("--all",), "--all needs FOLDER"),
         (("--all", "--faceless", "none"), "--all needs FOLDER"),
         (("--pictures", "nowhere"), "--pictures needs the CSV"),
@@ -176,6 +177,34 @@ def test_an_option_that_would_change_nothing_is_refused(
     told = capsys.readouterr()
     assert told.err.splitlines()[-1].startswith(sentence)
     assert not told.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("nowhere", "--all"), "The folder nowhere does not exist"),
+        (("empty", "--all"), "--all is about boxed pictures"),
+        (("unboxed",), "There is no box in any .xml file of unboxed"),
+        (("unboxed", "--faceless", "nowhere"), "There is no box in any .xml file of unboxed"),
+        (("boxed", "--faceless", "nowhere"), "The folder nowhere does not exist"),
+        (("--faceless", "nowhere.csv"), "nowhere.csv: No such file"),
+    ],
+)
+def test_what_is_not_there_is_said_before_the_detector_is_loaded(
+    run: Run,
+    boxed: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    sentence: str,
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "unboxed").mkdir()
+    (tmp_path / "unboxed" / "1.xml").write_text("<annotation></annotation>")
+    save(drawn_scene([]), tmp_path / "unboxed" / "1.png")
+    assert run(*arguments) == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    assert sentence in told
 
 
 @pytest.mark.parametrize("faceless", ["none", "windows.csv"])

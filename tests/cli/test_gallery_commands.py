@@ -301,6 +301,30 @@ def test_a_folder_as_out_is_refused_before_any_work(
     assert "1.jpg is no folder; give --out another name." in told
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("embed", "--out", "vectors.npz"),
+        ("detect", "--out", "faces.json"),
+        ("evaluate",),
+        ("compare-precisions",),
+        ("evaluate-detector",),
+    ],
+)
+@pytest.mark.parametrize("folder", ["galery", "file.jpg"])
+def test_a_folder_that_is_not_there_is_told_before_any_work(
+    run: Run,
+    tmp_path: Path,
+    command: tuple[str, ...],
+    folder: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file.jpg").touch()
+    assert run(*command, folder) == 1
+    told = capsys.readouterr().err
+    assert told == f"The folder {folder} does not exist or cannot be read.\n"
+
+
 def test_evaluate_measures_each_look(
     run: Run, gallery: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
