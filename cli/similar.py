@@ -10,6 +10,7 @@ import typer
 
 from cli import terminal
 from cli.asked import read_asked
+from cli.folders import check_file
 from cli.gallery_index import refuse_without_index
 from cli.terminal import Failure, results
 from core.files import replacing
@@ -57,6 +58,7 @@ def similar(
             if out.exists() and not out.is_file():  # a pipe, or a device
                 out.write_bytes(collage)
             else:
+                out.parent.mkdir(parents=True, exist_ok=True)
                 with replacing(out) as partial:
                     partial.write_bytes(collage)
         except OSError as error:
@@ -76,12 +78,12 @@ def _check_out(out: Path, asked: Path, settings: GallerySettings) -> None:
     """Refuse a collage in the place of a picture, before anything is loaded.
 
     Raises:
-        Failure: It would be written over the picture, into the gallery, or over a folder.
+        Failure: It would be written over the picture, into the gallery, or over a folder, or
+            nothing can be written there.
     """
     from core.index import current_manifest
 
-    if out.is_dir():
-        raise Failure(f"{out} is a folder; give --out the name of a file.")
+    check_file(out, "--out")
     whole = Path(os.path.realpath(out))
     if whole == Path(os.path.realpath(asked)):
         raise Failure(f"{out} is the picture asked about; give --out another name.")

@@ -145,6 +145,7 @@ def test_a_collage_never_takes_the_place_of_a_picture(
         (asked, gallery / "collage.jpg", "which is only ever read"),
         (asked, tmp_path / "elsewhere" / "collage.jpg", "which is only ever read"),
         (asked, tmp_path, "is a folder"),
+        (asked, asked / "new" / "collage.jpg", "asked.jpg is no folder; give --out another name"),
     ):
         capsys.readouterr()
         assert run("similar", picture_asked, "--out", out) == 1
@@ -153,6 +154,17 @@ def test_a_collage_never_takes_the_place_of_a_picture(
         assert "Loading" not in shown.err
     assert asked.read_bytes() == indexed.read_bytes() == before
     assert not (gallery / "collage.jpg").exists()
+
+
+def test_a_collage_makes_the_folder_that_it_is_written_into(
+    run: Run, gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("index", "build") == 0
+    capsys.readouterr()
+    assert run("similar", gallery / "Akari" / "1.jpg", "--out", "new/of/today.jpg") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "new/of/today.jpg"
+    with Image.open(tmp_path / "new" / "of" / "today.jpg") as image:
+        assert image.format == "JPEG"
 
 
 def test_a_collage_that_cannot_be_written_leaves_nothing_and_the_answer_is_shown(
