@@ -1,9 +1,10 @@
-"""Files that no Python imports: settings example, compose file, image, wheel, Makefile, README."""
+"""Files that no Python imports: settings example, compose, image, wheel, Makefile, documents."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -318,6 +319,23 @@ class TestMake:
     def test_bench_runs_the_benchmarks(self) -> None:
         assert "-m benchmarks" in self.plan("bench")
 
+    def test_clean_leaves_trainings_and_what_is_installed(self, tmp_path: Path) -> None:
+        shutil.copy(REPOSITORY / "Makefile", tmp_path)
+        for folder in ("build/demo", "runs/shipped", ".venv/bin/__pycache__", "core/__pycache__"):
+            (tmp_path / folder).mkdir(parents=True)
+        make = shutil.which("make")
+        assert make is not None
+        subprocess.run([make, "clean"], cwd=tmp_path, check=True, capture_output=True)
+        left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_dir()}
+        assert left == {
+            "runs",
+            "runs/shipped",
+            ".venv",
+            ".venv/bin",
+            ".venv/bin/__pycache__",
+            "core",
+        }
+
     REPORTED = ("code_geass", "neon_genesis_evangelion", "rezero", "steins_gate")
 
     def test_series_with_characters_that_are_reported_on_are_learned_by_no_network(self) -> None:
@@ -365,7 +383,7 @@ def terminal_commands() -> dict[str, set[str]]:
         else:
             found[name] = {it for one in command.params for it in (*one.opts, *one.secondary_opts)}
 
-    look(typer.main.get_command(app), "")
+    look(whole_command(), "")
     return found
 
 
@@ -407,13 +425,12 @@ class TestReadme:
                 checked += len(options)
         assert checked > 20
 
-    def test_every_option_in_an_example_is_one_of_its_command(self) -> None:
-        commands = terminal_commands()
-        examples = re.findall(r"familiar ((?:[a-z]+-?)+[^`\n]* --[^`\n]*)[`\n]", text("README.md"))
-        assert len(examples) > 8
-        for example in examples:
-            options = set(self.OPTION.findall(example.partition("#")[0]))
-            assert options <= commands[self.command_of(example)], example
+    def test_every_command_in_the_table_can_be_typed_so(self) -> None:
+        said = [name for name, _ in table(text("README.md"), "Commands")]
+        typed = [words for cell in said for words in re.findall(r"`familiar (.+?)`", cell)]
+        assert len(typed) >= len(terminal_commands())
+        for words in typed:
+            parse(words)
 
     def test_the_table_has_every_setting_with_its_default(self) -> None:
         rows = {name.strip("`"): said for name, said, _ in table(text("README.md"), "Settings")}
@@ -460,8 +477,119 @@ class TestReadme:
         for profiles, service in said:
             assert set(services[service].get("profiles", [])) == set(profiles.split()[1::2])
 
-    @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
-    def test_every_link_leads_to_a_file(self, name: str) -> None:
-        links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text(name))
-        missing = [link for link in links if not (REPOSITORY / link).exists()]
+
+DOCUMENTS = sorted(
+    str(path.relative_to(REPOSITORY))
+    for pattern in ("*.md", "docs/**/*.md", "core/models/*/README.md")
+    for path in REPOSITORY.glob(pattern)
+)
+
+
+@cache
+def whole_command() -> Any:
+    """`familiar` itself."""
+    return typer.main.get_command(app)
+
+
+def parse(words: str) -> None:
+    """Read the words after ``familiar`` as the command does, which then is not run.
+
+    Raises:
+        Exception: It would end with exit code 2, such as where a required option is missing.
+    """
+    arguments = shlex.split(re.sub(r"[][]", "", words))
+    # Where a number is wanted, the documents may say N.
+    arguments = ["1" if argument == "N" else argument for argument in arguments]
+    command = whole_command()
+    while hasattr(command, "commands"):
+        assert arguments, words
+        assert arguments[0] in command.commands, words
+        command = command.commands[arguments.pop(0)]
+    command.make_context(words, arguments)
+
+
+def blocks(document: str) -> tuple[str, list[str]]:
+    """What a document says outside of blocks of code, and the lines in these, continued ones
+    joined."""
+    code: list[str] = []
+
+    def take(block: re.Match[str]) -> str:
+        code.extend(block[0].replace("\\\n", " ").splitlines())
+        return "\n"
+
+    fenced = r"^ *```.*?^ *```$"
+    indented = r"(?<=\n) {4}\S.*\n(?: {4}.*\n)*"
+    rest = re.sub(fenced, take, document, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(indented, take, rest), code
+
+
+def spans(document: str) -> list[str]:
+    """What a document shows as code within its sentences, on one line each."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", blocks(document)[0])]
+
+
+class TestDocuments:
+    """What is to be typed can be typed, in every document; and links lead to something."""
+
+    COMMAND = re.compile(r"(?:^|[\s/])familiar ([a-z].*)")
+
+    @classmethod
+    def typed(cls, document: str) -> list[str]:
+        """Commands in blocks of code, without ``familiar``."""
+        found = map(cls.COMMAND.search, blocks(document)[1])
+        return [words[1].partition(" #")[0] for words in found if words]
+
+    @classmethod
+    def named(cls, document: str) -> list[str]:
+        """Commands within sentences: whole ones, or nothing but a name and some options."""
+        return [words[1] for words in map(cls.COMMAND.search, spans(document)) if words]
+
+    def test_commands_are_found(self) -> None:
+        assert len(DOCUMENTS) > 8
+        assert len(self.typed(text("README.md"))) == 5
+        assert len(self.named(text("README.md"))) > 30
+        assert len(self.typed(text("core/models/familiar-face/README.md"))) == 5
+        assert len(self.named(text("CHANGELOG.md"))) > 30
+
+    @pytest.mark.parametrize("name", DOCUMENTS)
+    def test_every_command_in_a_block_can_be_typed_so(self, name: str) -> None:
+        for words in self.typed(text(name)):
+            parse(words)
+
+    @pytest.mark.parametrize("name", DOCUMENTS)
+    def test_every_command_in_a_sentence_is_one_with_these_options(self, name: str) -> None:
+        commands = terminal_commands()
+        groups = {command.split()[0] for command in commands if " " in command}
+        for words in self.named(text(name)):
+            command = TestReadme.command_of(words)
+            if command in groups:
+                continue
+            assert set(TestReadme.OPTION.findall(words)) <= commands[command], words
+            arguments = words.removeprefix(command).split()
+            if arguments and not arguments[0].startswith(("-", "...")):
+                parse(words)
+
+    @pytest.mark.parametrize("name", DOCUMENTS)
+    def test_what_make_is_told_is_a_target(self, name: str) -> None:
+        phony = re.search(r"^\.PHONY: (.+)$", text("Makefile"), re.MULTILINE)
+        assert phony
+        said = [*spans(text(name)), *blocks(text(name))[1]]
+        targets = {words[1] for words in map(re.compile(r"^make ([a-z]+)").match, said) if words}
+        assert targets <= set(phony[1].split())
+
+    @pytest.mark.parametrize("name", DOCUMENTS)
+    def test_every_link_leads_to_a_file_and_a_heading(self, name: str) -> None:
+        here = REPOSITORY / name
+        missing = []
+        for link in re.findall(r"\]\((?!https?:)([^)\s]+)", text(name)):
+            path, _, heading = link.partition("#")
+            file = here.parent / path if path else here
+            if not file.exists() or (heading and heading not in headings(file)):
+                missing.append(link)
         assert missing == []
+
+
+def headings(document: Path) -> set[str]:
+    """What a link to a heading says, as GitHub makes it of the heading."""
+    lines = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
