@@ -101,10 +101,10 @@ class ModelSettings(BaseSettings):
             or ``ir-se50:/path/to/file.pth``.
         device: A torch device for the extractor: ``cpu``, ``cuda``; ``auto`` takes a GPU if any.
         threads: CPU threads for each model; 0 leaves the choice to the libraries.
-        precision: What convolutions compute in. ``auto`` is ``int8`` on the processor; on a GPU
-            the extractor's is ``bfloat16`` where it has its own instructions for it, else
-            ``float32``. Models without networks in ``int8``, and other people's, compute in
-            ``float32``.
+        precision: What convolutions compute in. ``auto`` is ``int8`` on the processor. An
+            extractor of this project on a GPU, or without networks in ``int8``, takes
+            ``bfloat16`` where the device has its own instructions for it. All else, such as
+            detectors without networks in ``int8`` and other people's models, is ``float32``.
     """
 
     model_config = _config("FAMILIAR_MODEL_")
