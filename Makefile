@@ -12,9 +12,9 @@ help:
 	@echo "make test    lint, types, and all tests"
 	@echo "make lint    lint and types alone"
 	@echo "make bench   measure the time of each step, and the memory"
-	@echo "make weights train the shipped models anew from the pictures in DATA (hours; goes on where it was stopped)"
+	@echo "make weights train models like the shipped ones from the pictures in DATA (hours; goes on where it was stopped)"
 	@echo "make setup   install into $(VENV); the others do so by themselves"
-	@echo "make clean   remove what the others made, except $(VENV)"
+	@echo "make clean   remove build, with what the demo drew, and caches; $(VENV) and trainings in runs stay"
 
 demo: $(INSTALLED)
 	@$(BIN)/familiar demo --once
@@ -103,5 +103,5 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf build benchmarks/out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Untrusted bytes in, a decoded picture out. Every limit on pictures is here."""
+"""Untrusted bytes in, a decoded picture out. Every limit on a single picture is here."""
 
 from __future__ import annotations
 
