@@ -493,7 +493,7 @@ def extractor(
                 progress=show,
                 left_out=unread.append,
             )
-        except (TrainingDataError, ValueError) as error:
+        except TrainingDataError as error:
             raise Failure(str(error)) from error
     tell_unread(unread)
     try:

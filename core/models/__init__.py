@@ -38,7 +38,7 @@ class Detector(Protocol):
     """Finds faces.
 
     Attributes:
-        name: What `load_detector` was asked for.
+        name: For people: of its folder, or of its kind where it is a single file.
         sha256: Identity of the weights, 64 hexadecimal digits.
         threshold: Score from which a box counts as a face, 0..1.
     """
@@ -60,7 +60,7 @@ class Extractor(Protocol):
     """Turns faces and whole pictures into vectors of unit length.
 
     Attributes:
-        name: What `load_extractor` was asked for.
+        name: For people: of its folder, or of its kind where it is a single file.
         sha256: Identity of the weights, 64 hexadecimal digits.
         face_dimensions: Length of a face vector.
         picture_dimensions: Length of a whole-picture vector.

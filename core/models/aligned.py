@@ -100,7 +100,7 @@ class AlignedExtractor:
     ) -> None:
         """
         Args:
-            name: What was asked for.
+            name: Of the kind of network, for people.
             identity: Of the face network's file.
             network: Sees the faces.
             pictures: Sees the whole pictures.

@@ -45,7 +45,7 @@ class CascadeDetector:
     ) -> None:
         """
         Args:
-            name: What was asked for.
+            name: Of the kind of cascade, for people.
             sha256: Identity of whatever its answers depend on.
             classifier: OpenCV's.
             stage_thresholds: Sum from which each of its stages lets a place pass.

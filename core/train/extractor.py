@@ -389,8 +389,7 @@ def parted(
     """What is learned of a folder, without copies of what is held out, and what is held out.
 
     Raises:
-        TrainingDataError: All pictures of a label are such copies.
-        ValueError: Too few labels would be left.
+        TrainingDataError: All pictures of a label are such copies, or too few labels would be left.
     """
     kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
     learned = everything.only(kept)
@@ -574,10 +573,10 @@ def train(
         The path of the weights.
 
     Raises:
-        TrainingDataError: A folder cannot be trained on, one label alone is held out, `also` has
-            labels that are held out, `out` holds another training, a checkpoint is damaged or
-            belongs to another network, to other pictures or other options, or the loss is no
-            longer a number.
+        TrainingDataError: A folder cannot be trained on, one label alone or too many are held out,
+            `also` has labels that are held out, `out` holds another training, a checkpoint is
+            damaged or belongs to another network, to other pictures or other options, or the loss
+            is no longer a number.
     """
     options = options or ExtractorTraining()
     if taken := why_taken(out, CHECKPOINT, resume):

@@ -326,9 +326,12 @@ def split_by_label(
     sides, and reward remembering.
 
     Raises:
-        ValueError: Fewer than two labels would remain to train on.
+        TrainingDataError: Fewer than two labels would remain to train on.
     """
     if names - held_out < 2:
-        raise ValueError(f"Of {names} labels, {held_out} cannot be held out.")
+        raise TrainingDataError(
+            f"Of {names} labels, {held_out} cannot be held out: two or more are to be learned; hold"
+            " out fewer."
+        )
     order = np.random.default_rng([seed, 3]).permutation(names)
     return np.sort(order[held_out:]), np.sort(order[:held_out])

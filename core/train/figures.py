@@ -1,6 +1,6 @@
 """Pictures of what a trained network can and cannot do.
 
-Needs matplotlib (the extra ``train``), but for the retrieval sheet. Nothing here opens a window.
+All but `retrieval_sheet` needs matplotlib (the extra ``train``). Nothing here opens a window.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -172,9 +173,8 @@ def test_extractor(
         ("detector", detector_training, AnnotationError("There is no annotation.")),
         ("refiner", refiner_training, ModelError("There is no detector.")),
         ("extractor", extractor_training, TrainingDataError("There are no pictures.")),
-        ("extractor", extractor_training, ValueError("A batch cannot be drawn.")),
     ],
-    ids=["checkpoint", "annotation", "detector", "pictures", "batch"],
+    ids=["checkpoint", "annotation", "detector", "pictures"],
 )
 def test_what_cannot_be_trained_is_a_sentence(
     kind: str,
@@ -190,6 +190,28 @@ def test_what_cannot_be_trained_is_a_sentence(
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.strip().splitlines()[-1] == str(failure)
+
+
+def test_more_labels_held_out_than_there_are_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faces = drawn_gallery(tmp_path / "faces")
+    labels = len(list(faces.iterdir()))
+    given = ("--held-out", labels, "--device", "cpu", "--out", tmp_path / "out")
+    assert ended("train", "extractor", faces, *given) == 1
+    told = capsys.readouterr().err
+    assert f"Of {labels} labels, {labels} cannot be held out" in told
+    assert "Traceback" not in told
+
+
+def test_a_fault_of_the_program_is_not_told_as_the_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fault = ValueError("operands could not be broadcast together")
+    monkeypatch.setattr(extractor_training, "train", Called(None, None, fault))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert ended("train", "extractor", tmp_path, "--device", "cpu") == 1
+    assert "Something unexpected went wrong (ValueError: operands" in capsys.readouterr().err
 
 
 def test_faces_are_what_an_extractor_learns_from_unless_told_otherwise(

@@ -275,7 +275,7 @@ def test_a_split_shares_no_label() -> None:
         assert len(held) == 10
         assert sorted([*kept.tolist(), *held.tolist()]) == list(range(40))
     assert (split_by_label(40, 10, 1)[1] != split_by_label(40, 10, 2)[1]).any()
-    with pytest.raises(ValueError, match="held out"):
+    with pytest.raises(TrainingDataError, match="Of 10 labels, 9 cannot be held out"):
         split_by_label(10, 9, 0)
 
 
