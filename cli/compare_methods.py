@@ -138,7 +138,8 @@ def _reporter(name: str) -> Iterator[Report]:
     with training_line() as line:
 
         def show(now: TrainingProgress) -> None:
-            line.update(now.step, now.steps, now.epoch, f"Training {name}: loss {now.loss:.3f}")
+            text = f"Training {name}: loss {now.loss:.3f}"
+            line.update(now.step, now.steps, text, ended=now.ended)
 
         yield show
 

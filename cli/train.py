@@ -85,12 +85,11 @@ Terms = Annotated[
 
 
 class TrainingLine:
-    """One line that says where a training stands: on a terminal a bar, else a line an epoch."""
+    """One line that says where a training stands: on a terminal a bar, else each epoch's end."""
 
     def __init__(self, bar: Progress | None) -> None:
         self._bar = bar
         self._task = None if bar is None else bar.add_task("Starting")
-        self._epoch = -1
         self._say = plain_progress("Finding faces to learn from", "pictures")
 
     def looked(self, done: int, total: int) -> None:
@@ -101,22 +100,22 @@ class TrainingLine:
         else:
             self._say(done, total)
 
-    def update(self, done: int, total: int, epoch: int, text: str) -> None:
-        """Show the steps done of all, and `text`; a new `epoch` is worth a line of its own."""
+    def update(self, done: int, total: int, text: str, *, ended: bool) -> None:
+        """Show the steps done of all, and `text`, which is worth a line where an epoch `ended`."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, total=total, description=text)
-        elif epoch != self._epoch:
+        elif ended:
             messages.print(text)
-        self._epoch = epoch
 
     def show(self, now: SessionProgress) -> None:
         """Show where a training of boxes stands."""
-        tuning = "" if now.tuning is None else f", AP50 {now.tuning:.3f}"
+        # What is measured after this epoch is told with the next one.
+        tuning = "" if now.tuning is None else f", AP50 {now.tuning:.3f} before it"
         self.update(
             (now.epoch - 1) * now.steps + now.step,
             now.epochs * now.steps,
-            now.epoch,
             f"Epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{tuning}",
+            ended=now.step == now.steps,
         )
 
 
@@ -477,9 +476,9 @@ def extractor(
             reached = now.mean_average_precision
             measured = "" if reached is None else f", mAP {reached:.3f}"
             # `now.epoch` counts those that are done.
-            current = now.epoch if reached is not None else min(now.epoch + 1, options.epochs)
-            text = f"Epoch {current} of {options.epochs}, loss {now.loss:.3f}{measured}"
-            line.update(now.step, now.steps, now.epoch, text)
+            epoch = now.epoch if now.ended else now.epoch + 1
+            text = f"Epoch {epoch} of {options.epochs}, loss {now.loss:.3f}{measured}"
+            line.update(now.step, now.steps, text, ended=now.ended)
 
         try:
             weights = train(

@@ -95,7 +95,7 @@ def _digest(known: LabelledPictures, unlabelled: Pixels | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """What a training reports after each step, and at the end of each epoch.
+    """What a training reports after each step.
 
     Attributes:
         step: Steps done.
@@ -104,6 +104,7 @@ class TrainingProgress:
         loss: Mean loss since the last end of an epoch.
         mean_average_precision: On the held-out labels; None but at the end of an epoch.
         precision_at_1: The same.
+        ended: Whether an epoch ended with this step, whose mean loss `loss` is then.
     """
 
     step: int
@@ -112,6 +113,7 @@ class TrainingProgress:
     loss: float
     mean_average_precision: float | None = None
     precision_at_1: float | None = None
+    ended: bool = False
 
 
 Report = Callable[[TrainingProgress], None]
@@ -566,7 +568,7 @@ def train(
         start: What an earlier training of the same network on the same labels wrote, to begin
             with instead of random weights.
         resume: Go on from the checkpoint in `out`, where there is one.
-        progress: Called after each step and at the end of each epoch.
+        progress: Called after each step.
         left_out: Told of each picture file that cannot be read.
 
     Returns:
@@ -645,6 +647,7 @@ def train(
                     mean,
                     first["mean_average_precision"] if first else None,
                     first["precision_at_1"] if first else None,
+                    ended=True,
                 )
             )
     _write_results(out, run, curve)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from core.train.teacher import Unboxed
 from core.voc import AnnotationError
 from tests.cli.commands import ended
 from tests.core.fakes import drawn_gallery
+from tests.core.train.test_session import begun
 
 
 class Called:
@@ -72,7 +75,7 @@ def test_detector(
     faces, more = tmp_path / "faces", tmp_path / "more"
     faces.mkdir()
     more.mkdir()
-    shown = Progress(2, 5, 3, 10, 0.25, 0.5)
+    shown = Progress(2, 5, 10, 10, 0.25, 0.5)
     training = Called({"validation_ap50": 0.625}, shown)
     monkeypatch.setattr(detector_training, "train", training)
     out = tmp_path / "out"
@@ -103,7 +106,7 @@ def test_refiner(
     faces.mkdir()
     more.mkdir()
     figures = {"first_stage_tuning_ap50": 0.625, "tuning_ap50": 0.75, "validation_ap50": None}
-    training = Called(figures, Progress(2, 5, 3, 10, 0.25, 0.5))
+    training = Called(figures, Progress(2, 5, 10, 10, 0.25, 0.5))
     monkeypatch.setattr(refiner_training, "train", training)
     out = tmp_path / "out"
     options = ("--out", out, "--detector", more, "--also", more, "--epochs", 5, "--seed", 3)
@@ -140,7 +143,9 @@ def test_extractor(
     faces.mkdir()
     more.mkdir()
     out = tmp_path / "out"
-    training = Called(out / "weights.safetensors", TrainingProgress(4, 40, 1, 2.5, 0.75))
+    training = Called(
+        out / "weights.safetensors", TrainingProgress(4, 40, 1, 2.5, 0.75, ended=True)
+    )
     monkeypatch.setattr(extractor_training, "train", training)
     options = ("--out", out, "--of", "pictures", "--unlabelled", more, "--epochs", 4, "--seed", 3)
     further = ("--identities", 6, "--held-out", 2, "--device", "cpu", "--start", more, "--strong")
@@ -164,6 +169,46 @@ def test_extractor(
     told = capsys.readouterr()
     assert "Epoch 1 of 4, loss 2.500, mAP 0.750" in told.err
     assert str(out / "weights.safetensors") in told.out
+
+
+@pytest.mark.parametrize("kind", ["detector", "refiner"])
+def test_without_a_terminal_each_epoch_is_told_at_its_end_with_its_mean_loss(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given a session's own reports on two epochs of three steps, measured after each."""
+
+    def training(*_given: Any, progress: Callable[[Progress], None], **_named: Any) -> Any:
+        session = begun(steps=3)
+        for losses, reached in (((4.0, 2.0, 3.0), 0.5), ((2.0, 1.0, 0.0), 0.75)):
+            session.run_epoch(losses, lambda loss, _rate: loss, progress)
+            session.tuning = reached
+        return {"validation_ap50": None, "first_stage_tuning_ap50": None, "tuning_ap50": None}
+
+    for module in (detector_training, refiner_training):
+        monkeypatch.setattr(module, "train", training)
+    (faces := tmp_path / "faces").mkdir()
+    further = ("--detector", faces) if kind == "refiner" else ()
+    assert ended("train", kind, faces, *further, "--out", tmp_path / "out") == 0
+    told = capsys.readouterr().err.splitlines()
+    assert [line for line in told if line.startswith("Epoch")] == [
+        "Epoch 1 of 2, loss 3.000",
+        "Epoch 2 of 2, loss 1.000, AP50 0.500 before it",
+    ]
+
+
+@pytest.mark.parametrize("held_out", [0, 2])
+def test_without_a_terminal_an_extractors_epochs_are_told_at_their_ends(
+    held_out: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faces, out = drawn_gallery(tmp_path / "faces", each=4), tmp_path / "out"
+    brief = ("--epochs", 3, "--identities", 2, "--held-out", held_out, "--device", "cpu")
+    assert ended("train", "extractor", faces, *brief, "--out", out) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Epoch")]
+    curve = json.loads((out / "metrics.json").read_text())["curve"]
+    expected = [f"Epoch {point['epoch']} of 3, loss {point['loss']:.3f}" for point in curve]
+    assert [line.partition(", mAP")[0] for line in told] == expected
+    assert len(told) == 3
+    assert all(("mAP" in line) is bool(held_out) for line in told)
 
 
 @pytest.mark.parametrize(
