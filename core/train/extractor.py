@@ -13,7 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from core.evaluate import retrieval
+from core.evaluate import Retrieval, retrieval
 from core.face import Pixels, Vectors
 from core.files import replacing, write_text
 from core.framing import resized
@@ -77,6 +77,7 @@ METRICS = "metrics.json"
 HELD_OUT: Final = "held out"
 """What the labels are called that are kept away from training, where figures are given."""
 
+_SECONDS_UNTIL_KEPT: Final = 300.0
 _UNTOLD: Final = "untold"
 _NO_CHECKPOINT: Final = (OSError, *NOT_OF_TORCH)
 
@@ -343,6 +344,20 @@ def _attributes(known: LabelledPictures, options: ExtractorTraining) -> NDArray[
     return estimated(known.pixels) if options.fit == "pad" else known.labels[:, None]
 
 
+def _measured(run: _Run, pictures: LabelledPictures) -> Retrieval:
+    """The weights that are kept, as they stand."""
+    options = run.options
+    vectors = embedded(
+        run.average,
+        pictures.pixels,
+        run.side(),
+        device=options.device,
+        bfloat16=run.bfloat16,
+        unit=run.unit,
+    )
+    return retrieval(vectors, pictures.labels, LIKENESS[options.loss])
+
+
 def _write_results(out: Path, run: _Run, curve: list[dict[str, Any]]) -> None:
     weights = {
         name: value.detach().cpu().contiguous()
@@ -453,6 +468,8 @@ class _Checkpoint:
             that was kept.
         run: As `_Run.state`.
         curve: Of the epochs that are done.
+        losses: Of each step of the epoch that is begun.
+        seconds: Which that epoch took so far.
     """
 
     options: str
@@ -461,6 +478,23 @@ class _Checkpoint:
     start: str | None
     run: dict[str, Any]
     curve: list[dict[str, Any]]
+    losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def _keep(checkpoint: _Checkpoint, path: Path) -> None:
+    """Write all that going on needs, so that a reader never finds half of it."""
+    kept = {
+        "options": checkpoint.options,
+        "pictures": checkpoint.pictures,
+        "start": checkpoint.start,
+        "run": checkpoint.run,
+        "curve": json.dumps(checkpoint.curve),
+        "losses": checkpoint.losses,
+        "seconds": checkpoint.seconds,
+    }
+    with replacing(path) as partial:
+        torch.save(kept, partial)
 
 
 def _read_checkpoint(path: Path, instead: str) -> _Checkpoint:
@@ -482,6 +516,8 @@ def _read_checkpoint(path: Path, instead: str) -> _Checkpoint:
             kept.get("start", _UNTOLD),
             kept["run"],
             list(json.loads(kept["curve"])),
+            list(kept.get("losses", ())),
+            kept.get("seconds", 0.0),
         )
     except _NO_CHECKPOINT as error:
         raise TrainingDataError(
@@ -516,17 +552,27 @@ def _begin(run: _Run, start: Path) -> None:
         ) from error
 
 
-def _go_on(
-    run: _Run, checkpoint: Path, description: str, pictures: str, start: str | None
-) -> list[dict[str, Any]]:
-    """Take up what the same training kept; the curve of the epochs that are done."""
+def _go_on(run: _Run, checkpoint: Path, own: _Checkpoint) -> _Checkpoint:
+    """Take up what the same training kept.
+
+    Args:
+        run: Which is restored.
+        checkpoint: Of the training.
+        own: What it would keep before its first step.
+
+    Returns:
+        `own` with what was done before.
+
+    Raises:
+        TrainingDataError: It is damaged, or another training's.
+    """
     kept = _read_checkpoint(
         checkpoint, "remove it and start again, or choose another folder for the result"
     )
     if (
-        kept.options != description
-        or kept.pictures not in (None, pictures)
-        or kept.start not in (_UNTOLD, start)
+        kept.options != own.options
+        or kept.pictures not in (None, own.pictures)
+        or kept.start not in (_UNTOLD, own.start)
     ):
         raise TrainingDataError(
             f"{checkpoint} belongs to a training with other options, other pictures or another"
@@ -539,7 +585,7 @@ def _go_on(
             f"{checkpoint} is of another network, perhaps of an earlier version; choose another"
             " folder for the result."
         ) from error
-    return kept.curve
+    return replace(own, curve=kept.curve, losses=kept.losses, seconds=kept.seconds)
 
 
 @one_at_a_time
@@ -556,6 +602,9 @@ def train(
     left_out: LeftOut | None = None,
 ) -> Path:
     """Train a network and keep the running average of its weights.
+
+    A checkpoint is written after each epoch and about every five minutes; gone on with on the same
+    processor, a training gives the weights that it would have given unbroken.
 
     Args:
         folder: ``<label>/<picture>``.
@@ -592,14 +641,15 @@ def train(
     description = described(options, known.names)
     digest = _digest(known, others)
     begun_with = None if start is None else _digest_of_start(start)
-    curve: list[dict[str, Any]] = []
     checkpoint = out / CHECKPOINT
+    before = _Checkpoint(description, known.names, digest, begun_with, {}, [])
     if resume and checkpoint.exists():
-        curve = _go_on(run, checkpoint, description, digest, begun_with)
+        before = _go_on(run, checkpoint, before)
     elif start is not None:
         _begin(run, start)
-    losses: list[float] = []
-    started = time.monotonic() - (curve[-1].get("seconds", 0.0) if curve else 0.0)
+    curve, losses = before.curve, before.losses
+    epoch_began = time.monotonic() - before.seconds
+    kept_at = time.monotonic()
     while run.step < run.steps:
         done = run.epoch
         losses.append(run.take_step())
@@ -609,45 +659,30 @@ def train(
                 " which going on from there would not change."
             )
         mean = float(np.mean(losses))
-        if run.epoch == done:
-            if progress is not None:
-                progress(TrainingProgress(run.step, run.steps, run.epoch, mean))
-            continue
-        figures: dict[str, Any] = {"epoch": run.epoch, "loss": mean}
-        for name, pictures in checks.items():
-            vectors = embedded(
-                run.average,
-                pictures.pixels,
-                run.side(),
-                device=options.device,
-                bfloat16=run.bfloat16,
-                unit=run.unit,
-            )
-            found = retrieval(vectors, pictures.labels, LIKENESS[options.loss])
-            figures[name] = asdict(found)
-        figures["seconds"] = round(time.monotonic() - started, 1)
-        curve.append(figures)
-        losses.clear()
-        kept = {
-            "options": description,
-            "pictures": digest,
-            "start": begun_with,
-            "run": run.state(),
-            "curve": json.dumps(curve),
-        }
-        with replacing(checkpoint) as partial:
-            torch.save(kept, partial)
+        reached: dict[str, Retrieval] = {}
+        if ended := run.epoch > done:
+            reached = {name: _measured(run, pictures) for name, pictures in checks.items()}
+            seconds = curve[-1].get("seconds", 0.0) if curve else 0.0
+            seconds = round(seconds + time.monotonic() - epoch_began, 1)
+            figures = {name: asdict(found) for name, found in reached.items()}
+            curve.append({"epoch": run.epoch, "loss": mean, **figures, "seconds": seconds})
+            losses.clear()
+            epoch_began = time.monotonic()
+        if ended or time.monotonic() - kept_at >= _SECONDS_UNTIL_KEPT:
+            spent = time.monotonic() - epoch_began
+            _keep(replace(before, run=run.state(), seconds=spent), checkpoint)
+            kept_at = time.monotonic()
         if progress is not None:
-            first = next((figures[name] for name in checks), None)
+            first = next(iter(reached.values()), None)
             progress(
                 TrainingProgress(
                     run.step,
                     run.steps,
                     run.epoch,
                     mean,
-                    first["mean_average_precision"] if first else None,
-                    first["precision_at_1"] if first else None,
-                    ended=True,
+                    None if first is None else first.mean_average_precision,
+                    None if first is None else first.precision_at_1,
+                    ended,
                 )
             )
     _write_results(out, run, curve)

@@ -157,10 +157,16 @@ def test_progress_is_reported_after_every_step(folder: Path, tmp_path: Path) -> 
     assert [report.epoch for report in seen if report.precision_at_1 is not None] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "first"), [(300.0, 9), (0.0, 10)], ids=["from the epoch", "from the step"]
+)
 def test_killed_and_resumed_gives_the_same_weights(
-    folder: Path, others: Path, trained: Path, tmp_path: Path
+    folder: Path, others: Path, trained: Path, tmp_path: Path, seconds: float, first: int
 ) -> None:
-    """`kill -9` in the middle of the third epoch, then a second process goes on."""
+    """`kill -9` after step 9, in the middle of the third epoch, then a second process goes on.
+
+    The checkpoint is the last epoch's, or, where so many seconds are over, the last step's.
+    """
     program = textwrap.dedent(f"""
         import os, signal, sys
         from pathlib import Path
@@ -171,6 +177,7 @@ def test_killed_and_resumed_gives_the_same_weights(
         tiny = importlib.util.module_from_spec(spec)
         sys.modules["tiny"] = tiny
         spec.loader.exec_module(tiny)
+        tiny.extractor_training._SECONDS_UNTIL_KEPT = {seconds}
         def progress(report):
             if report.epoch == 2 and report.step % 5 == 4:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -189,10 +196,12 @@ def test_killed_and_resumed_gives_the_same_weights(
     assert not (tmp_path / "weights.safetensors").exists()
     seen: list[TrainingProgress] = []
     weights = train(folder, tmp_path, TINY, unlabelled=others, resume=True, progress=seen.append)
-    assert seen[0].epoch == 2
+    assert (seen[0].epoch, seen[0].step) == (2, first)
     assert same_weights(weights, trained / "weights.safetensors")
     curve = json.loads((tmp_path / METRICS).read_text())["curve"]
     assert [point["epoch"] for point in curve] == [1, 2, 3]
+    unbroken = json.loads((trained / METRICS).read_text())["curve"]
+    assert [point["loss"] for point in curve] == [point["loss"] for point in unbroken]
 
 
 def test_the_seconds_of_a_resumed_training_go_on(folder: Path, tmp_path: Path) -> None:
