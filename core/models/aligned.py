@@ -1,6 +1,7 @@
-"""Extractors whose face network wants aligned faces and knows nothing of whole pictures.
+"""Extractors of a face network alone, which knows nothing of whole pictures.
 
-They see a face by its landmarks where the detector gives them and by its box where it does not.
+They see a face by its landmarks where the detector gives them, unless their network learned faces
+that were not aligned, and by its box else.
 Whole pictures go through the shipped extractor's picture network, so that every look is answered.
 
 What a network's file does not say of itself stands in a JSON file of the same name beside it,
@@ -28,11 +29,16 @@ LIFT: Final = 0.25
 centre 20 pixels below the square's: a box is widened and moved up to show the same."""
 
 
+_LATER: Final = frozenset({"aligned"})
+"""What of a description came later: at its default, it leaves hashes as they were before."""
+
+
 class Description(BaseModel):
     """What is stated beside a network.
 
     Attributes:
         channels: The order that the network knows.
+        aligned: Whether it wants faces turned upright and scaled by their landmarks.
         margin: Without landmarks, a box is widened by this share of its longer side.
         lift: And moved up by this share.
         same_threshold: Face cosine from which two faces count as the same character.
@@ -41,6 +47,7 @@ class Description(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     channels: Literal["rgb", "bgr"] = "rgb"
+    aligned: bool = True
     margin: float = Field(default=MARGIN, ge=0, le=2)
     lift: float = Field(default=LIFT, ge=-1, le=1)
     same_threshold: float | None = Field(default=None, ge=-1, le=1)
@@ -108,7 +115,8 @@ class AlignedExtractor:
         """
         self.name = name
         # No vector depends on the threshold: another one asks for no other index.
-        shown = description.model_dump_json(exclude={"same_threshold"})
+        as_before = _LATER - description.model_dump(exclude_defaults=True).keys()
+        shown = description.model_dump_json(exclude={"same_threshold", *as_before})
         whole = f"{identity} {shown} {pictures.sha256}"
         self.sha256 = hashlib.sha256(whole.encode()).hexdigest()
         self.face_dimensions = network.dimensions
@@ -127,7 +135,7 @@ class AlignedExtractor:
     ) -> Pixels:
         """The face as the network sees it, ``(side, side, 3)``."""
         side = self._network.side
-        if points is not None and len(set(points)) > 1:
+        if self._description.aligned and points is not None and len(set(points)) > 1:
             return aligned(pixels, points, side)
         framing = Framing(self._description.margin, self._description.lift)
         return framed(pixels, box, framing, side)

@@ -81,7 +81,7 @@ _SECONDS_UNTIL_KEPT: Final = 300.0
 _UNTOLD: Final = "untold"
 _NO_CHECKPOINT: Final = (OSError, *NOT_OF_TORCH)
 
-_AS_TRAINED: Final = IrSe50Description(channels="rgb", margin=0.55, lift=0.4)
+_AS_TRAINED: Final = IrSe50Description(channels="rgb", aligned=False, margin=0.55, lift=0.4)
 """Of an IR-SE50 that was trained here: it knows crops with their hair, framed as ours are shown."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -56,9 +57,17 @@ def test_its_hash_follows_all_that_vectors_depend_on(pictures: FamiliarExtractor
         extractor(pictures, channels="bgr"),
         extractor(pictures, margin=0.3),
         extractor(pictures, lift=0.1),
+        extractor(pictures, aligned=False),
         extractor(pictures, "b"),
     )
-    assert len({own, *(other.sha256 for other in others)}) == 5
+    assert len({own, *(other.sha256 for other in others)}) == 6
+
+
+def test_what_can_be_stated_since_leaves_the_hash_as_it_was(pictures: FamiliarExtractor) -> None:
+    """Else whatever was indexed with a network would have to be indexed anew."""
+    stated = f'{{"channels":"rgb","margin":{MARGIN},"lift":{LIFT}}}'
+    whole = f"a {stated} {pictures.sha256}"
+    assert extractor(pictures).sha256 == hashlib.sha256(whole.encode()).hexdigest()
 
 
 def test_what_is_stated_beside_a_network(tmp_path: Path) -> None:
@@ -84,6 +93,18 @@ def test_a_face_with_landmarks_is_aligned_whatever_its_box(pictures: FamiliarExt
         assert face[round(y), round(x)].min() > 200
     for x, y in REFERENCE[2:]:
         assert face[round(y), round(x)].max() < 50
+
+
+def test_a_network_that_learned_no_aligned_faces_goes_by_the_box(
+    pictures: FamiliarExtractor,
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 300, 3)).astype(np.uint8)
+    box = (100.0, 100.0, 180.0, 180.0)
+    points = tuple((100 + x / 2, 100 + y / 2) for x, y in REFERENCE)
+    by_box = extractor(pictures).prepare_face(pixels, box)
+    assert not np.array_equal(extractor(pictures).prepare_face(pixels, box, points), by_box)
+    unaligned = extractor(pictures, aligned=False)
+    assert np.array_equal(unaligned.prepare_face(pixels, box, points), by_box)
 
 
 def test_a_face_without_landmarks_is_seen_by_its_box(pictures: FamiliarExtractor) -> None:

@@ -743,6 +743,7 @@ def test_what_it_has_to_be_told_of_a_trained_ir_se50_stands_beside_it(tmp_path: 
     _write_results(tmp_path, run, [])
     stated = described_beside(tmp_path / "weights.safetensors", IrSe50Description)
     assert (stated.channels, stated.margin, stated.lift) == ("rgb", 0.55, 0.4)
+    assert not stated.aligned
 
 
 def test_squares_are_kept_as_large_as_the_largest_network_sees_them() -> None:
