@@ -352,6 +352,21 @@ def refiner(
     _report(out, boxed, metrics, seed, terms, without)
 
 
+def _refuse_useless(of: Kind, loss: Loss, backbone: Backbone, unlabelled: Path | None) -> None:
+    """Refuse options of an extractor's training that nothing would come of."""
+    from core.train.extractor_options import LEARNS_UNLABELLED
+
+    if unlabelled is not None and loss.value not in LEARNS_UNLABELLED:
+        raise Failure(
+            f"Nothing is learned from --unlabelled with --loss {loss.value}; leave it out."
+        )
+    if of is Kind.PICTURES and backbone is Backbone.IR_SE50:
+        raise Failure(
+            "An ir-se50 that was trained on whole pictures has no place in any extractor; leave"
+            " --backbone out, or train it on faces."
+        )
+
+
 @app.command("extractor")
 def extractor(
     folder: Annotated[Path, typer.Argument(help="Folder of <label>/<picture>.")],
@@ -431,20 +446,12 @@ def extractor(
     from core.models import ModelError
     from core.train.augment import stronger
     from core.train.extractor import train
-    from core.train.extractor_options import (
-        LEARNS_UNLABELLED,
-        ExtractorTraining,
-        of_loss,
-        of_pictures,
-    )
+    from core.train.extractor_options import ExtractorTraining, of_loss, of_pictures
     from core.train.face_data import TrainingDataError
     from core.train.report import Origin, load_checks, report_extractor
     from worker.resident import torch_device
 
-    if unlabelled is not None and loss.value not in LEARNS_UNLABELLED:
-        raise Failure(
-            f"Nothing is learned from --unlabelled with --loss {loss.value}; leave it out."
-        )
+    _refuse_useless(of, loss, backbone, unlabelled)
     _refuse_inside(read, out)
     _refuse_splits((folder, *also), check)
     try:

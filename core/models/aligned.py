@@ -29,8 +29,8 @@ LIFT: Final = 0.25
 centre 20 pixels below the square's: a box is widened and moved up to show the same."""
 
 
-_LATER: Final = frozenset({"aligned"})
-"""What of a description came later: at its default, it leaves hashes as they were before."""
+_LATER: Final = frozenset({"aligned", "likeness"})
+"""What of descriptions came later: at its default, it leaves hashes as they were before."""
 
 
 class Description(BaseModel):

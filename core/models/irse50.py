@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from core.face import Pixels, Vectors
+from core.likeness import COSINE
+from core.models import ModelError
 from core.models.aligned import AlignedExtractor, Description, described
 from core.models.extractor import FamiliarExtractor
 from core.models.weights import fill, identity_of, read_tensors
@@ -36,11 +38,15 @@ _DROPOUT: Final = 0.5
 class IrSe50Description(Description):
     """What is stated beside the weights.
 
+    Attributes:
+        likeness: What vectors are compared by, as the training's loss has it.
+
     The published ones know blue before red: they were trained and measured on faces that OpenCV had
     read (github.com/TreB1eN/InsightFace_Pytorch, ``data/data_pipe.py``).
     """
 
     channels: Literal["rgb", "bgr"] = "bgr"
+    likeness: str = COSINE.name
 
 
 class ChannelGate(nn.Module):
@@ -146,9 +152,16 @@ def load(weights: Path, pictures: FamiliarExtractor, device: str = "cpu") -> Ali
 
     Raises:
         ModelError: The file is missing or damaged, or its tensors are not all that is needed and
-            nothing else; or what stands beside it cannot be used.
+            nothing else; or what stands beside it cannot be used, or says that its vectors are
+            not compared by their cosine.
     """
     description = described(weights, IrSe50Description)
+    if description.likeness != COSINE.name:
+        raise ModelError(
+            f"{weights} was trained for vectors that are compared by their {description.likeness}"
+            " distance, not by their cosine as an extractor's are; take one that was trained with"
+            " another --loss, such as arcface."
+        )
     with torch.device("meta"):  # numbers drawn by chance would only be replaced
         network = IrSe50Network()
     network = network.to_empty(device="cpu")

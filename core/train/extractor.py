@@ -27,6 +27,7 @@ from core.evaluate import Retrieval, retrieval
 from core.face import Pixels, Vectors
 from core.files import replacing, write_text
 from core.framing import resized
+from core.likeness import COSINE
 from core.models.backbones import EmbeddingNetwork
 from core.models.irse50 import IrSe50Description, IrSe50Network
 from core.models.precision import bfloat16_is_fast
@@ -40,6 +41,7 @@ from core.train.extractor_options import (
     SEMIHARD_MARGIN,
     UNIT_LENGTH,
     ExtractorTraining,
+    Loss,
     described,
     described_now,
 )
@@ -81,8 +83,14 @@ _SECONDS_UNTIL_KEPT: Final = 300.0
 _UNTOLD: Final = "untold"
 _NO_CHECKPOINT: Final = (OSError, *NOT_OF_TORCH)
 
-_AS_TRAINED: Final = IrSe50Description(channels="rgb", aligned=False, margin=0.55, lift=0.4)
-"""Of an IR-SE50 that was trained here: it knows crops with their hair, framed as ours are shown."""
+
+def _as_trained(loss: Loss) -> IrSe50Description:
+    """Of an IR-SE50 that was trained here: it knows crops with their hair, framed as ours are."""
+    # Among vectors of unit length, cosines rank as distances do.
+    likeness = COSINE if loss in UNIT_LENGTH else LIKENESS[loss]
+    return IrSe50Description(
+        channels="rgb", aligned=False, margin=0.55, lift=0.4, likeness=likeness.name
+    )
 
 
 def _digest(known: LabelledPictures, unlabelled: Pixels | None) -> str:
@@ -367,7 +375,8 @@ def _write_results(out: Path, run: _Run, curve: list[dict[str, Any]]) -> None:
     with replacing(out / WEIGHTS) as partial:
         save_file(weights, partial)
     if run.options.backbone == "ir-se50" and run.options.fit == "pad":
-        write_text((out / WEIGHTS).with_suffix(".json"), _AS_TRAINED.model_dump_json())
+        beside = _as_trained(run.options.loss).model_dump_json()
+        write_text((out / WEIGHTS).with_suffix(".json"), beside)
     metrics = {"options": asdict(run.options), "labels": len(run.known.names), "curve": curve}
     write_text(out / METRICS, json.dumps(metrics, indent=1) + "\n")
 

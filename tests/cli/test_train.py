@@ -136,6 +136,17 @@ def test_pictures_that_a_loss_does_not_learn_from_are_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_network_that_nothing_can_be_made_of_is_refused_before_it_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = Called(tmp_path, TrainingProgress(1, 2, 0, 1.0))
+    monkeypatch.setattr(extractor_training, "train", training)
+    given = ("--of", "pictures", "--backbone", "ir-se50", "--device", "cpu")
+    assert ended("train", "extractor", tmp_path, *given) == 1
+    assert "leave --backbone out, or train it on faces." in capsys.readouterr().err
+    assert training.given == ()
+
+
 def test_extractor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

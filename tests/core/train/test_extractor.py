@@ -27,8 +27,10 @@ from torch import nn
 
 import core.train.extractor as extractor_training
 from core.evaluate import retrieval
+from core.models import SHIPPED, ModelError, irse50
 from core.models.aligned import described as described_beside
 from core.models.backbones import EmbeddingNetwork, NetworkShape
+from core.models.extractor import FamiliarExtractor
 from core.models.irse50 import IrSe50Description
 from core.train.attributes import COLOURS, estimated
 from core.train.extractor import (
@@ -744,6 +746,23 @@ def test_what_it_has_to_be_told_of_a_trained_ir_se50_stands_beside_it(tmp_path: 
     stated = described_beside(tmp_path / "weights.safetensors", IrSe50Description)
     assert (stated.channels, stated.margin, stated.lift) == ("rgb", 0.55, 0.4)
     assert not stated.aligned
+
+
+@pytest.mark.parametrize(
+    ("loss", "refused"),
+    [("triplet", "Euclidean"), ("attributes", "Manhattan"), ("triplet-semihard", "")],
+)
+def test_a_trained_ir_se50_is_taken_where_cosines_compare_its_vectors(
+    loss: Loss, refused: str, tmp_path: Path
+) -> None:
+    """Its weights here are of another network, as is said of those that are not refused before."""
+    run = _Run(TINY, labelled(), None)
+    run.options = replace(TINY, loss=loss, backbone="ir-se50", sides=((1.0, 112),))
+    _write_results(tmp_path, run, [])
+    shipped = FamiliarExtractor.load(SHIPPED / "familiar-character")
+    expected = f"compared by their {refused} distance, not by" if refused else "IR-SE50"
+    with pytest.raises(ModelError, match=expected):
+        irse50.load(tmp_path / "weights.safetensors", shipped)
 
 
 def test_squares_are_kept_as_large_as_the_largest_network_sees_them() -> None:
