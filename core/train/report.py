@@ -6,14 +6,14 @@ import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from core.evaluate import retrieval
-from core.face import Pixels
+from core.face import Pixels, Vectors
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
 from core.train.copies import Prints, copied, prints_of
 from core.train.extractor import HELD_OUT, METRICS, parted, without_labels
@@ -27,7 +27,10 @@ if TYPE_CHECKING:  # it brings TensorFlow with it
 
 FIGURES: Final = "figures"
 SHOWN: Final = 1_500
-"""Pictures of a set that figures are drawn of at most; those of whole labels, in their order."""
+"""Pictures at most that stand for all that was trained on, where nothing else is measured."""
+
+MEASURED: Final = 6_000
+"""Pictures of another set that are measured and drawn at most: they make 18 million pairs."""
 
 _TRAINED_ON: Final = "trained on"
 
@@ -86,7 +89,9 @@ def report_extractor(
     unlabelled: Path | None = None,
     checks: Mapping[str, LabelledPictures] | None = None,
 ) -> str | None:
-    """Measure the finished network once on each set, draw, and write the card.
+    """Measure the finished network once on each set, write the card, and draw.
+
+    Of a large set so many pictures are measured as `MEASURED` says.
 
     Args:
         out: What `core.train.extractor.train` wrote; gets ``figures/`` and the card.
@@ -111,12 +116,15 @@ def report_extractor(
     network = TrainedNetwork(out, device=options.device)
     likeness = LIKENESS[options.loss]
     metrics: dict[str, dict[str, float | None]] = {}
-    shown: dict[str, str] = {}
-    problem: str | None = None
+    measured: dict[str, tuple[LabelledPictures, Vectors]] = {}
+    whole: dict[str, int] = {}
     # Where nothing was kept away, what was learned is shown, and said to be that.
-    drawn = sets or {_TRAINED_ON: _first(own)}
-    for name, pictures in drawn.items():
+    for name, everyone in (sets or {_TRAINED_ON: own}).items():
+        pictures = drawn_of(everyone, MEASURED if sets else SHOWN)
+        if len(pictures.labels) < len(everyone.labels):
+            whole[name] = len(everyone.labels)
         vectors = network.embed(pictures.pixels)
+        measured[name] = pictures, vectors
         found = retrieval(vectors, pictures.labels, likeness)
         metrics[name] = {
             "characters": len(pictures.names),
@@ -126,20 +134,6 @@ def report_extractor(
             "mAP": found.mean_average_precision,
             "equal error rate": found.equal_error_rate,
         }
-        place = out / FIGURES / _place(name)
-        try:
-            files = draw_figures(place, pictures, vectors, likeness)
-        except FiguresUnavailable as error:
-            problem = str(error)
-            continue
-        shown |= {f"{name}: {file.stem}": file.relative_to(out).as_posix() for file in files}
-    curve = json.loads((out / METRICS).read_bytes())["curve"]
-    lines = {"loss": [(point["epoch"], point["loss"]) for point in curve]}
-    if options.held_out:
-        lines[f"mAP, {HELD_OUT}"] = [
-            (point["epoch"], point[HELD_OUT]["mean_average_precision"]) for point in curve
-        ]
-    problem = _draw_curves(out, lines, shown) or problem
     faces = options.fit == "pad"
     data = [
         f"`{folder.name}`: {len(own.labels):,} pictures of {len(own.names)} "
@@ -179,6 +173,11 @@ def report_extractor(
             if not sets
             else "Sets of other characters differ in difficulty: compare figures of one set alone.",
             *(
+                f"Figures of `{name}` are those of {len(measured[name][0].labels):,} of its"
+                f" {count:,} pictures, drawn by chance."
+                for name, count in whole.items()
+            ),
+            *(
                 f"{count:,} pictures of `{name}` or copies of them were trained on: its figures"
                 " show what was remembered."
                 for name, count in seen.items()
@@ -186,9 +185,28 @@ def report_extractor(
             ),
             "It says how alike two drawings are, not who is shown; not for photographs of people.",
         ],
-        figures=shown,
+        figures={},
     )
+    # What took hours is told already, should a figure fail.
     write_card(card, out)
+    shown: dict[str, str] = {}
+    problem: str | None = None
+    for name, (pictures, vectors) in measured.items():
+        place = out / FIGURES / _place(name)
+        try:
+            files = draw_figures(place, pictures, vectors, likeness)
+        except FiguresUnavailable as error:
+            problem = str(error)
+            continue
+        shown |= {f"{name}: {file.stem}": file.relative_to(out).as_posix() for file in files}
+    curve = json.loads((out / METRICS).read_bytes())["curve"]
+    lines = {"loss": [(point["epoch"], point["loss"]) for point in curve]}
+    if options.held_out:
+        lines[f"mAP, {HELD_OUT}"] = [
+            (point["epoch"], point[HELD_OUT]["mean_average_precision"]) for point in curve
+        ]
+    problem = _draw_curves(out, lines, shown) or problem
+    write_card(replace(card, figures=shown), out)
     return problem
 
 
@@ -266,10 +284,23 @@ def _copies(pictures: Pixels, learned: Sequence[Prints]) -> int:
     return int(np.logical_or.reduce([copied(asking, part) for part in learned]).sum())
 
 
-def _first(pictures: LabelledPictures) -> LabelledPictures:
-    """Whole labels from the first on, about `SHOWN` pictures, but two labels at least."""
-    ends = np.cumsum(np.bincount(pictures.labels))
-    return pictures.only(np.arange(max(2, int(np.searchsorted(ends, SHOWN, side="right")))))
+def drawn_of(pictures: LabelledPictures, most: int) -> LabelledPictures:
+    """All of a set, or no more than `most` (four or more) of its pictures, the same each time.
+
+    They are those of whole labels, but of two labels at least, and of one no more than half of
+    `most`.
+    """
+    if len(pictures.labels) <= most:
+        return pictures
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(pictures.names))
+    ends = np.cumsum(np.minimum(np.bincount(pictures.labels), most // 2)[order])
+    labels = order[: max(2, int(np.searchsorted(ends, most, side="right")))]
+    part = pictures.only(np.sort(labels))
+    chosen = np.zeros(len(part.labels), bool)
+    for label in range(len(part.names)):
+        chosen[rng.permutation(np.flatnonzero(part.labels == label))[: most // 2]] = True
+    return part.where(chosen)
 
 
 def _draw_curves(

@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import core.train.extractor as extractor_training
+import core.train.report as training_report
 from core.evaluate import retrieval
 from core.models import SHIPPED, ModelError, irse50
 from core.models.aligned import described as described_beside
@@ -58,7 +59,7 @@ from core.train.face_data import (
     split_by_label,
 )
 from core.train.networks import dimensions_of, new_network
-from core.train.report import Origin, load_checks, report_extractor
+from core.train.report import Origin, drawn_of, load_checks, report_extractor
 from core.train.trained import TrainedNetwork
 
 TINY = ExtractorTraining(
@@ -359,6 +360,73 @@ def test_copies_of_what_is_held_out_are_not_learned_without_labels_either(
         train(folder, tmp_path / "other", TINY, unlabelled=alone)
     saved_again(folder / names[kept[0]], alone, "kept")
     train(folder, tmp_path / "other", replace(TINY, epochs=1), unlabelled=alone)
+
+
+def test_of_a_large_set_some_pictures_are_measured(
+    folder: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(trained, out)
+    monkeypatch.setattr(training_report, "MEASURED", 20)
+    seen: list[int] = []
+
+    def drawn(place: Path, pictures: LabelledPictures, *_: object) -> tuple[Path, ...]:
+        seen.append(len(pictures.labels))
+        return ()
+
+    monkeypatch.setattr(training_report, "draw_figures", drawn)
+    checks = {"check": load_labelled(folder, TINY.stored_side)}
+    report_extractor(out, folder, TINY, Origin("familiar"), checks=checks)
+
+    card = (out / "README.md").read_text()
+    assert "| held out | 2 | 12 |" in card
+    assert "| check | 3 | 18 |" in card
+    assert "Figures of `check` are those of 18 of its 48 pictures, drawn by chance." in card
+    assert "Figures of `held out` are those" not in card
+    assert seen == [12, 18]
+
+
+@pytest.mark.parametrize(
+    ("counts", "most", "labels", "left"),
+    [
+        ([6] * 8, 48, 8, 48),
+        ([6] * 8, 47, 7, 42),
+        ([6] * 8, 5, 2, 4),
+        ([40, 50, 3], 20, 2, 20),
+    ],
+    ids=["all", "whole labels", "two at least", "large labels"],
+)
+def test_no_more_pictures_are_drawn_than_are_asked_for(
+    counts: list[int], most: int, labels: int, left: int
+) -> None:
+    all_labels = np.repeat(np.arange(len(counts)), counts)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (len(all_labels), 8, 8, 3)).astype(np.uint8)
+    everyone = LabelledPictures(pixels, all_labels, tuple("abcdefgh"[: len(counts)]))
+    once, again = drawn_of(everyone, most), drawn_of(everyone, most)
+    assert np.array_equal(once.pixels, again.pixels)
+    assert len(once.names) >= 2
+    assert len(once.labels) <= most
+    if counts[0] == 6:
+        assert (len(once.names), len(once.labels)) == (labels, left)
+    for row, label in zip(once.pixels, once.labels, strict=True):
+        (place,) = np.flatnonzero((pixels == row).all((1, 2, 3)))
+        assert everyone.names[all_labels[place]] == once.names[label]
+
+
+def test_a_card_is_there_before_its_figures(
+    folder: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(trained, out)
+
+    def too_large(*_: object) -> tuple[Path, ...]:
+        raise MemoryError
+
+    monkeypatch.setattr(training_report, "draw_figures", too_large)
+    with pytest.raises(MemoryError):
+        report_extractor(out, folder, TINY, Origin("familiar"))
+    assert "| held out | 2 | 12 |" in (out / "README.md").read_text()
 
 
 def test_a_card_counts_what_was_learned_without_labels(
