@@ -21,6 +21,7 @@ from core.folder import scan
 
 if TYPE_CHECKING:
     from core.train.extractor import TrainingProgress
+    from core.train.origin import Origin
     from core.train.session import Progress as SessionProgress
     from core.train.teacher import Unboxed
 
@@ -154,16 +155,17 @@ def _report(
     boxed: Sequence[Path],
     metrics: dict[str, float | int | None],
     seed: int,
-    terms: str,
+    origin: Origin,
     unboxed: Sequence[Unboxed],
 ) -> None:
     """Say what a training of boxes has reached, and write its card and figures."""
-    from core.train.report import Origin, report_detector
+    from core.train.report import report_detector
 
     reached = metrics["validation_ap50"]
     if reached is not None:
         results.print(f"AP50 on the pictures kept for validation: {reached:.3f}")
-    origin = Origin(_command(), terms)
+    boxed = [_with_name(folder) for folder in boxed]
+    unboxed = [replace(each, folder=_with_name(each.folder)) for each in unboxed]
     _tell(report_detector(out, boxed, metrics, seed, origin, unboxed=unboxed))
     results.print(f"The detector is in {out / 'familiar-face'}")
 
@@ -252,7 +254,7 @@ def detector(
     from core.models import ModelError
     from core.train.detector import DetectorTraining, train
     from core.train.detector_changes import OFTEN
-    from core.train.session import TrainingError
+    from core.train.session import CHECKPOINT, TrainingError
     from core.voc import AnnotationError
 
     changed = _given(plain_epochs=plain_epochs, epochs=epochs, rate=rate)
@@ -260,6 +262,7 @@ def detector(
     boxed, without = [folder, *(also or [])], _without_boxes(unboxed, crops)
     unread: list[str] = []
     _tell_device()
+    origin = _origin(out, CHECKPOINT, terms, resume)
     if without:
         messages.print("First another detector boxes the pictures that have no boxes.")
     with training_line() as line:
@@ -279,7 +282,7 @@ def detector(
         except (TrainingError, AnnotationError, ModelError) as error:
             raise Failure(str(error)) from error
     tell_unread(unread)
-    _report(out, boxed, metrics, seed, terms, without)
+    _report(out, boxed, metrics, seed, origin, without)
 
 
 @app.command("refiner")
@@ -319,7 +322,7 @@ def refiner(
     from core.models import ModelError
     from core.train.detector_changes import OFTEN
     from core.train.refiner import RefinerTraining, train
-    from core.train.session import TrainingError
+    from core.train.session import CHECKPOINT, TrainingError
     from core.voc import AnnotationError
 
     changed = _given(epochs=epochs, rate=rate)
@@ -327,6 +330,7 @@ def refiner(
     boxed, without = [folder, *(also or [])], _without_boxes(unboxed, crops)
     unread: list[str] = []
     _tell_device()
+    origin = _origin(out, CHECKPOINT, terms, resume)
     messages.print("First the detector looks at every training picture.")
     with training_line() as line:
         try:
@@ -349,7 +353,7 @@ def refiner(
     before, after = metrics["first_stage_tuning_ap50"], metrics["tuning_ap50"]
     if before is not None and after is not None:
         results.print(f"AP50 on the tuning pictures: {before:.3f} before, {after:.3f} with it")
-    _report(out, boxed, metrics, seed, terms, without)
+    _report(out, boxed, metrics, seed, origin, without)
 
 
 def _refuse_useless(of: Kind, loss: Loss, backbone: Backbone, unlabelled: Path | None) -> None:
@@ -445,10 +449,10 @@ def extractor(
     out = out or Path(f"runs/extractor-{of.value}")
     from core.models import ModelError
     from core.train.augment import stronger
-    from core.train.extractor import train
+    from core.train.extractor import CHECKPOINT, train
     from core.train.extractor_options import ExtractorTraining, of_loss, of_pictures
     from core.train.face_data import TrainingDataError
-    from core.train.report import Origin, load_checks, report_extractor
+    from core.train.report import load_checks, report_extractor
     from worker.resident import torch_device
 
     _refuse_useless(of, loss, backbone, unlabelled)
@@ -477,6 +481,7 @@ def extractor(
         checks = load_checks(check, options, unread.append)
     except TrainingDataError as error:
         raise Failure(str(error)) from error
+    origin = _origin(out, CHECKPOINT, terms, resume)
     with training_line() as line:
 
         def show(now: TrainingProgress) -> None:
@@ -507,7 +512,7 @@ def extractor(
             out,
             folder,
             options,
-            Origin(_command(), terms),
+            origin,
             also=also,
             unlabelled=unlabelled,
             checks=checks,
@@ -620,6 +625,13 @@ def assembled(
 def _with_name(folder: Path) -> Path:
     """The same folder by a path that ends in its name, as `.` and `..` do not."""
     return folder.resolve() if folder.name in ("", "..") else folder
+
+
+def _origin(out: Path, checkpoint: str, terms: str, resume: bool) -> Origin:
+    """Where a training comes from: of this command, or of the one that it goes on with."""
+    from core.train.origin import Origin, begun
+
+    return begun(out, Origin(_command(), terms), checkpoint, resume)
 
 
 def _command() -> str:

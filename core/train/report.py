@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,6 +20,7 @@ from core.train.extractor import HELD_OUT, METRICS, parted, without_labels
 from core.train.extractor_options import LEARNS_UNLABELLED, LIKENESS, ExtractorTraining
 from core.train.face_data import LabelledPictures, LeftOut, load_labelled
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
+from core.train.origin import Origin
 from core.train.trained import TrainedNetwork
 
 if TYPE_CHECKING:  # it brings TensorFlow with it
@@ -33,19 +34,6 @@ MEASURED: Final = 6_000
 """Pictures of another set that are measured and drawn at most: they make 18 million pairs."""
 
 _TRAINED_ON: Final = "trained on"
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a model comes from, for its card.
-
-    Attributes:
-        command: That trained it.
-        terms: Of the pictures; empty where they were not stated.
-    """
-
-    command: str
-    terms: str = ""
 
 
 def load_checks(

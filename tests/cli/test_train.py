@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from core.train.detector_changes import OFTEN
 from core.train.extractor import TrainingProgress
 from core.train.extractor_options import ExtractorTraining, of_pictures
 from core.train.face_data import TrainingDataError
+from core.train.origin import Origin
 from core.train.refiner import RefinerTraining
 from core.train.session import Progress, TrainingError
 from core.train.teacher import Unboxed
@@ -59,6 +61,12 @@ class Reported:
     def __call__(self, *given: Any, **named: Any) -> str | None:
         self.given, self.named = given, named
         return self.problem
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results without `--out` go into the working directory."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
 
 
 @pytest.fixture(autouse=True)
@@ -301,6 +309,71 @@ def test_folders_are_called_by_their_names(
     assert list(reported.named["checks"]) == ["check"]
     assert (reported.given[1], reported.named["unlabelled"]) == (check, check)
     assert reported.named["also"] == [tmp_path / "faces"]
+
+
+@pytest.mark.parametrize("kind", ["detector", "refiner"])
+def test_folders_with_boxes_are_called_by_their_names_in_the_card(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: Reported
+) -> None:
+    figures = {"first_stage_tuning_ap50": None, "tuning_ap50": None, "validation_ap50": None}
+    for module in (detector_training, refiner_training):
+        monkeypatch.setattr(module, "train", Called(figures, Progress(1, 1, 1, 1, 0.5, None)))
+    inner = tmp_path / "faces" / "inner"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    further = ("--detector", ".") if kind == "refiner" else ()
+    given = ("--also", "..", "--unboxed", ".", "--crops", "..", "--out", tmp_path / "out")
+    assert ended("train", kind, ".", *given, *further) == 0
+    assert reported.given[1] == [inner, tmp_path / "faces"]
+    unboxed = [Unboxed(inner), Unboxed(tmp_path / "faces", each_a_face=True)]
+    assert reported.named["unboxed"] == unboxed
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "checkpoint"),
+    [
+        ("detector", detector_training, "checkpoint.safetensors"),
+        ("refiner", refiner_training, "checkpoint.safetensors"),
+        ("extractor", extractor_training, "checkpoint.pt"),
+    ],
+)
+def test_a_training_that_goes_on_keeps_its_terms_and_its_first_command(
+    kind: str,
+    module: object,
+    checkpoint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reported: Reported,
+) -> None:
+    """Given one that was killed after its first checkpoint."""
+    faces, out = tmp_path / "faces", tmp_path / "out"
+    faces.mkdir()
+    further = ("--detector", str(faces)) if kind == "refiner" else ()
+    command = ["train", kind, str(faces), *further, "--out", str(out)]
+
+    def killed(*_given: Any, **_named: Any) -> object:
+        (out / checkpoint).touch()
+        raise KeyboardInterrupt
+
+    def run(*more: str) -> Origin:
+        monkeypatch.setattr(sys, "argv", ["familiar", *command, *more])
+        ended(*command, *more)
+        told = reported.given or (None,)
+        return next((each for each in told if isinstance(each, Origin)), Origin(""))
+
+    monkeypatch.setattr(module, "train", killed)
+    run("--terms", "Drawn by code.")
+    figures = {"first_stage_tuning_ap50": None, "tuning_ap50": None, "validation_ap50": None}
+    shown = Progress(1, 1, 1, 1, 0.5, None)
+    result = (tmp_path, TrainingProgress(1, 1, 1, 0.5)) if kind == "extractor" else (figures, shown)
+    monkeypatch.setattr(module, "train", Called(*result))
+    first = " ".join(["familiar", *command, "--terms", "'Drawn by code.'"])
+    assert run("--resume") == Origin(first, "Drawn by code.")
+    assert run("--resume", "--terms", "Free.") == Origin(first, "Free.")
+    assert run("--resume") == Origin(first, "Free.")
+    (out / checkpoint).unlink()
+    anew = run()
+    assert (anew.terms, "--terms" in anew.command) == ("", False)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ from core.train.face_data import (
     split_by_label,
 )
 from core.train.networks import dimensions_of, new_network
-from core.train.report import Origin, drawn_of, load_checks, report_extractor
+from core.train.origin import Origin
+from core.train.report import drawn_of, load_checks, report_extractor
 from core.train.trained import TrainedNetwork
 
 TINY = ExtractorTraining(

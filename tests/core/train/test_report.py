@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from core.train.card import ModelCard, write_card
-from core.train.report import Origin, report_detector
+from core.train.origin import Origin
+from core.train.report import report_detector
 from core.train.teacher import Unboxed
 
 CURVE = """epoch,loss,tuning_ap50,seconds
