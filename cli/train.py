@@ -593,6 +593,7 @@ def assembled(
         trained_on_pictures,
     )
     from core.train.face_data import TrainingDataError
+    from core.train.trained import learned_among
     from core.voc import AnnotationError
 
     faces = [face, *(beside or [])]
@@ -608,6 +609,7 @@ def assembled(
         named = load_characters(characters, choices.framing, unread.append)
         crops = examples_in(unlabelled) if unlabelled else named.pixels
         pictures = examples_in([colours or characters], "squeeze")
+        learned = learned_among(named.pixels, faces)
         with TemporaryDirectory() as work:
             made = assemble(face, picture, Path(work) / "extractor", choices, beside=faces[1:])
             add_int8(made, crops, pictures)
@@ -616,6 +618,12 @@ def assembled(
     except (TrainingDataError, AnnotationError, ModelError) as error:
         raise Failure(str(error)) from error
     tell_unread(unread)
+    if learned:
+        messages.print(
+            f"One of the networks was trained on {learned:,} of the {len(named.labels):,} pictures"
+            f" of {characters}, or on copies of them, so that the threshold is too low; give"
+            " characters that none was trained on."
+        )
     results.print(
         f"The extractor is in {out}; two faces are the same character from a likeness of"
         f" {threshold:.3f} on."

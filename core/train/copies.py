@@ -11,8 +11,11 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from core.face import Pixels
+from core.files import replacing
 from core.folder import READERS, PictureFile, scan
 from core.picture import OWN_LIMITS, UnreadablePicture, read
 
@@ -119,6 +122,26 @@ def prints_in(folder: Path, without: Collection[str] = ()) -> tuple[tuple[str, .
     return tuple(path for path, _ in found), _together(each for _, each in found)
 
 
+def write_prints(prints: Prints, path: Path) -> None:
+    """Keep prints in a file, 200 bytes a picture."""
+    with replacing(path) as partial:
+        save_file({"hashes": prints.hashes, "colours": prints.colours.astype(np.uint8)}, partial)
+
+
+def read_prints(path: Path) -> Prints:
+    """What `write_prints` kept.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is damaged, or holds no prints.
+    """
+    try:
+        kept = load_file(path)
+        return Prints(kept["hashes"], kept["colours"].astype(np.float32))
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"{path} holds no prints of pictures.") from error
+
+
 def _print(pixels: Pixels) -> tuple[int, Pixels]:
     cells = cv2.resize(pixels, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
     return difference_hash(pixels), np.asarray(cells, np.uint8)
@@ -144,6 +167,12 @@ def copied(pictures: Prints, known: Prints) -> NDArray[np.bool_]:
         alike = np.abs(own - their).mean(1) <= np.clip(most, _LEAST_ALIKE, ALIKE)
         found[start + rows[alike]] = True
     return found
+
+
+def copies_among(pictures: Pixels, known: Sequence[Prints]) -> int:
+    """How many of ``(n, height, width, 3)`` have a copy in at least one of several sets."""
+    asking = prints_of(pictures)
+    return int(np.logical_or.reduce([copied(asking, each) for each in known]).sum())
 
 
 def _variation(colours: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -34,7 +34,7 @@ from core.models.precision import bfloat16_is_fast
 from core.models.weights import NOT_OF_TORCH
 from core.train.attributes import COLOURS, TASKS, estimated
 from core.train.augment import augmented, plain
-from core.train.copies import copied, prints_of
+from core.train.copies import copied, prints_of, write_prints
 from core.train.extractor_options import (
     LEARNS_UNLABELLED,
     LIKENESS,
@@ -75,6 +75,8 @@ from core.train.samplers import BalancedBatches, Passes
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 METRICS = "metrics.json"
+LEARNED = "learned.safetensors"
+"""What the labelled pictures are known again by; see `core.train.copies.Prints`."""
 
 HELD_OUT: Final = "held out"
 """What the labels are called that are kept away from training, where figures are given."""
@@ -377,6 +379,7 @@ def _write_results(out: Path, run: _Run, curve: list[dict[str, Any]]) -> None:
     if run.options.backbone == "ir-se50" and run.options.fit == "pad":
         beside = _as_trained(run.options.loss).model_dump_json()
         write_text((out / WEIGHTS).with_suffix(".json"), beside)
+    write_prints(prints_of(run.known.pixels), out / LEARNED)
     metrics = {"options": asdict(run.options), "labels": len(run.known.names), "curve": curve}
     write_text(out / METRICS, json.dumps(metrics, indent=1) + "\n")
 
@@ -617,8 +620,8 @@ def train(
 
     Args:
         folder: ``<label>/<picture>``.
-        out: Gets the checkpoint, the weights, and the curves and figures as JSON. It may hold a
-            finished training only with `resume`.
+        out: Gets the checkpoint, the weights, the curves and figures as JSON, and what the labelled
+            pictures are known again by. It may hold a finished training only with `resume`.
         options: Everything else that decides the result.
         also: Further folders of the same layout, from which no label is held out.
         unlabelled: Further pictures, of which each is an identity of its own; only losses of

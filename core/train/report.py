@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from core.evaluate import retrieval
-from core.face import Pixels, Vectors
+from core.face import Vectors
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
-from core.train.copies import Prints, copied, prints_of
+from core.train.copies import copies_among, prints_of
 from core.train.extractor import HELD_OUT, METRICS, parted, without_labels
 from core.train.extractor_options import LEARNS_UNLABELLED, LIKENESS, ExtractorTraining
 from core.train.face_data import LabelledPictures, LeftOut, load_labelled
@@ -142,7 +142,9 @@ def report_extractor(
         data.append(
             f"`{unlabelled.name}`: {len(others):,} pictures without labels, each as one of its own"
         )
-    seen = {name: _copies(pictures.pixels, learned) for name, pictures in (checks or {}).items()}
+    seen = {
+        name: copies_among(pictures.pixels, learned) for name, pictures in (checks or {}).items()
+    }
     card = ModelCard(
         title=f"{'Face' if faces else 'Picture'} network ({options.backbone}, {options.loss})",
         what=(
@@ -265,11 +267,6 @@ def report_detector(
     )
     write_card(card, out)
     return problem
-
-
-def _copies(pictures: Pixels, learned: Sequence[Prints]) -> int:
-    asking = prints_of(pictures)
-    return int(np.logical_or.reduce([copied(asking, part) for part in learned]).sum())
 
 
 def drawn_of(pictures: LabelledPictures, most: int) -> LabelledPictures:

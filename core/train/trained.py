@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,29 @@ from core.face import Pixels, Vectors
 from core.models import ModelError
 from core.models.backbones import NetworkShape
 from core.models.weights import fill, read_tensors
-from core.train.extractor import CHECKPOINT, METRICS, WEIGHTS, embedded
+from core.train.copies import copies_among, read_prints
+from core.train.extractor import CHECKPOINT, LEARNED, METRICS, WEIGHTS, embedded
 from core.train.extractor_options import UNIT_LENGTH, Loss
 from core.train.face_data import Fit
 from core.train.networks import Backbone, dimensions_of, new_network
+
+
+def learned_among(pictures: Pixels, folders: Sequence[Path]) -> int:
+    """How many pictures, or copies of them, at least one of several trainings had a label of.
+
+    Args:
+        pictures: ``(n, height, width, 3)``.
+        folders: What `core.train.extractor.train` wrote. One from before it was kept what was
+            learned counts for nothing.
+
+    Raises:
+        ModelError: What is kept of it is damaged.
+    """
+    kept = [folder / LEARNED for folder in folders if (folder / LEARNED).exists()]
+    try:
+        return copies_among(pictures, [read_prints(path) for path in kept])
+    except ValueError as error:
+        raise ModelError(f"{error} Remove it, or train anew.") from error
 
 
 class TrainedNetwork:

@@ -40,10 +40,11 @@ from core.train.assemble import (
     trained_on_pictures,
 )
 from core.train.augment import plain
-from core.train.extractor import CHECKPOINT, METRICS, WEIGHTS
+from core.train.copies import copied, prints_of, write_prints
+from core.train.extractor import CHECKPOINT, LEARNED, METRICS, WEIGHTS
 from core.train.face_data import LabelledPictures, TrainingDataError
 from core.train.histogram import fit_histogram
-from core.train.trained import TrainedNetwork
+from core.train.trained import TrainedNetwork, learned_among
 from core.train.whitening import whitening_matrix
 from core.voc import AnnotationError
 from tests.cli.commands import ended
@@ -341,6 +342,36 @@ def test_networks_of_different_shapes_have_no_int8(
     add_int8(folder, crops, crops)
     assert FamiliarExtractor.load(folder, precision="int8").precision == "float32"
     assert not (folder / "int8").exists()
+
+
+def test_characters_that_a_network_was_trained_on_are_said(
+    trained: Path, characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given two trainings, the second on half of them; one from before does not say."""
+    other = written(tmp_path / "other", 2)
+    command = ["train", "assemble", trained, trained, "--beside", other, "--out", tmp_path / "out"]
+    command += ["--characters", characters]
+
+    def told() -> str:
+        with pytest.raises(SystemExit) as end:
+            main([str(each) for each in command])
+        assert not end.value.code
+        return capsys.readouterr().err
+
+    assert "trained on" not in told()
+    pixels = load_characters(characters, HEADS).pixels
+    write_prints(prints_of(255 - pixels), trained / LEARNED)
+    assert "trained on" not in told()
+    write_prints(prints_of(pixels[:30]), other / LEARNED)
+    expected = int(copied(prints_of(pixels), prints_of(pixels[:30])).sum())
+    assert expected >= 30
+    assert f"trained on {expected} of the 60 pictures of {characters}, or on copies" in told()
+
+
+def test_a_damaged_file_of_what_was_learned_is_a_sentence(trained: Path) -> None:
+    (trained / LEARNED).write_bytes(b"no tensors")
+    with pytest.raises(ModelError, match=r"learned\.safetensors holds no prints .* Remove it, or"):
+        learned_among(coloured(2), [trained])
 
 
 @pytest.mark.parametrize(("option", "divided"), [([], True), (["--no-divided"], False)])

@@ -34,8 +34,10 @@ from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.extractor import FamiliarExtractor
 from core.models.irse50 import IrSe50Description
 from core.train.attributes import COLOURS, estimated
+from core.train.copies import prints_of, read_prints
 from core.train.extractor import (
     CHECKPOINT,
+    LEARNED,
     METRICS,
     TrainingProgress,
     _Run,
@@ -61,7 +63,7 @@ from core.train.face_data import (
 from core.train.networks import dimensions_of, new_network
 from core.train.origin import Origin
 from core.train.report import drawn_of, load_checks, report_extractor
-from core.train.trained import TrainedNetwork
+from core.train.trained import TrainedNetwork, learned_among
 
 TINY = ExtractorTraining(
     shape=NetworkShape((8, 16), (1, 1), 8, colour_channels=4, colour_cells=2),
@@ -128,6 +130,20 @@ def test_a_training_writes_weights_curves_and_figures(trained: Path) -> None:
     assert last["pictures"] == 12
     assert 0.0 <= last["mean_average_precision"] <= 1.0
     assert (trained / CHECKPOINT).exists()
+
+
+def test_a_training_keeps_what_its_labelled_pictures_are_known_again_by(
+    folder: Path, others: Path, trained: Path
+) -> None:
+    everything = load_labelled(folder, TINY.stored_side)
+    learned, apart = parted(everything, TINY)
+    assert apart is not None
+    assert learned_among(learned.pixels, [trained]) == len(learned.labels) == 36
+    assert learned_among(apart.pixels, [trained]) == 0
+    assert learned_among(everything.pixels, [others, trained]) == 36
+    kept, known = read_prints(trained / LEARNED), prints_of(learned.pixels)
+    assert np.array_equal(kept.hashes, known.hashes)
+    assert np.array_equal(kept.colours, known.colours)
 
 
 def test_the_same_seed_gives_the_same_weights(
