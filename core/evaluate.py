@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,15 +88,40 @@ def pair_likenesses(
     vectors: Vectors, labels: NDArray[np.int64], likeness: Likeness = COSINE
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Sorted likenesses of all pairs of one label, and of all pairs of two labels."""
-    same, different = [], []
-    for start in range(0, len(vectors), 512):
-        alike = likeness.between(vectors[start : start + 512], vectors)
-        rows = np.arange(start, start + len(alike))
-        after = np.arange(len(vectors))[None, :] > rows[:, None]
-        one_label = labels[rows][:, None] == labels[None, :]
-        same.append(alike[after & one_label])
-        different.append(alike[after & ~one_label])
-    return np.sort(np.concatenate(same)), np.sort(np.concatenate(different))
+
+    count = len(vectors)
+
+    def blocks() -> Iterator[tuple[Vectors, NDArray[np.bool_], NDArray[np.bool_]]]:
+        for start in range(0, count, 512):
+            rows = np.arange(start, min(start + 512, count))
+            alike = likeness.between(vectors[rows], vectors)
+            after = np.arange(count)[None, :] > rows[:, None]
+            yield alike, after, labels[rows][:, None] == labels[None, :]
+
+    return sorted_by_kind(blocks(), count * (count - 1) // 2)
+
+
+def sorted_by_kind(
+    blocks: Iterable[tuple[Vectors, NDArray[np.bool_], NDArray[np.bool_]]], pairs: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The likenesses of pairs of one label, and of pairs of two labels, each sorted.
+
+    Large galleries have hundreds of millions, so that each takes no more than its four bytes.
+
+    Args:
+        blocks: Each the likenesses of some pairs, which of them count, and which are of one label.
+        pairs: How many count in all blocks together.
+    """
+    found = np.empty(pairs, np.float32)
+    same, different = 0, pairs  # those of one label from the front, the others from the back
+    for alike, counted, one_label in blocks:
+        of_one, of_two = alike[counted & one_label], alike[counted & ~one_label]
+        found[same : same + len(of_one)] = of_one
+        found[different - len(of_two) : different] = of_two
+        same, different = same + len(of_one), different - len(of_two)
+    found[:same].sort()
+    found[different:].sort()
+    return found[:same], found[different:]
 
 
 def equal_error_rate(
@@ -127,12 +153,25 @@ def equal_error_of(
     """
     if not len(same) or not len(different):
         raise ValueError("An equal error rate needs pairs of one label and pairs of two.")
-    thresholds = np.concatenate([same, different])
-    thresholds.sort(kind="stable")  # two sorted runs, which it merges in linear time
-    rejected = np.searchsorted(same, thresholds, side="left") / len(same)
-    accepted = 1 - np.searchsorted(different, thresholds, side="left") / len(different)
-    best = int(np.argmin(np.abs(rejected - accepted)))
-    return float((rejected[best] + accepted[best]) / 2), float(thresholds[best])
+
+    def rates(threshold: np.float32) -> tuple[float, float]:
+        """Of false rejects and of false accepts."""
+        rejected = np.searchsorted(same, threshold, side="left") / len(same)
+        accepted = 1 - np.searchsorted(different, threshold, side="left") / len(different)
+        return float(rejected), float(accepted)
+
+    def apart(threshold: np.float32) -> float:
+        rejected, accepted = rates(threshold)
+        return rejected - accepted
+
+    # It grows from each likeness to the next larger one: they lie closest where it passes zero.
+    around = []
+    for likenesses in (same, different):
+        place = bisect_left(likenesses, 0.0, key=apart)
+        around += [likenesses[max(0, place - 1)], likenesses[min(place, len(likenesses) - 1)]]
+    best = min(sorted(around), key=lambda threshold: abs(apart(threshold)))
+    rejected, accepted = rates(best)
+    return (rejected + accepted) / 2, float(best)
 
 
 def threshold_at(

@@ -10,7 +10,7 @@ feel.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from core.embed import (
     embed_batch,
     embed_crops,
 )
-from core.evaluate import equal_error_of, precisions
+from core.evaluate import equal_error_of, precisions, sorted_by_kind
 from core.face import Vectors
 from core.face_space import FaceSpace
 from core.job import Look
@@ -188,17 +188,18 @@ def measure_pairs(
         ValueError: There is no pair of one character, or none of two.
     """
     labels = _labels(vectors)
-    same, different = [], []
-    for start in range(0, len(labels), _ASKING_TOGETHER):
-        rows = np.arange(start, min(start + _ASKING_TOGETHER, len(labels)))
-        alike, _ = similarities(vectors, rows, look, weights, likeness)
-        if look is Look.CHARACTER:
-            alike[vectors.faces[rows] == 0] = -np.inf
-        other = np.arange(len(labels))[None, :] != rows[:, None]
-        one_character = labels[rows][:, None] == labels[None, :]
-        same.append(alike[other & one_character])
-        different.append(alike[other & ~one_character])
-    return equal_error_of(np.sort(np.concatenate(same)), np.sort(np.concatenate(different)))
+    count = len(labels)
+
+    def blocks() -> Iterator[tuple[Vectors, NDArray[np.bool_], NDArray[np.bool_]]]:
+        for start in range(0, count, _ASKING_TOGETHER):
+            rows = np.arange(start, min(start + _ASKING_TOGETHER, count))
+            alike, _ = similarities(vectors, rows, look, weights, likeness)
+            if look is Look.CHARACTER:
+                alike[vectors.faces[rows] == 0] = -np.inf
+            other = np.arange(count)[None, :] != rows[:, None]
+            yield alike, other, labels[rows][:, None] == labels[None, :]
+
+    return equal_error_of(*sorted_by_kind(blocks(), count * (count - 1)))
 
 
 def equal_error_of_pairs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,6 +188,18 @@ def test_pairs_without_a_face_are_compared_as_whole_pictures_where_these_count()
     assert np.isfinite(whole[1])
     assert measure_pairs(faceless, Look.BOTH, WEIGHTS) == whole
     assert measure_pairs(faceless, Look.CHARACTER, WEIGHTS) == (0.5, -np.inf)
+
+
+def test_ordered_pairs_take_hardly_more_memory_than_their_likenesses() -> None:
+    count = 3000
+    vectors = unit(np.random.default_rng(0), count, 8)
+    names = tuple(f"c{number % 7}" for number in range(count))
+    folder = LabelledVectors(names, vectors, vectors, np.ones(count, np.int64))
+    tracemalloc.start()
+    measure_pairs(folder, Look.BOTH, WEIGHTS)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * count**2  # 4, and what is computed together
 
 
 @pytest.mark.parametrize("names", [("a", "a", "a"), ("a", "b", "c")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -127,6 +128,48 @@ def test_every_likeness_is_a_threshold_also_of_few_pairs_and_of_ties(
     different[:seed] = -np.inf  # like nothing
     expected = plain_equal_error(same.tolist(), different.tolist())
     assert equal_error_of(np.sort(same), np.sort(different)) == pytest.approx(expected)
+
+
+def of_all_thresholds(same: np.ndarray, different: np.ndarray) -> tuple[float, float]:
+    """The equal error rate by the rates at every likeness, each in float64."""
+    thresholds = np.concatenate([same, different])
+    thresholds.sort(kind="stable")
+    rejected = np.searchsorted(same, thresholds, side="left") / len(same)
+    accepted = 1 - np.searchsorted(different, thresholds, side="left") / len(different)
+    best = int(np.argmin(np.abs(rejected - accepted)))
+    return float((rejected[best] + accepted[best]) / 2), float(thresholds[best])
+
+
+@pytest.mark.parametrize("levels", [2, 5, 40, 100_000])
+@pytest.mark.parametrize("of_one_label", [1, 2, 3, 40, 500])
+@pytest.mark.parametrize("of_two_labels", [1, 2, 7, 300])
+def test_the_two_likenesses_around_the_crossing_give_the_rate_of_all_to_the_last_bit(
+    levels: int, of_one_label: int, of_two_labels: int
+) -> None:
+    rng = np.random.default_rng(levels)
+    for shift in (0.0, 0.1, 1.0):
+        for nothing in (0, 1, 200):
+            same, different = (
+                np.float32(rng.integers(0, levels, count) / levels + moved)
+                for count, moved in ((of_one_label, shift), (of_two_labels, 0.0))
+            )
+            same[nothing // 10 :][:nothing] = -np.inf
+            different[:nothing] = -np.inf
+            same.sort()
+            different.sort()
+            assert equal_error_of(same, different) == of_all_thresholds(same, different)
+            assert equal_error_of(different, same) == of_all_thresholds(different, same)
+
+
+def test_pairs_take_hardly_more_memory_than_their_likenesses() -> None:
+    count = 3000
+    pairs = count * (count - 1) // 2
+    vectors, labels = unit_rows(np.random.default_rng(0), count, 8), np.arange(count) % 7
+    tracemalloc.start()
+    equal_error_rate(vectors, labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12 * pairs  # 4, and what is computed together
 
 
 def test_two_pairs_of_one_label_between_many_of_two() -> None:
