@@ -7,7 +7,8 @@
                        faces.csv       one line a face, with the picture that it was found in
                        pictures.npy    (pictures, e) float32
                        faces.npy       (faces, d) float32
-                       nearest.npy     (faces, k) int32, the faces most like each
+                       nearest.npy     (f, k) int32, the faces most like each, of the first file
+                                       of each content
                        rows.annoy      Annoy's trees; only where there are many rows
     current                            the name of the version in use
 
@@ -42,11 +43,20 @@ from core.job import Look
 from core.models import Detector, Extractor, ModelError
 from core.neighbourhood import Between, remembered
 from core.problem import Problem
-from core.rows import METRIC, Contents, IndexedFace, IndexedPicture, Neighbour, Query, Rows
+from core.rows import (
+    METRIC,
+    Contents,
+    IndexedFace,
+    IndexedPicture,
+    Neighbour,
+    Query,
+    Rows,
+    standing_for,
+)
 from core.thumbnails import Thumbnail, Thumbnails
 
-FORMAT: Final = 3
-"""Since 3 the trees are of faces as `core.neighbourhood` joins them."""
+FORMAT: Final = 4
+"""Since 4 faces are compared by one file of each content."""
 EXACT_BELOW: Final = 30_000
 """Rows up to which exact search alone is faster than Annoy, and right."""
 TREES: Final = 100
@@ -448,7 +458,8 @@ def build_trees(rows: Rows, trees: int, path: Path, between: Between = lambda: N
         rows: What is searched.
         trees: How many.
         path: Of the file, which is memory-mapped while the index is open.
-        between: Called again and again; what it raises ends the work.
+        between: Called again and again, but not while Annoy builds, which is one call; what it
+            raises ends the work.
     """
     joined = rows.joined()
     index = AnnoyIndex(joined.shape[1], METRIC)
@@ -577,13 +588,14 @@ def _open(folder: Path, manifest: Manifest) -> Index:
         _load(folder / _PICTURE_VECTORS, (manifest.pictures, manifest.picture_dimensions)),
         _load(folder / _FACE_VECTORS, (manifest.faces, manifest.face_dimensions)),
     )
+    faces_of_each = len(np.unique(standing_for(contents)))
     trees = None
     if manifest.trees:
-        in_space = dimensions_in_space(manifest.faces, manifest.face_dimensions)
+        in_space = dimensions_in_space(faces_of_each, manifest.face_dimensions)
         trees = AnnoyIndex(in_space + manifest.picture_dimensions + 1, METRIC)
         trees.load(str(folder / _TREES))
-    remembered_faces = (manifest.faces, remembered(manifest.faces))
-    nearest = _load(folder / _NEAREST_FACES, remembered_faces, np.int32)
+    neighbours = (faces_of_each, remembered(faces_of_each))
+    nearest = _load(folder / _NEAREST_FACES, neighbours, np.int32)
     rows = Rows(contents, trees, manifest.search_k, nearest)
     if len(rows) != manifest.rows or (trees is not None and trees.get_n_items() != len(rows)):
         raise Problem("index_damaged", file=_FACES)

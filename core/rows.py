@@ -7,7 +7,9 @@ cosine of 0. The angle to a query ``[a * face, b * picture, 0]`` then ranks rows
 ``a * cos_face + b * cos_picture`` does, and the look is chosen when asking, not when building.
 
 Faces are compared in the gallery's own space (`core.face_space`), and each answers together with
-those most like it (`core.neighbourhood`).
+those most like it (`core.neighbourhood`). Of files with the same content the first by path has a
+part in both, and the faces of the others are compared, and answer, as its own do: otherwise copies
+would be the nearest of each other.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ class Contents:
 
     Attributes:
         pictures: Sorted by path.
-        faces: Sorted by picture.
+        faces: Sorted by picture; files of one content have the same ones.
         picture_vectors: ``(len(pictures), e)``, unit length.
         face_vectors: ``(len(faces), d)``, unit length.
     """
@@ -69,6 +71,18 @@ class Contents:
     faces: tuple[IndexedFace, ...]
     picture_vectors: Vectors
     face_vectors: Vectors
+
+
+def standing_for(contents: Contents) -> NDArray[np.int64]:
+    """For each face the number of the same face in the first file of its content, ``(faces,)``."""
+    first: dict[tuple[str, int], int] = {}
+    found = np.empty(len(contents.faces), np.int64)
+    picture = place = -1
+    for number, face in enumerate(contents.faces):
+        place = place + 1 if face.picture == picture else 0
+        picture = face.picture
+        found[number] = first.setdefault((contents.pictures[picture].sha256, place), number)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,25 +150,29 @@ class Rows:
             contents: What the rows are made of.
             trees: Annoy's, of `joined`.
             search_k: Nodes that Annoy inspects, for each look that it may search.
-            nearest: `core.neighbourhood.nearest_of_each` of the faces, where it is known already.
+            nearest: `core.neighbourhood.nearest_of_each` of the faces that stand for others
+                (`standing_for`), where it is known already.
             between: Called between steps where it is not.
         """
         self.contents = contents
+        self._face_count = len(contents.faces)
         self._trees = trees
         self._search_k = search_k or {}
-        self._space = FaceSpace(contents.face_vectors)
-        in_space = self._space.of(contents.face_vectors)
-        self._neighbourhoods = Neighbourhoods(in_space, nearest, between)
-        self._faces = self._neighbourhoods.joined
+        # One of each: what faces are compared by is known for these alone.
+        each, self._each_of_face = np.unique(standing_for(contents), return_inverse=True)
+        vectors = contents.face_vectors[each]
+        self._space = FaceSpace(vectors)
+        self._neighbourhoods = Neighbourhoods(self._space.of(vectors), nearest, between)
+        self._each = self._neighbourhoods.joined
         self._pictures = contents.picture_vectors
         with_face = np.array([face.picture for face in contents.faces], dtype=np.int64)
         self._picture_of_row = np.concatenate(
             [with_face, np.setdiff1d(np.arange(len(contents.pictures)), with_face)]
         )
-        self._faces_of_content: dict[str, list[int]] = {}
-        for number, face in enumerate(contents.faces):
-            its = self._faces_of_content.setdefault(contents.pictures[face.picture].sha256, [])
-            its.append(number)
+        self._each_of_content: dict[str, list[int]] = {}
+        for place, number in enumerate(each):
+            content = contents.pictures[contents.faces[number].picture].sha256
+            self._each_of_content.setdefault(content, []).append(place)
         first: dict[str, int] = {}
         self._first_of_content = np.array(
             [first.setdefault(it.sha256, number) for number, it in enumerate(contents.pictures)],
@@ -168,12 +186,12 @@ class Rows:
 
     @property
     def nearest_faces(self) -> NDArray[np.int32]:
-        """See `core.neighbourhood.nearest_of_each`."""
+        """See `core.neighbourhood.nearest_of_each`; of the faces that stand for others."""
         return self._neighbourhoods.nearest
 
     def joined(self) -> Vectors:
         """Every row as Annoy takes it, ``(len(self), d + e + 1)``."""
-        faces, pictures = self._faces, self._pictures
+        faces, pictures = self._each[self._each_of_face], self._pictures
         joined = np.zeros((len(self), faces.shape[1] + pictures.shape[1] + 1), np.float32)
         joined[: len(faces), : faces.shape[1]] = faces
         joined[:, faces.shape[1] : -1] = pictures[self._picture_of_row]
@@ -220,23 +238,24 @@ class Rows:
             raise ValueError("These rows have no trees.")
         joined = self._joined(query)
         candidates = set(self._trees.get_nns_by_vector(joined, 4 * count + 16, search_k))
-        if query.look is Look.FEEL and len(self) > len(self._faces):
+        if query.look is Look.FEEL and len(self) > self._face_count:
             # The constant keeps pictures without a face in branches of their own, which a query
             # of feel has to be sent to: there they compete with the others on equal terms.
             joined[-1] = 1
             candidates.update(self._trees.get_nns_by_vector(joined, 4 * count + 16, search_k))
         rows = np.array(sorted(candidates), dtype=np.int64)
         if query.look is Look.CHARACTER:
-            rows = rows[rows < len(self._faces)]
+            rows = rows[rows < self._face_count]
         return self._distinct(query, rows, self._similarities(query, rows, without), count, without)
 
     def _joined(self, query: Query) -> NDArray[np.float32]:
         a, b = query.weights if query.look is Look.BOTH else (1.0, 1.0)
-        joined = np.zeros(self._faces.shape[1] + self._pictures.shape[1] + 1, np.float32)
+        dimensions = self._each.shape[1]
+        joined = np.zeros(dimensions + self._pictures.shape[1] + 1, np.float32)
         if query.face is not None:
-            joined[: self._faces.shape[1]] = a * self._space.of(query.face)
+            joined[:dimensions] = a * self._space.of(query.face)
         if query.picture is not None:
-            joined[self._faces.shape[1] : -1] = b * query.picture
+            joined[dimensions:-1] = b * query.picture
         return joined
 
     def _similarities(
@@ -246,7 +265,7 @@ class Rows:
         a, b = query.weights if query.look is Look.BOTH else (1.0, 1.0)
         similarities = np.zeros(len(rows), np.float32)
         if query.face is not None:
-            faces = rows[rows < len(self._faces)]
+            faces = rows[rows < self._face_count]
             similarities[: len(faces)] = a * self._face_similarities(query.face, without, faces)
         if query.picture is not None:
             pictures = self._pictures[self._picture_of_row[rows]]
@@ -260,14 +279,14 @@ class Rows:
         everything = np.arange(len(self))
         if query.picture is None:
             face = cast(NDArray[np.float32], query.face)
-            return self._face_similarities(face, without), everything[: len(self._faces)]
+            return self._face_similarities(face, without), everything[: self._face_count]
         pictures = self._pictures @ query.picture
         if query.face is None:
             return pictures, self._row_of_picture
         a, b = query.weights
         similarities = np.float32(b) * pictures[self._picture_of_row]
         faces = self._face_similarities(query.face, without)
-        similarities[: len(self._faces)] += np.float32(a) * faces
+        similarities[: self._face_count] += np.float32(a) * faces
         return similarities, everything
 
     def _face_similarities(
@@ -275,14 +294,16 @@ class Rows:
     ) -> NDArray[np.float32]:
         """Of some faces, in ascending order, or of all, as if one picture were not there."""
         asked = self._space.of(face)
-        similarities = (self._faces if numbers is None else self._faces[numbers]) @ asked
-        if left_out := self._faces_of_content.get(without):
+        if numbers is None:
+            of_face = self._each_of_face
+            similarities = (self._each @ asked)[of_face]
+        else:
+            of_face = self._each_of_face[numbers]
+            similarities = self._each[of_face] @ asked
+        if left_out := self._each_of_content.get(without):
             changed, joined = self._neighbourhoods.without(np.array(left_out))
-            places = changed if numbers is None else np.searchsorted(numbers, changed)
-            if numbers is not None:
-                there = np.isin(changed, numbers)
-                places, joined = places[there], joined[there]
-            similarities[places] = joined @ asked
+            there = np.isin(of_face, changed)
+            similarities[there] = (joined @ asked)[np.searchsorted(changed, of_face[there])]
         return similarities
 
     def _distinct(
@@ -305,7 +326,7 @@ class Rows:
             passed.add(picture.sha256)
             row = rows[place]
             similarity = float(np.clip(similarities[place], -1.0, 1.0))
-            if query.face is not None and row < len(self._faces):
+            if query.face is not None and row < self._face_count:
                 own = self.contents.face_vectors[row]
                 alike = float(np.clip(own @ query.face, -1.0, 1.0))
                 face = self.contents.faces[row].face
@@ -323,7 +344,7 @@ class Rows:
 
         Fewer than `count` where there are not as many rows that can ask.
         """
-        asking = len(self._faces) if look is not Look.FEEL else len(self)
+        asking = self._face_count if look is not Look.FEEL else len(self)
         chosen = np.random.default_rng(seed).permutation(asking)[:count]
         queries = []
         for row in chosen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import errno
 import gc
 import json
@@ -86,6 +87,35 @@ def test_what_was_published_is_what_opens(tmp_path: Path) -> None:
     assert read._rows.contents.faces == contents.faces
     assert np.array_equal(read._rows.contents.face_vectors, contents.face_vectors)
     assert np.array_equal(read._rows.contents.picture_vectors, contents.picture_vectors)
+
+
+@pytest.mark.parametrize("pictures", [8, 50])
+@pytest.mark.parametrize("exact_below", [1, 1000])
+def test_a_version_with_copies_answers_as_the_one_without_them(
+    tmp_path: Path, pictures: int, exact_below: int
+) -> None:
+    """Copies neither make a space of a few faces, nor neighbourhoods."""
+    alone = some_contents(pictures)
+    copies = tuple(
+        dataclasses.replace(picture, path=f"é, 3/{picture.path}") for picture in alone.pictures
+    )
+    copied = Contents(
+        alone.pictures + copies,
+        alone.faces
+        + tuple(dataclasses.replace(it, picture=it.picture + pictures) for it in alone.faces),
+        np.concatenate([alone.picture_vectors] * 2),
+        np.concatenate([alone.face_vectors] * 2),
+    )
+    for name, contents in (("alone", alone), ("copied", copied)):
+        published(tmp_path / name, contents, exact_below)
+    one, other = opened(tmp_path / "alone"), opened(tmp_path / "copied")
+    for number in range(1, pictures):
+        query = Query(alone.face_vectors[number - 1], alone.picture_vectors[number])
+        without = alone.pictures[number].sha256
+        found, expected = (each.nearest(query, 5, without) for each in (other, one))
+        assert [it.picture for it in found] == [it.picture for it in expected]
+        alike = [it.similarity for it in expected]
+        assert [it.similarity for it in found] == pytest.approx(alike, abs=1e-6)
 
 
 def test_the_manifest_says_what_the_version_is(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from annoy import AnnoyIndex
 from numpy.typing import NDArray
 
 from core.face import Face, Vectors
-from core.face_space import AS_THEY_ARE
+from core.face_space import AS_THEY_ARE, FEWEST, FaceSpace
 from core.job import Look
+from core.neighbourhood import Neighbourhoods
 from core.rows import METRIC, Contents, IndexedFace, IndexedPicture, Query, Rows
 
 WEIGHTS = (0.7, 0.3)
@@ -49,9 +51,15 @@ def some_contents(pictures: int = 60, seed: int = 0, copies: int = 0) -> Content
     return Contents(tuple(indexed), tuple(faces), picture_vectors, np.stack(face_vectors))
 
 
+def of_first_files(contents: Contents) -> list[bool]:
+    """Of each face whether no file before its own has the same content."""
+    hashes = [picture.sha256 for picture in contents.pictures]
+    return [hashes.index(hashes[face.picture]) == face.picture for face in contents.faces]
+
+
 def in_its_space(contents: Contents, face: NDArray[np.float32]) -> NDArray[np.float64]:
     """A face as it is compared in this gallery, which has faces enough."""
-    wide = contents.face_vectors.astype(np.float64)
+    wide = contents.face_vectors[of_first_files(contents)].astype(np.float64)
     mean = wide.mean(0)
     _, lengths, directions = np.linalg.svd(wide - mean, full_matrices=False)
     moved = (face - mean) @ directions.T * lengths @ directions
@@ -60,15 +68,23 @@ def in_its_space(contents: Contents, face: NDArray[np.float32]) -> NDArray[np.fl
 
 
 def as_they_answer(contents: Contents, without: str = "") -> list[NDArray[np.float64]]:
-    """Every face with the four most like it that are not of the picture that asks, in loops."""
+    """Every face with the four most like it that are not of the picture that asks, in loops.
+
+    Nor are they its own in a copy, and of copies the first counts.
+    """
     faces = [in_its_space(contents, vector) for vector in contents.face_vectors]
-    there = [contents.pictures[face.picture].sha256 != without for face in contents.faces]
+    hashes = [contents.pictures[face.picture].sha256 for face in contents.faces]
+    boxes = [face.face.box for face in contents.faces]
+    there = [
+        first and content != without
+        for first, content in zip(of_first_files(contents), hashes, strict=True)
+    ]
     answers = []
     for number, face in enumerate(faces):
         others = [
             (-float(face @ other), place)
             for place, other in enumerate(faces)
-            if place != number and there[place]
+            if there[place] and (hashes[place], boxes[place]) != (hashes[number], boxes[number])
         ]
         joined = face.copy()
         for cosine, place in sorted(others)[:4]:
@@ -124,6 +140,64 @@ def test_exact_search_agrees_with_plain_loops(seed: int, count: int, look: int) 
     expected = plainly(contents, query, count, without)
     assert [n.picture.path for n in found] == [path for path, _ in expected]
     assert [n.similarity for n in found] == pytest.approx([s for _, s in expected], abs=1e-5)
+
+
+def without_copies(contents: Contents) -> Contents:
+    """The same gallery, of each content the first file alone, which all lie before the copies."""
+    of_faces = of_first_files(contents)
+    kept = len({picture.sha256 for picture in contents.pictures})
+    return Contents(
+        contents.pictures[:kept],
+        contents.faces[: sum(of_faces)],
+        contents.picture_vectors[:kept],
+        contents.face_vectors[of_faces],
+    )
+
+
+def test_faces_of_a_gallery_without_copies_answer_in_its_space_with_their_neighbours() -> None:
+    contents = some_contents()
+    space = FaceSpace(contents.face_vectors)
+    neighbourhoods = Neighbourhoods(space.of(contents.face_vectors))
+    rows = Rows(contents)
+    assert np.array_equal(rows.joined()[: len(contents.faces), :16], neighbourhoods.joined)
+    assert np.array_equal(rows.nearest_faces, neighbourhoods.nearest)
+
+
+def test_copies_change_nothing_and_get_what_the_first_file_gets() -> None:
+    """Five and more of one picture would be each other's nearest, and weigh in the space."""
+    alone = some_contents(60)
+    picture = alone.pictures[5]
+    its_own = [number for number, face in enumerate(alone.faces) if face.picture == 5]
+    places = range(60, 67)
+    copied = Contents(
+        alone.pictures + tuple(replace(picture, path=f"z/{place}.png") for place in places),
+        alone.faces
+        + tuple(replace(alone.faces[own], picture=place) for place in places for own in its_own),
+        np.concatenate([alone.picture_vectors, *[alone.picture_vectors[5:6]] * 7]),
+        np.concatenate([alone.face_vectors, *[alone.face_vectors[its_own]] * 7]),
+    )
+    rows, expected = Rows(copied), Rows(alone)
+
+    assert np.array_equal(rows.nearest_faces, expected.nearest_faces)
+    joined, of_one = rows.joined(), expected.joined()
+    assert np.array_equal(joined[: len(alone.faces)], of_one[: len(alone.faces)])
+    copies = joined[len(alone.faces) : len(copied.faces)]
+    assert np.array_equal(copies, np.tile(of_one[its_own], (7, 1)))
+    for query in queries(3):
+        for without in ("", picture.sha256, alone.pictures[8].sha256):
+            found, once = (each.nearest(query, 12, without) for each in (rows, expected))
+            assert [it.picture for it in found] == [it.picture for it in once]
+            alike = [it.similarity for it in once]
+            assert [it.similarity for it in found] == pytest.approx(alike, abs=1e-6)
+
+
+def test_copies_of_a_few_faces_are_not_faces_enough_for_a_space() -> None:
+    contents = some_contents(pictures=16, copies=8)
+    alone = without_copies(contents)
+    assert len(alone.faces) < FEWEST <= len(contents.faces)
+    joined = Rows(contents).joined()
+    assert np.array_equal(joined[: len(alone.faces), :8], alone.face_vectors)
+    assert joined.shape[1] == 8 + 6 + 1
 
 
 def test_every_row_has_the_same_length_so_that_angles_rank_like_weighted_cosines() -> None:
