@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from cli import terminal
-from cli.evaluate import refuse_split, tell_outside
+from cli.evaluate import refuse_split, tell_copies, tell_outside
 from cli.folders import Crops, tell_unreadable
 from cli.terminal import Failure, results
 from core.settings import load_settings
@@ -40,6 +40,7 @@ def compare_precisions(
         comparison = compare_precisions(folder, variants, progress=advance)
     tell_unreadable(comparison.unreadable)
     tell_outside(folder, comparison.unreadable)
+    tell_copies(comparison.copies)
     if as_json:
         terminal.show_json(_as_json(comparison))
     elif markdown:
@@ -146,5 +147,6 @@ def _as_json(comparison: PrecisionComparison) -> dict[str, object]:
             }
             for turning in comparison.turnings
         },
+        "copies": list(comparison.copies),
         "unreadable": {path: str(problem) for path, problem in comparison.unreadable},
     }

@@ -46,6 +46,7 @@ def evaluate(
         )
     tell_unreadable(figures.unreadable)
     tell_outside(folder, figures.unreadable)
+    tell_copies(figures.copies)
     if as_json:
         terminal.show_json(_as_json(figures))
     else:
@@ -72,6 +73,15 @@ def tell_outside(folder: Path, unreadable: Sequence[tuple[str, str]]) -> None:
     if count := len(set(paths) - listed):
         messages.print(
             f"{count:,} pictures directly in {folder} belong to no character and were left out."
+        )
+
+
+def tell_copies(copies: Sequence[str]) -> None:
+    """Say how many files have the bytes of an earlier one, if any."""
+    if copies:
+        messages.print(
+            f"{len(copies):,} pictures are copies of others, byte for byte, and were left out"
+            f" ({copies[0]} for one)."
         )
 
 
@@ -105,5 +115,6 @@ def _as_json(figures: FolderFigures) -> dict[str, object]:
             }
             for look, reached in figures.looks.items()
         },
+        "copies": list(figures.copies),
         "unreadable": {path: str(problem) for path, problem in figures.unreadable},
     }

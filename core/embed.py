@@ -191,6 +191,8 @@ class FolderReader:
 
     Attributes:
         unreadable: Path and reason of each file left out; complete once all batches are taken.
+        copies: Paths of the files that `batches_of_characters` left out because an earlier one
+            has the same bytes.
     """
 
     def __init__(self, folder: Path, progress: Progress | None = None) -> None:
@@ -198,6 +200,7 @@ class FolderReader:
         self._folder = scan(folder)
         self._progress = progress or (lambda *_: None)
         self.unreadable = [(path, reason(problem)) for path, problem in self._folder.unreadable]
+        self.copies: list[str] = []
 
     def batches(self) -> Iterator[tuple[list[str], list[Pixels]]]:
         """Paths and decoded pictures, sorted by path.
@@ -205,17 +208,21 @@ class FolderReader:
         Raises:
             Problem: There is no picture in the folder that can be read.
         """
+        for batch in self._batches():
+            yield [path for path, _ in batch], [picture.pixels for _, picture in batch]
+
+    def _batches(self) -> Iterator[list[tuple[str, Picture]]]:
         files = self._folder.pictures
         self._progress(0, len(files))
         readings = read_ahead(files, self._read)
         done = 0
         empty = True
         for batch in in_batches(readings, BATCH):
-            good = [(it.path, it.picture.pixels) for it in batch if it.picture is not None]
+            good = [(it.path, it.picture) for it in batch if it.picture is not None]
             self.unreadable += [(it.path, reason(it.problem)) for it in batch if it.problem]
             if good:
                 empty = False
-                yield [path for path, _ in good], [pixels for _, pixels in good]
+                yield good
             done += len(batch)
             self._progress(done, len(files))
         self.unreadable.sort(key=lambda item: item[0])
@@ -225,18 +232,28 @@ class FolderReader:
     def batches_of_characters(self) -> Iterator[tuple[list[str], list[str], list[Pixels]]]:
         """Characters, paths and decoded pictures of ``<character>/<picture>``, sorted by path.
 
-        Pictures that lie outside of a character's folder are left out.
+        Pictures that lie outside of a character's folder are left out, and of files with the same
+        bytes all but the first by path, whichever character's folder they lie in.
 
         Raises:
             Problem: There is no picture that can be read, or no character has two.
         """
         counts: Counter[str] = Counter()
-        for paths, pixels in self.batches():
-            kept = [number for number, path in enumerate(paths) if "/" in path]
-            characters = [paths[number].partition("/")[0] for number in kept]
+        known: set[str] = set()
+        for batch in self._batches():
+            kept: list[tuple[str, Picture]] = []
+            for path, picture in batch:
+                if "/" not in path:
+                    continue
+                if picture.sha256 in known:
+                    self.copies.append(path)
+                    continue
+                known.add(picture.sha256)
+                kept.append((path, picture))
+            characters = [path.partition("/")[0] for path, _ in kept]
             counts.update(characters)
             if kept:
-                yield characters, [paths[i] for i in kept], [pixels[i] for i in kept]
+                yield characters, [path for path, _ in kept], [it.pixels for _, it in kept]
         if max(counts.values(), default=0) < 2:
             raise Problem("folder_without_characters", path=self._root)
 

@@ -1,10 +1,23 @@
 """How well the whole path finds the right character in a folder of pictures by character.
 
-Every picture asks once, with its most confident face, and all others answer, treated as a search
-of the product treats them: a picture in which no face is found asks by its feel; one that answers
-counts with the best of its faces. The one difference is that here the whole gallery is ranked, so
-that under `character` the pictures without a face follow after all others, in the order of their
-feel.
+Every picture asks once, and all others answer, treated as a search of the product treats them: a
+picture in which no face is found asks by its feel; one that answers counts with the best of its
+faces; a file's copies, byte for byte, never answer for it, and of such files the first by path
+stands for all. What differs:
+
+- A picture asks with its most confident face alone; the product answers each of its three largest.
+- A file whose bytes an earlier one has does not ask either. Where the two lie in the folders of two
+  characters, it shows the first of these.
+- Pictures in no character's folder neither ask nor answer.
+- Who asks is one of the gallery: its faces have a part in the space that faces are compared in,
+  which a picture from elsewhere has not. They are nobody's neighbours, as in the product.
+- The whole gallery is ranked, so that under `character` the pictures without a face follow after
+  all others, in the order of their feel, which also decides between equals.
+- Everything is compared, however large the gallery is; from `core.index.EXACT_BELOW` rows on the
+  product looks at what Annoy proposes.
+- `--crops`: every picture is a face, and nobody looks for others in it.
+
+Copies that were scaled or encoded anew answer here as they do in the product.
 """
 
 from __future__ import annotations
@@ -61,7 +74,8 @@ class FolderFigures:
         asked: Pictures that are not alone with their character, each of which asked once.
         characters: Folders with a picture.
         without_face: Share of `pictures` in which no face was found, 0..1.
-        unreadable: Path and reason of each file left out.
+        copies: Path of each file left out because an earlier one has the same bytes.
+        unreadable: Path and reason of each file left out that cannot be read.
     """
 
     looks: dict[Look, LookFigures]
@@ -69,6 +83,7 @@ class FolderFigures:
     asked: int
     characters: int
     without_face: float
+    copies: tuple[str, ...]
     unreadable: tuple[tuple[str, str], ...]
 
 
@@ -107,7 +122,7 @@ def evaluate_folder(
     looks: Sequence[Look] = tuple(Look),
     progress: Progress | None = None,
 ) -> FolderFigures:
-    """Measure ``<character>/<picture>``; pictures outside of a character's folder are left out.
+    """Measure ``<character>/<picture>``; see `core.embed.FolderReader.batches_of_characters`.
 
     Args:
         folder: One folder for each character.
@@ -136,6 +151,7 @@ def evaluate_folder(
         asked=len(_asking(vectors)),
         characters=len(set(characters)),
         without_face=float(np.mean(vectors.faces == 0)),
+        copies=tuple(reader.copies),
         unreadable=tuple(reader.unreadable),
     )
 

@@ -93,12 +93,14 @@ class PrecisionComparison:
         precisions: The exact one first.
         turnings: Of each variant that has the exact one's detector and another extractor.
         count: Pictures that were compared.
-        unreadable: Path and reason of each file left out.
+        copies: Path of each file left out because an earlier one has the same bytes.
+        unreadable: Path and reason of each file left out that cannot be read.
     """
 
     precisions: tuple[PrecisionFigures, ...]
     turnings: tuple[Turning, ...]
     count: int
+    copies: tuple[str, ...]
     unreadable: tuple[tuple[str, str], ...]
 
 
@@ -139,6 +141,7 @@ def compare_precisions(
             if variant.detector is exact.detector and variant.extractor is not exact.extractor
         ),
         len(characters),
+        tuple(reader.copies),
         tuple(reader.unreadable),
     )
 

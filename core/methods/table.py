@@ -123,13 +123,15 @@ class Comparison:
         pictures: That answered.
         characters: Folders with a picture.
         without_face: Share of `pictures` in which no face was found, 0..1.
-        unreadable: Path and reason of each file left out.
+        copies: Path of each file left out because an earlier one has the same bytes.
+        unreadable: Path and reason of each file left out that cannot be read.
     """
 
     methods: tuple[MeasuredMethod, ...]
     pictures: int
     characters: int
     without_face: float
+    copies: tuple[str, ...]
     unreadable: tuple[tuple[str, str], ...]
 
 
@@ -322,6 +324,7 @@ def compare(
         len(paths),
         len(set(characters)),
         float(np.mean([not found for found in faces])),
+        tuple(reader.copies),
         tuple(reader.unreadable),
     )
 

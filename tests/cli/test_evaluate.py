@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -50,3 +51,15 @@ def test_pictures_of_no_character_are_counted(
     assert f"2 pictures directly in {gallery} belong to no character" in told.err
     assert "broken.png: not a picture" in told.err
     assert "15 pictures of 5 characters" in told.out
+
+
+def test_copies_are_counted_and_named(gallery: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ended(gallery, "--crops") == 0
+    assert "copies" not in capsys.readouterr().err
+    shutil.copy(gallery / "blue" / "0.png", gallery / "blue" / "again.png")
+    assert ended(gallery, "--crops", "--json") == 0
+    told = capsys.readouterr()
+    assert "1 pictures are copies of others, byte for byte, and were left out" in told.err
+    assert "(blue/again.png for one)" in told.err
+    assert json.loads(told.out)["copies"] == ["blue/again.png"]
+    assert json.loads(told.out)["pictures"] == 15

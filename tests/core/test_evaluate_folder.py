@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -250,6 +251,25 @@ def test_a_folder_is_measured_under_every_look(folder: Path) -> None:
     assert figures.looks[Look.CHARACTER].precision_at_1 >= 0.9
     feel = figures.looks[Look.FEEL]
     assert feel.mean_average_precision < figures.looks[Look.CHARACTER].mean_average_precision
+
+
+def test_copies_of_a_file_neither_answer_for_it_nor_ask(folder: Path) -> None:
+    """Whichever character's folder they lie in, and whatever their names."""
+    expected = evaluate_folder(folder, FakeDetector(), FakeExtractor())
+    for number, copy in enumerate(("blue/9.png", "blue/deeper/1.png", "coral/9.png", "new/1.png")):
+        (folder / copy).parent.mkdir(exist_ok=True)
+        shutil.copy(folder / "blue" / f"{number % 4}.png", folder / copy)
+    shutil.copy(folder / "amber" / "0.png", folder / "0.png")  # of no character
+    figures = evaluate_folder(folder, FakeDetector(), FakeExtractor())
+    assert figures.copies == ("blue/9.png", "blue/deeper/1.png", "coral/9.png", "new/1.png")
+    assert replace(figures, copies=()) == expected
+
+
+def test_two_copies_of_one_picture_are_nothing_to_find_again(tmp_path: Path) -> None:
+    picture = save(drawn_scene([("blue", 100, 100, 40)]), tmp_path / "blue" / "1.png")
+    shutil.copy(picture, tmp_path / "blue" / "2.png")
+    with pytest.raises(Problem, match="two pictures in at least one"):
+        evaluate_folder(tmp_path, FakeDetector(), FakeExtractor())
 
 
 def test_only_the_looks_asked_for_are_measured(folder: Path) -> None:

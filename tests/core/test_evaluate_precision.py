@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,14 @@ def test_a_detector_that_variants_share_looks_once(gallery: Path) -> None:
     assert detector.looked == found.count == 20
     (turning,) = found.turnings
     assert turning.faces is not None
+
+
+def test_copies_are_left_out(gallery: Path) -> None:
+    expected = compare_precisions(gallery, [Variant("a", None, FakeExtractor())])
+    shutil.copy(gallery / "blue" / "0.png", gallery / "blue" / "again.png")
+    found = compare_precisions(gallery, [Variant("a", None, FakeExtractor())])
+    assert (found.copies, expected.copies) == (("blue/again.png",), ())
+    assert replace(found, copies=()) == expected
 
 
 def test_one_character_is_found_again_and_mistaken_for_nobody(gallery: Path) -> None:
