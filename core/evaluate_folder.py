@@ -93,7 +93,7 @@ class LabelledVectors:
 
     Attributes:
         characters: One a picture.
-        picture_vectors: ``(n, e)``.
+        picture_vectors: ``(n, e)``; ``e`` is 0 where faces alone are compared.
         face_vectors: ``(m, d)``; those of one picture stand together, most confident first.
         faces: ``(n,)``, how many of `face_vectors` each picture has, in order.
         neighbourhoods: What faces answer with; None: with `face_vectors`.
@@ -174,7 +174,8 @@ def measure(
 ) -> LookFigures:
     """Rank everything for every picture that is not alone with its character.
 
-    Equal pictures keep their order.
+    Equal pictures keep their order. Where faces alone are compared, a picture without one finds
+    nothing, and is found by nobody.
     """
     labels = _labels(vectors)
     asking = _asking(vectors)
@@ -183,7 +184,10 @@ def measure(
         rows = asking[start : start + _ASKING_TOGETHER]
         order = _ranking(vectors, rows, look, weights, likeness)
         hits = labels[order] == labels[rows][:, None]
-        figures.append(precisions(hits, hits.sum(1)))
+        right = hits.sum(1)
+        if not vectors.picture_vectors.shape[1]:
+            hits &= (vectors.faces[order] > 0) & (vectors.faces[rows] > 0)[:, None]
+        figures.append(precisions(hits, right))
     return LookFigures(*np.concatenate(figures).mean(0).tolist())
 
 

@@ -14,8 +14,8 @@ from core.train.trained import TrainedNetwork
 class TrainedExtractor:
     """A network for faces, and one for whole pictures where the method has one.
 
-    Without one all whole pictures are alike: a picture in which no face is found is then answered
-    in the order of the paths, and comes last in every answer.
+    Without one the vectors of whole pictures are empty: faces alone are compared, and a picture in
+    which none is found neither has an answer nor is one.
 
     See `core.models.Extractor`; its vectors are of unit length only where its loss made them so.
     """
@@ -34,7 +34,7 @@ class TrainedExtractor:
         whole = "" if picture is None else picture.sha256
         self.sha256 = hashlib.sha256((face.sha256 + whole).encode()).hexdigest()
         self.face_dimensions = face.dimensions
-        self.picture_dimensions = 1 if picture is None else picture.dimensions
+        self.picture_dimensions = 0 if picture is None else picture.dimensions
         self.weights_of_both = weights_of_both
         self._face, self._picture, self._framing = face, picture, framing
 
@@ -58,5 +58,5 @@ class TrainedExtractor:
     def embed_pictures(self, pictures: Pixels) -> Vectors:
         """``(n, t, t, 3)`` -> ``(n, picture_dimensions)``."""
         if self._picture is None:
-            return np.ones((len(pictures), 1), np.float32)
+            return np.empty((len(pictures), 0), np.float32)
         return self._picture.embed(pictures)

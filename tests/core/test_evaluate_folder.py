@@ -168,6 +168,25 @@ def test_a_pair_without_two_faces_is_like_nothing_whoever_asks(
     assert found == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_where_faces_alone_are_compared_a_picture_without_one_finds_and_is_found_by_nobody(
+    order: tuple[int, ...],
+) -> None:
+    """Whichever character comes first by path, and wherever in it the one without a face."""
+    points = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.6, 0.4], [-1.0, 0.0], [-1.0, 0.1]])
+    faces = np.concatenate([points[2 * each : 2 * each + 2] for each in order])
+    faces = np.asarray(faces / np.linalg.norm(faces, axis=1, keepdims=True), np.float32)
+    names = tuple("abc"[place] for place in range(3) for _ in range(3))
+    nothing = np.empty((9, 0), np.float32)
+    for count in ([1, 1, 0] * 3, [0, 1, 1] * 3):
+        folder = LabelledVectors(names, nothing, faces, np.array(count))
+        found = measure(folder, Look.CHARACTER, (1.0, 0.0))
+        # Of the six that have a face one finds two strangers first; each has two to find.
+        assert found.precision_at_1 == pytest.approx(5 / 9)
+        assert found.precision_at_5 == pytest.approx(6 / 5 / 9)
+        assert found.mean_average_precision == pytest.approx((5 * 1 + 1 / 3) / 2 / 9)
+
+
 def test_a_picture_without_a_face_is_taken_for_nobody_where_all_pictures_are_alike() -> None:
     """A method of faces alone gives all whole pictures one vector."""
     faces = np.eye(4, dtype=np.float32)[[0, 0, 1, 1, 2, 2, 3]]

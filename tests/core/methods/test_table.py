@@ -14,6 +14,7 @@ from PIL import Image
 
 import core.methods.table
 from core.evaluate_folder import evaluate_folder
+from core.face import Pixels, Vectors
 from core.job import Look
 from core.methods.chart import draw_chart
 from core.methods.histogram import ColourHistogram
@@ -137,6 +138,33 @@ def test_vectors_are_compared_as_their_loss_learned_them() -> None:
         name = of.get(method.source, method.source)
         if name in learned:
             assert method.likeness is LIKENESS[learned[name].loss], method.name
+
+
+class OfFacesAlone(FakeExtractor):
+    """Compares no whole pictures, as `core.methods.trained` without a network for them."""
+
+    def embed_pictures(self, pictures: Pixels) -> Vectors:
+        """``(n, 48, 48, 3)`` -> ``(n, 0)``."""
+        return np.empty((len(pictures), 0), np.float32)
+
+
+@pytest.mark.parametrize("first", ["amber", "zinc"])
+def test_methods_of_faces_alone_find_no_picture_without_one_whatever_its_name(
+    gallery: Path, tmp_path: Path, first: str
+) -> None:
+    """It lies in the folder that comes first by path, or last."""
+    folder = shutil.copytree(gallery, tmp_path / "gallery")
+    (folder / "amber").rename(folder / first)
+    missing = {method.source: "left out" for method in METHODS}
+    found = compare(folder, FakeDetector(), {"facenet": OfFacesAlone()}, missing)
+    (row,) = (row for row in found.methods if row.method.source == "facenet")
+    (folder / first / "empty.png").unlink()
+    found = compare(folder, FakeDetector(), {"facenet": OfFacesAlone()}, missing)
+    (faces,) = (row for row in found.methods if row.method.source == "facenet")
+    assert row.figures is not None
+    assert faces.figures is not None
+    assert row.figures.precision_at_1 == pytest.approx(faces.figures.precision_at_1 * 20 / 21)
+    assert row.figures.precision_at_5 == pytest.approx(faces.figures.precision_at_5 * 20 / 21)
 
 
 def test_crops_are_their_own_faces(gallery: Path) -> None:
