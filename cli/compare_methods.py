@@ -13,9 +13,10 @@ import typer
 from rich.table import Table
 
 from cli import terminal
+from cli.evaluate import tell_copies, tell_outside
 from cli.folders import Crops, check_file, tell_unreadable
 from cli.terminal import Failure, messages, results
-from cli.train import tell_unread, training_line
+from cli.train import refuse_splits, tell_unread, training_line
 from core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def compare_methods(
     for each in (folder, faces, series):
         if each is not None and not each.is_dir():
             raise Failure(f"The folder {each} does not exist.")
+    refuse_splits([each for each in (faces, series) if each is not None], (folder,))
     chart = plot or models / _chart_name(folder)
     check_file(chart, "--plot")
     with terminal.waiting("Loading the models"):
@@ -123,6 +125,8 @@ def compare_methods(
     with terminal.progress("Comparing", "pictures") as advance:
         comparison = compare(folder, detector, sources, missing, progress=advance)
     tell_unreadable(comparison.unreadable)
+    tell_outside(folder, comparison.unreadable)
+    tell_copies(comparison.copies)
     if as_json:
         terminal.show_json(_as_json(comparison, spent))
     elif markdown:
@@ -260,5 +264,6 @@ def _as_json(comparison: Comparison, spent: Budget) -> dict[str, object]:
             }
             for row in comparison.methods
         ],
+        "copies": list(comparison.copies),
         "unreadable": {path: str(problem) for path, problem in comparison.unreadable},
     }

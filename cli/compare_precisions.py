@@ -9,9 +9,10 @@ import typer
 from rich.table import Table
 
 from cli import terminal
-from cli.evaluate import refuse_split, tell_copies, tell_outside
+from cli.evaluate import tell_copies, tell_outside
 from cli.folders import Crops, tell_unreadable
 from cli.terminal import Failure, results
+from cli.train import refuse_splits
 from core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def compare_precisions(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
 ) -> None:
     """Measure the models in float32, int8 and bfloat16: P@1, P@5, mAP, EER, how vectors turn."""
-    refuse_split(folder)
+    check_folder(folder)
+    refuse_splits((), (folder,))
     settings = load_settings()
     with terminal.waiting("Loading the models"):
         from core.evaluate_precision import compare_precisions

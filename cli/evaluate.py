@@ -11,7 +11,8 @@ from rich.table import Table
 
 from cli import terminal
 from cli.folders import Crops, check_folder, models_for, tell_unreadable
-from cli.terminal import Failure, messages, results
+from cli.terminal import messages, results
+from cli.train import refuse_splits
 from core.folder import scan
 from core.job import Look
 from core.settings import load_settings
@@ -29,7 +30,8 @@ def evaluate(
     crops: Crops = False,
 ) -> None:
     """Let each picture ask and all others answer: P@1, P@5, mAP, and pictures with no face."""
-    refuse_split(folder)
+    check_folder(folder)
+    refuse_splits((), (folder,))
     settings = load_settings()
     with terminal.waiting("Loading the models"):
         from core.evaluate_folder import evaluate_folder
@@ -51,18 +53,6 @@ def evaluate(
         terminal.show_json(_as_json(figures))
     else:
         _show(figures)
-
-
-def refuse_split(folder: Path) -> None:
-    """Refuse a folder that cannot be read, and both sides of a split, which would be measured as
-    two characters."""
-    check_folder(folder)
-    from core.train.dataset import VALIDATION, DatasetError, refuse_sides
-
-    try:
-        refuse_sides(folder, VALIDATION)
-    except DatasetError as error:
-        raise Failure(str(error)) from error
 
 
 def tell_outside(folder: Path, unreadable: Sequence[tuple[str, str]]) -> None:

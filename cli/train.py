@@ -182,7 +182,7 @@ def _check_folder(folder: Path) -> None:
         raise Failure(f"The folder {folder} does not exist.")
 
 
-def _refuse_splits(learned: Sequence[Path], measured: Sequence[Path]) -> None:
+def refuse_splits(learned: Sequence[Path], measured: Sequence[Path]) -> None:
     """Refuse both sides of a split in one, which would be taken for two labels."""
     from core.train.dataset import TRAIN, VALIDATION, DatasetError, refuse_sides
 
@@ -457,7 +457,7 @@ def extractor(
 
     _refuse_useless(of, loss, backbone, unlabelled)
     _refuse_inside(read, out)
-    _refuse_splits((folder, *also), check)
+    refuse_splits((folder, *also), check)
     try:
         options = replace(
             ExtractorTraining() if of is Kind.FACES else of_pictures(),
@@ -578,7 +578,7 @@ def assembled(
     folders = (face, picture, characters, *(beside or []), *(unlabelled or []))
     for each in (*folders, *([colours] if colours else [])):
         _check_folder(each)
-    _refuse_splits((), (characters,))
+    refuse_splits((), (characters,))
     from core.models import ModelError
     from core.train.assemble import (
         Choices,

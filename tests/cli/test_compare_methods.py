@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
@@ -179,6 +180,31 @@ def test_a_folder_that_cannot_be_measured_is_a_sentence_before_anything_is_train
         path=tmp_path / "few",
     )
     assert capsys.readouterr().err.splitlines()[-1] == str(problem)
+
+
+@pytest.mark.parametrize("option", ["--faces", "--series"])
+def test_both_sides_of_a_split_are_no_labels_to_train_on(
+    gallery: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    for side in ("train", "val"):
+        shutil.copytree(gallery, Path("split") / side)
+    assert ended(gallery, "--crops", option, "split") == 1
+    told = capsys.readouterr().err
+    assert "split holds both sides of a split, train and val; name split/train." in told
+    assert "Loading" not in told
+
+
+def test_pictures_of_no_character_and_copies_are_counted(
+    gallery: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for copy in ("outside.png", "blue/again.png"):
+        shutil.copy(gallery / "blue" / "0.png", gallery / copy)
+    assert ended(gallery, "--crops", "--json", "--device", "cpu") == 0
+    told = capsys.readouterr()
+    assert f"1 pictures directly in {gallery} belong to no character" in told.err
+    assert "1 pictures are copies of others, byte for byte" in told.err
+    assert json.loads(told.out)["copies"] == ["blue/again.png"]
+    assert json.loads(told.out)["pictures"] == 15
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 ended = partial(commands.ended, "evaluate")
 
 
-@pytest.mark.parametrize("command", ["evaluate", "compare-precisions"])
+@pytest.mark.parametrize("command", ["evaluate", "compare-precisions", "compare-methods"])
 def test_both_sides_of_a_split_are_no_characters(
     gallery: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
