@@ -12,7 +12,7 @@ from typing import Final, Literal
 from core.folder import scan
 from core.train.extractor import METRICS, WEIGHTS, Report, train
 from core.train.extractor_options import ExtractorTraining, of_pictures
-from core.train.face_data import LeftOut
+from core.train.face_data import LeftOut, bytes_of
 from core.train.networks import IR_SE50_SIDE
 
 SIDE: Final = 64
@@ -105,9 +105,12 @@ def _steps(budget: Budget, side: int) -> int:
 
 
 def contents(folder: Path) -> Iterator[tuple[str, str]]:
-    """Path and SHA-256 of each picture below a folder, in the order of the paths."""
+    """Path and SHA-256 of each picture below a folder, in the order of the paths.
+
+    Of a file that cannot be read, the hash is that of an empty one.
+    """
     for file in scan(folder).pictures:
-        yield file.path, hashlib.sha256(file.location.read_bytes()).hexdigest()
+        yield file.path, hashlib.sha256(bytes_of(file.location)).hexdigest()
 
 
 def trained(

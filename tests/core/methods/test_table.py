@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import nullcontext
@@ -291,6 +292,26 @@ def test_what_is_trained_is_kept_and_other_options_have_their_own_place(
     others = shutil.copytree(gallery, tmp_path / "others")
     shutil.copy(others / "blue" / "0.png", others / "amber" / "0.png")
     assert trained("facenet", options, others, tmp_path) != first
+
+
+def test_a_file_that_this_user_may_not_read_is_told_and_ends_nothing(
+    gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(gallery, tmp_path / "gallery")
+    closed = folder / "blue" / "0.png"
+    read_bytes = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        if path == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    told: list[str] = []
+    first = trained("facenet", small("facenet"), folder, tmp_path, left_out=told.append)
+    assert told == [str(closed)]
+    monkeypatch.undo()  # what is readable now is another picture
+    assert trained("facenet", small("facenet"), folder, tmp_path) != first
 
 
 def test_a_training_that_was_stopped_is_gone_on_with(gallery: Path, tmp_path: Path) -> None:
