@@ -16,7 +16,7 @@ from core.evaluate import average_precision, claims
 from core.face import Face
 from core.faceless import Faceless, Kind
 from core.models import Detector
-from core.voc import Annotation, pixels_of, within
+from core.voc import Annotation, AnnotationError, pixels_of, within
 
 _Item = TypeVar("_Item")
 
@@ -92,7 +92,7 @@ def evaluate_boxed(
         The figures of all, and in how many of the pictures with a box a face is found.
 
     Raises:
-        AnnotationError: A picture cannot be read.
+        AnnotationError: A picture cannot be read, or all boxes lie beyond their pictures.
         ValueError: No picture has a box.
     """
     found: list[tuple[Face, ...]] = []
@@ -102,17 +102,23 @@ def evaluate_boxed(
         found += detector.detect(pictures)
         truths += [within(*each).boxes for each in zip(batch, pictures, strict=True)]
         progress(len(found), len(annotations))
+    wanted = sum(len(boxes) for boxes in truths)
+    boxed = [annotation.picture for annotation in annotations if len(annotation.boxes)]
+    if boxed and not wanted:
+        raise AnnotationError(
+            f"All boxes lie beyond their pictures, those of {boxed[0]} among them, and so there is"
+            " nothing to measure; were the pictures scaled or cut since, box them anew."
+        )
     made = [
         right
         for faces, boxes in zip(found, truths, strict=True)
         for score, right in claims(faces, boxes)
         if score >= detector.threshold
     ]
-    wanted = sum(len(boxes) for boxes in truths)
     figures = BoxedFigures(
         average_precision(found, truths),
         sum(made) / len(made) if made else None,
-        sum(made) / max(1, wanted),
+        sum(made) / wanted,
         wanted,
         len(annotations),
     )

@@ -103,6 +103,15 @@ def test_a_boxed_picture_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         evaluate_boxed([annotation], Answers(()))
 
 
+def test_boxes_that_all_lie_beyond_their_pictures_are_told_with_the_name_of_one(
+    tmp_path: Path,
+) -> None:
+    """The pictures were scaled down after they had been boxed."""
+    annotations = [numbered(tmp_path, 1), numbered(tmp_path, 0, (90.0, 70.0, 120.0, 100.0))]
+    with pytest.raises(AnnotationError, match=r"beyond their pictures, those of .*/0\.png"):
+        evaluate_boxed(annotations, Answers((), ()))
+
+
 def test_pictures_without_boxes_are_counted(tmp_path: Path) -> None:
     save(drawn_scene([("blue", 160, 120, 40)]), tmp_path / "a" / "1.png")
     save(drawn_scene([]), tmp_path / "a" / "2.png")
