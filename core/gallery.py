@@ -1,7 +1,8 @@
 """A gallery's index, built: what is new in the folder goes through the models, once.
 
-Building again costs what changed: a renamed or copied file costs nothing, a touched one is read
-once (`core.catalogue`).
+The models look again only at what changed: not at a renamed or copied file; a touched one is read
+once (`core.catalogue`). Where anything changed, what follows from all faces together is computed
+anew for the new version: the space they are compared in, the nearest of each, and Annoy's trees.
 """
 
 from __future__ import annotations
