@@ -10,7 +10,7 @@ from rich.table import Table
 
 from cli import terminal
 from cli.evaluate import tell_copies, tell_outside
-from cli.folders import Crops, tell_unreadable
+from cli.folders import Crops, check_folder, tell_unreadable
 from cli.terminal import Failure, results
 from cli.train import refuse_splits
 from core.settings import load_settings

@@ -21,7 +21,7 @@ from core.evaluate_folder import (
     measure,
 )
 from core.face import Face
-from core.index import build_trees, choose_search_k
+from core.index import RECALL_AT, RECALL_TARGET, build_trees, choose_search_k
 from core.job import Look
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
 from core.methods.histogram import ColourHistogram
@@ -365,10 +365,13 @@ def _measured_by_trees(
             hits.append(of_all)
             right.append(counts[character] - 1)
     reached = recall.get(method.look)
+    if reached is None:
+        recalled = f"half as many as rows; recall@{RECALL_AT} {RECALL_TARGET} is not reached"
+    else:
+        recalled = f"recall@{RECALL_AT} {reached:.3f}"
     note = (
-        f"{TREES} trees, {nodes:,} nodes"
-        + (f", recall@10 {reached:.3f}" if reached is not None else ", the most of its rows")
-        + "; pictures that it does not propose count as not found"
+        f"{TREES} trees, {nodes:,} nodes, {recalled}; pictures that it does not propose count as"
+        " not found"
     )
     figures = LookFigures(*precisions(np.stack(hits), np.array(right)).mean(0).tolist())
     return MeasuredMethod(method, figures, None, note)
