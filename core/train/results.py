@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -25,27 +25,37 @@ def why_taken(out: Path, checkpoint: str, resume: bool) -> str | None:
         checkpoint: Name of the file that a training of this kind goes on from.
         resume: Whether it is to go on.
     """
-    finished, begun = (
-        any((out / name).exists() for name in names) for names in (_FINISHED, _BEGUN)
-    )
+    finished, kept = is_finished(out), (out / checkpoint).exists()
+    if not finished and not _holds(out, _BEGUN):
+        return None
     if resume:
-        if (out / checkpoint).exists() or not (finished or begun):
+        if kept:
             return None
         return (
             f"{out} holds a training that cannot be gone on with: it is of another kind, or its"
             f" {checkpoint} is missing; choose another folder for the result with --out."
         )
+    what = "a finished training" if finished else "a training that was begun"
+    if not kept:
+        return f"{out} holds {what}; choose another folder for the result with --out."
     if finished:
         return (
-            f"{out} holds a finished training; choose another folder for the result with --out, or"
-            " keep this one with --resume."
+            f"{out} holds {what}; choose another folder for the result with --out, or keep this one"
+            " with --resume."
         )
-    if begun:
-        return (
-            f"{out} holds a training that was begun; go on with it with --resume, or choose"
-            " another folder for the result with --out."
-        )
-    return None
+    return (
+        f"{out} holds {what}; go on with it with --resume, or choose another folder for the result"
+        " with --out."
+    )
+
+
+def is_finished(out: Path) -> bool:
+    """Whether a folder holds what a training leaves at its end."""
+    return _holds(out, _FINISHED)
+
+
+def _holds(out: Path, names: Sequence[str]) -> bool:
+    return any((out / name).exists() for name in names)
 
 
 def one_at_a_time(train: Callable[_P, _R]) -> Callable[_P, _R]:

@@ -1,4 +1,4 @@
-"""One training at a time writes into a folder."""
+"""One training at a time writes into a folder, and none over another."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from core.files import alone
 from core.train import detector, extractor, refiner
+from core.train.results import why_taken
 
 TRAININGS: dict[str, Callable[[Path, Path], object]] = {
     "extractor": extractor.train,
@@ -31,3 +32,26 @@ def test_of_two_trainings_into_one_folder_the_second_is_refused_at_once(
     assert refused.value.filename == str(out)
     assert not out.exists()
     assert not list(out.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("held", "begins", "goes_on"),
+    [
+        (("checkpoint.pt",), "go on with it with --resume", None),
+        (("checkpoint.pt", "metrics.json"), "or keep this one with --resume", None),
+        (("metrics.json",), "holds a finished training; choose", "cannot be gone on with"),
+        (("checkpoint.safetensors",), "was begun; choose", "cannot be gone on with"),
+        (("curve.csv",), None, None),
+    ],
+)
+def test_to_go_on_is_offered_where_it_is_possible(
+    tmp_path: Path, held: tuple[str, ...], begins: str | None, goes_on: str | None
+) -> None:
+    for name in held:
+        (tmp_path / name).touch()
+    for resume, said in ((False, begins), (True, goes_on)):
+        why = why_taken(tmp_path, "checkpoint.pt", resume)
+        assert (why is None) == (said is None)
+        assert (said or "") in (why or "")
+    offered = "--resume" in (why_taken(tmp_path, "checkpoint.pt", resume=False) or "")
+    assert offered == ("checkpoint.pt" in held)
