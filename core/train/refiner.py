@@ -204,6 +204,7 @@ def train(
         return told
     proposed = propose(views, first, data, out / "proposed.safetensors", proposing)
     tuning = looked_at(load_samples(parts.tuning, 1 << 16), first, loaded.longest)
+    tuning = [each for each in tuning if len(each.truths)]
     empty = looked_at(windows_without_faces(parts.tuning, loaded.longest), first, loaded.longest)
     while session.epoch < options.epochs:
         session.learn(proposed, progress)
@@ -225,9 +226,7 @@ def train(
         examples=examples_of(samples),
     )
     metrics = {
-        "first_stage_tuning_ap50": (
-            None if chosen.average_precision is None else precision_of_both(tuning, FIRST_ALONE)
-        ),
+        "first_stage_tuning_ap50": precision_of_both(tuning, FIRST_ALONE) if tuning else None,
         "tuning_ap50": chosen.average_precision,
         "first_stage_share": chosen.agreement.first,
         "way_of_boxes": chosen.agreement.way,

@@ -139,7 +139,6 @@ def choose(pictures: Sequence[Looked], empty: Sequence[Looked]) -> Choice:
         pictures: With faces.
         empty: Without.
     """
-    pictures = [each for each in pictures if len(each.truths)]
     if not pictures:
         return Choice(Agreement(0.5, 0.75), _WITHOUT_PICTURES, *[None] * 5)
     everything = [*pictures, *empty]

@@ -26,6 +26,7 @@ from core.train.detector import write_weights
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork
 from core.train.parts import split
 from core.train.refiner import RefinerTraining, train
+from core.train.refiner_choice import precision_of_both
 from core.train.refiner_network import (
     CONTEXT,
     GREY,
@@ -185,6 +186,23 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     assert found.keys() == expected.keys()
     for name, weights in expected.items():
         np.testing.assert_array_equal(found[name], weights, err_msg=name)
+
+
+def test_before_and_with_it_are_measured_on_the_same_pictures(
+    folder: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = shutil.copytree(folder, tmp_path / "pictures")
+    _, empty = split(read_folder(folder)).tuning
+    (pictures / f"{empty.picture.stem}.xml").write_text("<annotation></annotation>")
+    measured: list[list[int]] = []
+
+    def note(looked, agreement):
+        measured.append([len(each.truths) for each in looked])
+        return precision_of_both(looked, agreement)
+
+    monkeypatch.setattr(refiner, "precision_of_both", note)
+    train(pictures, first, tmp_path / "out", replace(TINY, epochs=1))
+    assert measured == [[1]]
 
 
 @pytest.mark.parametrize("change", [{"rate": 1e-4}, {"seed": 99}, {"views": 3.0}])
