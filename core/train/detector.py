@@ -2,7 +2,8 @@
 
 What is written to the output folder:
 
-- ``checkpoint.safetensors``: everything needed to go on after a kill, replaced after each epoch;
+- ``checkpoint.safetensors``: everything needed to go on after a kill, replaced every five minutes
+  and after each epoch;
 - ``detector.safetensors``: the averaged weights;
 - ``familiar-face/``: the finished detector, as `core.models` loads it;
 - ``taught.safetensors``: boxes of the pictures that nobody boxed, where there are such;
@@ -217,7 +218,7 @@ def train(
             f"{len(samples)} training pictures are fewer than a batch of {options.batch}."
         )
     while session.epoch < options.epochs:
-        session.learn(samples, progress)
+        session.learn(samples, out / CHECKPOINT, progress)
         last = session.epoch == options.epochs
         if session.epoch % options.tune_every == 0 or last:
             session.tuning = score(session.average, tuning)
@@ -306,19 +307,15 @@ class _Session(Session):
         self.network = DetectorNetwork(options.width, options.seed)
         self.average = DetectorNetwork(options.width, options.seed)
         data = hashlib.sha256((digest_of(learning) + facts).encode()).hexdigest()
-        super().__init__(
-            options,
-            self.network,
-            self.average,
-            steps=len(learning) // options.batch,
-            data=data,
-        )
+        super().__init__(options, self.network, self.average, data=data)
         if begun is not None:
             self.begin_with(named_variables(begun))
         self._step = tf.function(self._one_step)
 
-    def learn(self, samples: Sequence[Sample], progress: Callable[[Progress], None]) -> None:
-        """One epoch."""
+    def learn(
+        self, samples: Sequence[Sample], checkpoint: Path, progress: Callable[[Progress], None]
+    ) -> None:
+        """One epoch, or what is left of it; see `run_epoch`."""
         options = self.options
         plain = self.epoch >= options.epochs - options.plain_epochs
         drawn = batches(
@@ -330,13 +327,15 @@ class _Session(Session):
             mosaic=0.0 if plain else options.mosaic,
             strong=options.strong * (_STRONG_AT_LAST if plain else 1.0),
             taught=self.taught,
+            first=self.step,
         )
 
         def step_on(batch: Batch, rate: Any) -> Any:
             arrays = (batch.pictures, batch.boxes, batch.kinds)
             return self._step(*(tf.constant(each) for each in arrays), rate)
 
-        self.run_epoch(drawn, step_on, progress)
+        steps = len(samples) // options.batch
+        self.run_epoch(drawn, step_on, steps=steps, checkpoint=checkpoint, progress=progress)
 
     def _one_step(self, pictures: Any, truths: Any, kinds: Any, rate: Any) -> Any:
         cells = cells_of(self.options.side)

@@ -150,6 +150,7 @@ def batches(
     mosaic: float,
     strong: float = 0.0,
     taught: Taught | None = None,
+    first: int = 0,
 ) -> Iterator[Batch]:
     """One epoch, in an order and with changes that `seed` and `epoch` alone decide.
 
@@ -164,6 +165,7 @@ def batches(
         mosaic: Share of the pictures that are put together from four.
         strong: Probability of each strong change: stretched, bent, with pieces of others in it.
         taught: Further pictures that take the place of some.
+        first: Number of the batch to begin with, counted from 0.
     """
     # The last number tells the uses of a seed apart, as in `core.train.refiner_data`: without it
     # an epoch's order would be drawn from the same numbers as its first batch.
@@ -176,11 +178,11 @@ def batches(
         pictures = np.stack([recoloured(pixels, generator) for pixels in plain.pictures])
         return replace(plain, pictures=pictures)
 
-    yield from drawn_ahead(draw, len(samples) // size)
+    yield from drawn_ahead(draw, range(first, len(samples) // size))
 
 
-def drawn_ahead(draw: Callable[[int], _Drawn], steps: int) -> Iterator[_Drawn]:
-    """What `draw` makes of 0, 1, ... `steps` - 1; a thread draws while the caller computes."""
+def drawn_ahead(draw: Callable[[int], _Drawn], steps: range) -> Iterator[_Drawn]:
+    """What `draw` makes of each of `steps`; a thread draws while the caller computes."""
     ready: queue.Queue[_Drawn | BaseException] = queue.Queue(maxsize=4)
     stopped = threading.Event()
 
@@ -195,7 +197,7 @@ def drawn_ahead(draw: Callable[[int], _Drawn], steps: int) -> Iterator[_Drawn]:
 
     def draw_all() -> None:
         try:
-            for step in range(steps):
+            for step in steps:
                 if not put(draw(step)):
                     return
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
@@ -204,7 +206,7 @@ def drawn_ahead(draw: Callable[[int], _Drawn], steps: int) -> Iterator[_Drawn]:
     thread = threading.Thread(target=draw_all, name="detector-data", daemon=True)
     thread.start()
     try:
-        for _ in range(steps):
+        for _ in steps:
             item = ready.get()
             if isinstance(item, BaseException):
                 raise item

@@ -2,7 +2,8 @@
 
 What is written to the output folder:
 
-- ``checkpoint.safetensors``: everything needed to go on after a kill, replaced after each epoch;
+- ``checkpoint.safetensors``: everything needed to go on after a kill, replaced every five minutes
+  and after each epoch;
 - ``refiner.safetensors``: the averaged weights;
 - ``familiar-face/``: both stages as one detector, as `core.models` loads it;
 - ``taught.safetensors``: boxes of the pictures that nobody boxed, where there are such;
@@ -207,7 +208,7 @@ def train(
     tuning = [each for each in tuning if len(each.truths)]
     empty = looked_at(windows_without_faces(parts.tuning, loaded.longest), first, loaded.longest)
     while session.epoch < options.epochs:
-        session.learn(proposed, progress)
+        session.learn(proposed, out / CHECKPOINT, progress)
         last = session.epoch == options.epochs
         if tuning and (session.epoch % options.tune_every == 0 or last):
             session.tuning = choose(looked_again(tuning, session.average), []).average_precision
@@ -306,7 +307,6 @@ class _Session(Session):
             options,
             self.network,
             self.average,
-            steps=len(views) // options.batch,
             data=data,
             frozen=FIRST_LAYERS if begun is not None else (),
         )
@@ -314,8 +314,10 @@ class _Session(Session):
             self.begin_with(begun.weights)
         self._step = tf.function(self._one_step)
 
-    def learn(self, proposed: Sequence[Proposed], progress: Callable[[Progress], None]) -> None:
-        """One epoch on the views, with what the first stage proposes in each."""
+    def learn(
+        self, proposed: Sequence[Proposed], checkpoint: Path, progress: Callable[[Progress], None]
+    ) -> None:
+        """One epoch, or what is left of it, on views with what the first stage proposes in each."""
         drawn = batches(
             self.views,
             proposed,
@@ -323,13 +325,15 @@ class _Session(Session):
             places=self.options.places,
             seed=self.options.seed,
             epoch=self.epoch,
+            first=self.step,
         )
 
         def step_on(batch: Places, rate: Any) -> Any:
             arrays = (batch.pictures, batch.boxes, batch.kinds, batch.places)
             return self._step(*(tf.constant(each) for each in arrays), rate)
 
-        self.run_epoch(drawn, step_on, progress)
+        steps = len(self.views) // self.options.batch
+        self.run_epoch(drawn, step_on, steps=steps, checkpoint=checkpoint, progress=progress)
 
     def _one_step(self, pictures: Any, truths: Any, kinds: Any, places: Any, rate: Any) -> Any:
         count = self.options.places

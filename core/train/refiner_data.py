@@ -218,6 +218,7 @@ def batches(
     places: int,
     seed: int,
     epoch: int,
+    first: int = 0,
 ) -> Iterator[Places]:
     """One epoch: every view once, in an order and with changes that `seed` and `epoch` decide.
 
@@ -228,6 +229,7 @@ def batches(
         places: That are looked at in each view.
         seed: Of the whole training.
         epoch: Counted from 0.
+        first: Number of the batch to begin with, counted from 0.
     """
     # The last number tells the uses of a seed apart, as in `core.train.detector_data`.
     order = np.random.default_rng([seed, epoch, 0, 3]).permutation(len(views))
@@ -237,7 +239,7 @@ def batches(
         chosen = order[step * size : (step + 1) * size]
         return _batch(views, proposed, chosen, places, generator)
 
-    yield from drawn_ahead(draw, len(views) // size)
+    yield from drawn_ahead(draw, range(first, len(views) // size))
 
 
 def _batch(

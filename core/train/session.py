@@ -1,4 +1,4 @@
-"""The state of a training in TensorFlow: begun from a seed, kept after each epoch, gone on with."""
+"""The state of a training in TensorFlow: begun from a seed, kept now and then, gone on with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from core.files import replacing
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import named_variables
 from core.train.detector_optimiser import Optimiser
-from core.train.results import why_taken
+from core.train.results import is_finished, why_taken
 
 METRICS: Final = "metrics.json"
 """What a finished training reaches."""
@@ -95,7 +95,6 @@ class Session:
         options: How to train.
         network: To be trained.
         average: Of the same form; gets the running average of the weights.
-        steps: An epoch.
         data: Tells what is learned from; a checkpoint of other data is refused.
         frozen: Parts of the network whose weights stay as they are; their running statistics
             follow what they see.
@@ -107,15 +106,14 @@ class Session:
         network: Module,
         average: Module,
         *,
-        steps: int,
         data: str,
         frozen: Sequence[str] = (),
     ) -> None:
         self.epoch = 0
+        self.step = 0
         self.seconds = 0.0
         self.loss = math.nan
         self.tuning: float | None = None
-        self.steps = steps
         self.precision = tf.as_dtype(precision_of(options.precision))
         self.variables = named_variables(network)
         self.averages = named_variables(average)
@@ -127,6 +125,7 @@ class Session:
         }
         self._optimiser = Optimiser(self._trained, options.decay, self.precision)
         self._updates = tf.Variable(0.0, trainable=False)
+        self._total = 0.0
         plan = {k: v for k, v in asdict(options).items() if k not in _FREE}
         self._plan = json.dumps(plan, sort_keys=True)
         self._data = data
@@ -142,36 +141,47 @@ class Session:
         self,
         drawn: Iterable[_Drawn],
         step_on: Callable[[_Drawn, Any], Any],
+        *,
+        steps: int,
+        checkpoint: Path,
         progress: Callable[[Progress], None],
     ) -> None:
-        """Learn from each batch in turn.
+        """Learn from each batch in turn, to the end of the epoch.
 
         Args:
-            drawn: The epoch's batches.
+            drawn: The epoch's batches, from number `step` on.
             step_on: Takes a batch and a learning rate, learns, and returns the loss.
+            steps: An epoch.
+            checkpoint: Where everything is kept every five minutes, too; see `save`.
             progress: Called after each step.
 
         Raises:
             TrainingError: The loss is no longer a number.
         """
-        started = time.monotonic()
-        total = 0.0
-        for step, batch in enumerate(drawn):
-            rate = self._rate(self.epoch * self.steps + step)
-            total += float(step_on(batch, tf.constant(rate, tf.float32)))
-            self.loss = total / (step + 1)
+        kept_at = time.monotonic()
+        for batch in drawn:
+            rate = self._rate(self.epoch * steps + self.step, self._options.epochs * steps)
+            self._total += float(step_on(batch, tf.constant(rate, tf.float32)))
+            self.step += 1
+            self.loss = self._total / self.step
             if not math.isfinite(self.loss):
                 raise TrainingError(
                     f"The loss is no longer a number at epoch {self.epoch + 1}; try a lower rate."
                 )
+            now = time.monotonic()
+            if self.step < steps and now - kept_at >= _SECONDS_UNTIL_KEPT:
+                self.seconds += now - kept_at
+                self.save(checkpoint)
+                kept_at = now
             epochs = self._options.epochs
-            progress(Progress(self.epoch + 1, epochs, step + 1, self.steps, self.loss, self.tuning))
+            progress(Progress(self.epoch + 1, epochs, self.step, steps, self.loss, self.tuning))
         self.epoch += 1
-        self.seconds += time.monotonic() - started
+        self.step, self._total = 0, 0.0
+        self.seconds += time.monotonic() - kept_at
 
-    def _rate(self, step: int) -> float:
+    def _rate(self, step: int, steps: int) -> float:
+        """Of a step, counted from 0, of so many in all."""
         options = self._options
-        steps = options.epochs * self.steps
         rising = min(options.warm_up, steps // 10)
         if step < rising:
             return options.rate * (step + 1) / rising
@@ -212,6 +222,8 @@ class Session:
             "plan": self._plan,
             "data": self._data,
             "epoch": str(self.epoch),
+            "step": str(self.step),
+            "total": repr(self._total),
             "seconds": repr(self.seconds),
             "loss": repr(self.loss),
             "tuning": "" if self.tuning is None else repr(self.tuning),
@@ -232,12 +244,15 @@ class Session:
                 tensors = {name: file.get_tensor(name) for name in names}
             plan, data = facts["plan"], facts["data"]
             epoch = int(facts["epoch"])
+            # Earlier versions kept what they had at the end of an epoch alone.
+            step, total = int(facts.get("step", 0)), float(facts.get("total", 0.0))
             seconds, loss = float(facts["seconds"]), float(facts["loss"])
             tuning = float(facts["tuning"]) if facts["tuning"] else None
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            gone = "that folder" if is_finished(path.parent) else "it"
             raise TrainingError(
-                f"{path} is damaged or no checkpoint of a training; remove it and start again, or"
-                " train into another folder."
+                f"{path} is damaged or no checkpoint of a training; remove {gone} and start again,"
+                " or train into another folder."
             ) from error
         if plan != self._plan or data != self._data:
             raise TrainingError(
@@ -252,7 +267,8 @@ class Session:
             )
         for name, variable in state.items():
             variable.assign(tensors[name].reshape(variable.shape))
-        self.epoch, self.seconds, self.loss, self.tuning = epoch, seconds, loss, tuning
+        self.epoch, self.step, self._total = epoch, step, total
+        self.seconds, self.loss, self.tuning = seconds, loss, tuning
 
     def go_on(self, out: Path, resume: bool) -> dict[str, float | int | None] | None:
         """Begin, or take up the checkpoint that lies in a training's folder.
@@ -363,6 +379,8 @@ def append_curve(path: Path, line: dict[str, float | int | str]) -> None:
         writer.writeheader()
         writer.writerows([*lines, line])
 
+
+_SECONDS_UNTIL_KEPT: Final = 300.0
 
 # What may differ between a training and its continuation.
 _FREE = ("threads",)

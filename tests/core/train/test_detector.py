@@ -22,6 +22,7 @@ from core.models import tensorflow_runtime
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
 from core.train import detector
+from core.train import session as session_module
 from core.train.detector import (
     DetectorTraining,
     Progress,
@@ -169,6 +170,39 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     assert found.keys() == expected.keys()
     for name, weights in expected.items():
         np.testing.assert_array_equal(found[name], weights, err_msg=name)
+
+
+def test_a_training_stopped_within_an_epoch_goes_on_there_to_the_same_weights(
+    folder: Path,
+    finished: Path,
+    told: list[Progress],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before: list[Progress] = []
+
+    def stop(progress: Progress) -> None:
+        before.append(progress)
+        if (progress.epoch, progress.step) == (2, 3):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as now:
+        now.setattr(session_module, "_SECONDS_UNTIL_KEPT", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            train(folder, tmp_path, TINY, progress=stop)
+
+    after: list[Progress] = []
+    train(folder, tmp_path, TINY, resume=True, progress=after.append)
+
+    assert before + after == told
+    expected = load_file(finished / "detector.safetensors")
+    found = load_file(tmp_path / "detector.safetensors")
+    assert found.keys() == expected.keys()
+    for name, weights in expected.items():
+        np.testing.assert_array_equal(found[name], weights, err_msg=name)
+    curves = [(each / "curve.csv").read_text().splitlines() for each in (tmp_path, finished)]
+    losses = [[line.split(",")[:3] for line in curve] for curve in curves]
+    assert losses[0] == losses[1]
 
 
 def test_another_seed_starts_from_other_weights() -> None:

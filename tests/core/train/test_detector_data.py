@@ -12,6 +12,7 @@ import pytest
 from core.train import detector_data
 from core.train.detector_data import (
     MOST_FACES,
+    Batch,
     Sample,
     Taught,
     batches,
@@ -142,6 +143,18 @@ def test_an_epoch_shows_each_picture_once_and_every_epoch_in_another_order(
         assert len(set(shown)) == 6
         orders.append(tuple(shown))
     assert orders[0] != orders[1]
+
+
+def test_an_epoch_that_is_begun_later_shows_the_same() -> None:
+    def drawn(first: int) -> list[Batch]:
+        strong = {"mosaic": 0.5, "strong": 0.5}
+        return list(batches(samples(), side=64, size=2, seed=0, epoch=1, first=first, **strong))
+
+    whole, rest = drawn(0), drawn(2)
+    assert len(rest) == len(whole) - 2 > 0
+    for one, other in zip(whole[2:], rest, strict=True):
+        np.testing.assert_array_equal(one.pictures, other.pictures)
+        np.testing.assert_array_equal(one.boxes, other.boxes)
 
 
 def test_what_fails_while_drawing_fails_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,13 +195,14 @@ def test_orders_views_and_batches_are_drawn_each_from_numbers_of_their_own(
 def test_an_epoch_shows_every_view_once_and_the_next_one_other_places() -> None:
     views = Views([Shown(samples(), 6, 0.0)], 64, seed=0)
 
-    def epoch(number: int) -> np.ndarray:
-        drawn = batches(views, [NOTHING] * 6, size=2, places=4, seed=0, epoch=number)
+    def epoch(number: int, first: int = 0) -> np.ndarray:
+        drawn = batches(views, [NOTHING] * 6, size=2, places=4, seed=0, epoch=number, first=first)
         return np.concatenate([batch.places for batch in drawn])
 
     assert epoch(0).shape == (6, 4, 4)
     np.testing.assert_array_equal(epoch(0), epoch(0))
     assert (epoch(0) != epoch(1)).any()
+    np.testing.assert_array_equal(epoch(0)[2:], epoch(0, first=1))
 
 
 def test_the_first_stage_looks_at_each_view_once_unless_something_changed(

@@ -14,11 +14,14 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from core.models.tensorflow_runtime import Module, tf
+from core.train import session as module
 from core.train.session import (
+    Progress,
     Session,
     TrainingError,
     append_curve,
     precision_of,
+    refuse_taken,
     share_gpus,
     trains_on_gpu,
 )
@@ -43,12 +46,12 @@ class Network(Module):
         self.scale = tf.Variable(1.0, name="scale")
 
 
-def begun(columns: int = 16, options: Options | None = None, steps: int = 1) -> Session:
+def begun(columns: int = 16, options: Options | None = None) -> Session:
     network, average = Network(columns), Network(columns)
-    return Session(options or Options(), network, average, steps=steps, data="drawn")
+    return Session(options or Options(), network, average, data="drawn")
 
 
-def rates(options: Options, steps: int) -> list[float]:
+def rates(options: Options, steps: int, folder: Path) -> list[float]:
     """The learning rate of each step of a whole training."""
     found: list[float] = []
 
@@ -56,9 +59,15 @@ def rates(options: Options, steps: int) -> list[float]:
         found.append(float(rate))
         return 0.0
 
-    session = begun(options=options, steps=steps)
+    session = begun(options=options)
     for _ in range(options.epochs):
-        session.run_epoch(range(steps), step_on, lambda _: None)
+        session.run_epoch(
+            range(steps),
+            step_on,
+            steps=steps,
+            checkpoint=folder / "checkpoint.safetensors",
+            progress=lambda _: None,
+        )
     return found
 
 
@@ -77,6 +86,78 @@ def test_what_was_kept_is_taken_up(tmp_path: Path) -> None:
     assert (session.epoch, session.seconds, session.loss, session.tuning) == (1, 2.5, 0.25, None)
     np.testing.assert_array_equal(session.variables["kernel"].numpy(), np.full((4, 16), 7.0))
     assert session.variables["scale"].shape == ()
+
+
+class Steps:
+    """Steps of an epoch of eight with the losses 1.0, 2.0, ...; notes which, and their rates."""
+
+    def __init__(self, stops_at: int | None = None) -> None:
+        self.seen: list[tuple[int, float]] = []
+        self.told: list[Progress] = []
+        self._stops_at = stops_at
+
+    def __call__(self, batch: int, rate: Any) -> float:
+        if batch == self._stops_at:
+            raise KeyboardInterrupt
+        self.seen.append((batch, float(rate)))
+        return batch + 1.0
+
+    def learn(self, session: Session, checkpoint: Path) -> None:
+        drawn = range(session.step, 8)
+        session.run_epoch(drawn, self, steps=8, checkpoint=checkpoint, progress=self.told.append)
+
+
+def test_a_training_that_is_stopped_within_an_epoch_goes_on_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SECONDS_UNTIL_KEPT", 0.0)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    whole, stopped, further = Steps(), Steps(stops_at=5), Steps()
+    whole.learn(begun(), tmp_path / "other.safetensors")
+    with pytest.raises(KeyboardInterrupt):
+        stopped.learn(begun(), checkpoint)
+
+    session = begun()
+    session.restore(checkpoint)
+    assert (session.epoch, session.step) == (0, 5)
+    further.learn(session, checkpoint)
+
+    assert stopped.seen + further.seen == whole.seen
+    assert stopped.told + further.told == whole.told
+    assert session.loss == np.mean(range(1, 9))
+    assert (session.epoch, session.step) == (1, 0)
+    again = Steps()
+    again.learn(session, checkpoint)
+    assert [batch for batch, _ in again.seen] == list(range(8))
+    assert session.loss == np.mean(range(1, 9))
+
+
+def test_not_every_step_is_kept(tmp_path: Path) -> None:
+    Steps().learn(begun(), tmp_path / "checkpoint.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_of_an_earlier_version_is_one_at_the_end_of_an_epoch(tmp_path: Path) -> None:
+    path = kept_in(tmp_path)
+    written_anew(lambda _, facts: [facts.pop(name) for name in ("step", "total")])(path)
+    session = begun()
+    session.restore(path)
+    assert (session.epoch, session.step) == (1, 0)
+
+
+@pytest.mark.parametrize(("finished", "gone"), [(False, "it"), (True, "that folder")])
+def test_what_is_to_be_removed_lets_the_training_start_again(
+    finished: bool, gone: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"no checkpoint")
+    if finished:
+        (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(TrainingError, match=f"remove {gone} and start again"):
+        begun().restore(path)
+    path.unlink()
+    if not finished:
+        refuse_taken(tmp_path, resume=False)
 
 
 def written_anew(
@@ -140,8 +221,8 @@ def test_what_cannot_be_gone_on_from_is_named_and_left_as_it_is(
     np.testing.assert_array_equal(session.variables["kernel"].numpy(), np.ones((4, 16)))
 
 
-def test_the_rate_rises_and_then_falls_along_a_cosine() -> None:
-    found = rates(Options(epochs=8, warm_up=40, rate=0.1), steps=50)
+def test_the_rate_rises_and_then_falls_along_a_cosine(tmp_path: Path) -> None:
+    found = rates(Options(epochs=8, warm_up=40, rate=0.1), 50, tmp_path)
     expected = [0.1 * (step + 1) / 40 for step in range(40)]
     for step in range(360):
         expected.append(0.1 * (0.01 + 0.99 * (1 + math.cos(math.pi * step / 360)) / 2))
@@ -149,8 +230,8 @@ def test_the_rate_rises_and_then_falls_along_a_cosine() -> None:
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(3, 4), (4, 23), (32, 4)])
-def test_a_short_training_ends_with_a_low_rate(epochs: int, steps: int) -> None:
-    found = rates(Options(epochs=epochs, warm_up=200, rate=0.1), steps)
+def test_a_short_training_ends_with_a_low_rate(epochs: int, steps: int, tmp_path: Path) -> None:
+    found = rates(Options(epochs=epochs, warm_up=200, rate=0.1), steps, tmp_path)
     assert max(found) == pytest.approx(0.1)
     assert found.index(max(found)) <= epochs * steps // 10
     assert found[-1] < 0.005
