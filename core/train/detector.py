@@ -31,7 +31,7 @@ from core.evaluate_detector import evaluate_boxed
 from core.face import Face
 from core.files import write_text
 from core.models.detector import SavedModelDetector
-from core.models.tensorflow_runtime import set_threads, tf
+from core.models.tensorflow_runtime import Module, set_threads, tf
 from core.train.boxes_found import Told
 from core.train.detector_data import (
     Batch,
@@ -50,7 +50,7 @@ from core.train.detector_network import (
     suppressed,
 )
 from core.train.face_data import LeftOut
-from core.train.parts import digest_of, kept_of, read_parts
+from core.train.parts import digest_of, read_parts
 from core.train.quantise import examples_of
 from core.train.results import one_at_a_time
 from core.train.session import (
@@ -66,7 +66,7 @@ from core.train.session import (
     share_gpus,
     write_tensors,
 )
-from core.train.teacher import Teacher, Unboxed, load_teacher, of_network, teach
+from core.train.teacher import Lessons, Teacher, Unboxed, collect, load_teacher, of_network, teach
 from core.voc import Annotation
 
 _STRONG_AT_LAST = 0.25
@@ -169,9 +169,9 @@ def train(
         AnnotationError: The pictures cannot be used.
         ModelError: `teacher` holds no detector.
         TrainingError: The checkpoint is damaged or was made with other options or other data,
-            there is no detector to box the `unboxed` pictures or none of these for the `teacher`,
-            or `start` is no detector's weights or of another width, or is not there although some
-            of it is to be kept.
+            there are fewer pictures than a batch takes, there is no detector to box the `unboxed`
+            pictures or none of these for the `teacher`, or `start` is no detector's weights or of
+            another width, or is not there although some of it is to be kept.
     """
     options = options or DetectorTraining()
     _refuse_incomplete(options, start, unboxed, teacher)
@@ -184,52 +184,41 @@ def train(
             f"{start} is of width {begun.width}, the detector to be trained of width"
             f" {options.width}."
         )
-    parts, learning = read_parts(folders)
+    boxed = read_parts(folders)
+    learning = boxed.learning
+    if len(learning) < options.batch:
+        raise TrainingError(
+            f"{len(learning)} training pictures are fewer than a batch of {options.batch}."
+        )
     out.mkdir(parents=True, exist_ok=True)
     facts = hashlib.sha256(start.read_bytes()).hexdigest() if start is not None else ""
-    boxes_them: Teacher | None = None
-    if teacher is not None:
-        boxes_them = load_teacher(teacher)
-    elif begun is not None:
-        precision = tf.as_dtype(precision_of(options.precision))
-        boxes_them = of_network(begun, facts, options.longest, precision)
-    taught: Taught | None = None
-    unboxed_copies = 0
-    if boxes_them is not None and unboxed:
-        lessons = teach(
-            boxes_them,
-            unboxed,
-            out / "taught.safetensors",
-            side=options.side,
-            kept=kept_of((*parts.tuning, *parts.validation)),
-            left_out=left_out,
-            told=boxing,
+    boxes_them = _teacher(teacher, begun, facts, options) if unboxed else None
+    lessons: Lessons | None = None
+    if boxes_them is not None:
+        lessons = collect(
+            boxes_them, unboxed, side=options.side, kept=boxed.kept, left_out=left_out
         )
-        taught = Taught(lessons.samples, options.taught)
         facts += lessons.key
-        unboxed_copies = lessons.copies
-    session = _Session(options, learning, begun, facts, taught)
+    session = _Session(options, learning, begun, facts)
     if told := session.go_on(out, resume):
         return told
+    taught: Taught | None = None
+    if lessons is not None:
+        taught = Taught(teach(lessons, out / "taught.safetensors", boxing), options.taught)
     samples = load_samples(learning, 2 * options.longest)
-    tuning = load_samples(parts.tuning, options.longest, enlarged=True)
-    if len(samples) < options.batch:
-        raise TrainingError(
-            f"{len(samples)} training pictures are fewer than a batch of {options.batch}."
-        )
+    tuning = load_samples(boxed.tuning, options.longest, enlarged=True)
     while session.epoch < options.epochs:
-        session.learn(samples, out / CHECKPOINT, progress)
+        session.learn(samples, taught, out / CHECKPOINT, progress)
         last = session.epoch == options.epochs
         if session.epoch % options.tune_every == 0 or last:
             session.tuning = score(session.average, tuning)
         append_curve(out / "curve.csv", session.line())
         session.save(out / CHECKPOINT)
-        write_weights(out / "detector.safetensors", session.average, options.width)
     network = session.average
     if begun is not None and options.kept:
         keep(network, begun, options.kept)
-        write_weights(out / "detector.safetensors", network, options.width)
-    empty = windows_without_faces(parts.tuning, options.longest)
+    write_weights(out / "detector.safetensors", network, options.width)
+    empty = windows_without_faces(boxed.tuning, options.longest)
     chosen = choose_threshold(network, tuning, empty)
     export(
         network,
@@ -245,10 +234,11 @@ def train(
         "tuning_recall_at_threshold": chosen.recall,
         "windows_without_faces": len(empty),
         "boxes_there_at_threshold": chosen.false,
-        "validation_ap50": exported_score(out / DETECTOR, parts.validation),
-        "validation_pictures": len(parts.validation),
+        "validation_ap50": exported_score(out / DETECTOR, boxed.validation),
+        "validation_pictures": len(boxed.validation),
         "training_pictures": len(samples),
-        "copies_left_out": len(parts.copies) + unboxed_copies,
+        "copies_left_out": len(boxed.copies) + (lessons.copies if lessons else 0),
+        "unboxed_left_to_judge_on": lessons.judged if lessons else 0,
         "seconds": round(session.seconds, 1),
     }
     write_text(out / METRICS, json.dumps(metrics, indent=2) + "\n")
@@ -278,6 +268,18 @@ def _refuse_incomplete(
         )
 
 
+def _teacher(
+    folder: Path | None, begun: DetectorNetwork | None, of_weights: str, options: DetectorTraining
+) -> Teacher | None:
+    """What boxes the pictures without boxes."""
+    if folder is not None:
+        return load_teacher(folder)
+    if begun is None:
+        return None
+    precision = tf.as_dtype(precision_of(options.precision))
+    return of_network(begun, of_weights, options.longest, precision)
+
+
 def keep(network: DetectorNetwork, begun: DetectorNetwork, share: float) -> None:
     """Give a network back a share of the weights that it began with.
 
@@ -300,10 +302,8 @@ class _Session(Session):
         learning: Sequence[Annotation],
         begun: DetectorNetwork | None,
         facts: str,
-        taught: Taught | None,
     ) -> None:
         self.options = options
-        self.taught = taught
         self.network = DetectorNetwork(options.width, options.seed)
         self.average = DetectorNetwork(options.width, options.seed)
         data = hashlib.sha256((digest_of(learning) + facts).encode()).hexdigest()
@@ -313,7 +313,11 @@ class _Session(Session):
         self._step = tf.function(self._one_step)
 
     def learn(
-        self, samples: Sequence[Sample], checkpoint: Path, progress: Callable[[Progress], None]
+        self,
+        samples: Sequence[Sample],
+        taught: Taught | None,
+        checkpoint: Path,
+        progress: Callable[[Progress], None],
     ) -> None:
         """One epoch, or what is left of it; see `run_epoch`."""
         options = self.options
@@ -326,7 +330,7 @@ class _Session(Session):
             epoch=self.epoch,
             mosaic=0.0 if plain else options.mosaic,
             strong=options.strong * (_STRONG_AT_LAST if plain else 1.0),
-            taught=self.taught,
+            taught=taught,
             first=self.step,
         )
 
@@ -444,8 +448,8 @@ def faces_in(network: DetectorNetwork, pixels: NDArray[np.uint8]) -> tuple[Face,
     )
 
 
-def write_weights(path: Path, network: DetectorNetwork, width: int) -> None:
-    """Write a network's weights, so that a reader never finds half of them."""
+def write_weights(path: Path, network: Module, width: int) -> None:
+    """Write the weights of either stage, so that a reader never finds half of them."""
     tensors = {n: v.numpy() for n, v in named_variables(network).items()}
     write_tensors(path, tensors, {"width": str(width)})
 

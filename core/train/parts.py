@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,25 +22,23 @@ def for_validation(number: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """Which pictures a detector learns from, is tuned on, and is reported on.
+class Parts:
+    """Which pictures of a folder a detector learns from, is tuned on, and is reported on.
 
     Attributes:
         training: To learn from.
         tuning: To take decisions by.
         validation: To report on.
-        copies: Left out of what is learned: scaled or re-encoded, they are tuned or reported on.
     """
 
     training: tuple[Annotation, ...]
     tuning: tuple[Annotation, ...]
     validation: tuple[Annotation, ...]
-    copies: tuple[Annotation, ...] = ()
 
 
-def split(annotations: list[Annotation]) -> Split:
+def split(annotations: list[Annotation]) -> Parts:
     """Validation: numbers that end in 0. Tuning: every twentieth of the rest (5, 25, 45, ...)."""
-    return Split(
+    return Parts(
         training=tuple(
             a for a in annotations if not for_validation(a.number) and a.number % 20 != 5
         ),
@@ -49,8 +47,39 @@ def split(annotations: list[Annotation]) -> Split:
     )
 
 
-def read_parts(folders: Path | Sequence[Path]) -> tuple[Split, list[Annotation]]:
-    """The parts of the first folder, and all that is trained on: its part and the others whole.
+class Kept(NamedTuple):
+    """Pictures that are tuned or reported on and so must not be trained on.
+
+    Attributes:
+        contents: As `contents_of` has them.
+        prints: By which they are known scaled and re-encoded, too.
+    """
+
+    contents: frozenset[str]
+    prints: Prints
+
+
+@dataclass(frozen=True, slots=True)
+class Boxed:
+    """Boxed pictures for a training, each of which can be read.
+
+    Attributes:
+        learning: To learn from: of the first folder its part, of the others all.
+        tuning: Of the first folder, to take decisions by.
+        validation: Of the first folder, to report on.
+        kept: What those two are known again by.
+        copies: Left out of what is learned: scaled or re-encoded, they are tuned or reported on.
+    """
+
+    learning: tuple[Annotation, ...]
+    tuning: tuple[Annotation, ...]
+    validation: tuple[Annotation, ...]
+    kept: Kept
+    copies: tuple[Annotation, ...]
+
+
+def read_parts(folders: Path | Sequence[Path]) -> Boxed:
+    """The parts of the first folder, and with its training part all of the others.
 
     Every picture is looked at, before anybody waits for what needs it at the end. What is nearly
     one that the first folder keeps, such as the next frame of a film, is left out.
@@ -62,19 +91,23 @@ def read_parts(folders: Path | Sequence[Path]) -> tuple[Split, list[Annotation]]
     first, *others = [folders] if isinstance(folders, Path) else list(folders)
     parts = split(read_folder(first))
     further = [annotation for folder in others for annotation in read_folder(folder)]
-    learning = [*parts.training, *further]
+    given = [*parts.training, *further]
     kept = kept_of((*parts.tuning, *parts.validation))
-    for annotation in learning:
-        if _content(annotation) in kept.contents:
+    contents = [_content(annotation) for annotation in given]
+    for annotation, content in zip(given, contents, strict=True):
+        if content in kept.contents:
             raise AnnotationError(
                 f"{annotation.picture} is one of the pictures in {first} that are kept for tuning"
                 " and validation; take it out of what is trained on."
             )
-    near = copied(_prints_of(learning), kept.prints)
-    copies = tuple(learning[row] for row in np.flatnonzero(near))
-    own = tuple(parts.training[row] for row in np.flatnonzero(~near[: len(parts.training)]))
-    learning = [learning[row] for row in np.flatnonzero(~near)]
-    return replace(parts, training=own, copies=copies), learning
+    near = copied(_prints_of(given), kept.prints)
+    return Boxed(
+        learning=tuple(given[row] for row in np.flatnonzero(~near)),
+        tuning=parts.tuning,
+        validation=parts.validation,
+        kept=kept,
+        copies=tuple(given[row] for row in np.flatnonzero(near)),
+    )
 
 
 def digest_of(annotations: Sequence[Annotation]) -> str:
@@ -105,18 +138,6 @@ def contents_of(annotations: Iterable[Annotation]) -> frozenset[str]:
         AnnotationError: A picture cannot be opened.
     """
     return frozenset(_content(annotation) for annotation in annotations)
-
-
-class Kept(NamedTuple):
-    """Pictures that are tuned or reported on and so must not be trained on.
-
-    Attributes:
-        contents: As `contents_of` has them.
-        prints: By which they are known scaled and re-encoded, too.
-    """
-
-    contents: frozenset[str]
-    prints: Prints
 
 
 def kept_of(annotations: Sequence[Annotation]) -> Kept:

@@ -28,12 +28,12 @@ from core.files import write_text
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import set_threads, tf
 from core.train.boxes_found import Told
-from core.train.detector import exported_score, read_weights
+from core.train.detector import exported_score, read_weights, write_weights
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork, named_variables
 from core.train.face_data import LeftOut
-from core.train.parts import digest_of, kept_of, read_parts
+from core.train.parts import digest_of, read_parts
 from core.train.quantise import examples_of
 from core.train.refiner_choice import (
     FIRST_ALONE,
@@ -65,9 +65,8 @@ from core.train.session import (
     precision_of,
     refuse_taken,
     share_gpus,
-    write_tensors,
 )
-from core.train.teacher import Teacher, Unboxed, of_detector, of_network, teach
+from core.train.teacher import Lessons, Teacher, Unboxed, collect, of_detector, of_network, teach
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +164,8 @@ def train(
     loaded = load_first_stage(detector)
     first = FirstStage(loaded)
     begun = _read_start(start, options.width) if start is not None else None
-    parts, learning = read_parts(folders)
+    boxed = read_parts(folders)
+    learning = boxed.learning
     if not learning:
         raise TrainingError(
             "There is no picture to train on: by their numbers, all of the first folder are kept"
@@ -175,47 +175,38 @@ def train(
     facts = [loaded.sha256, digest_of(learning)]
     if start is not None:
         facts.append(hashlib.sha256(start.read_bytes()).hexdigest())
-    samples = load_samples(learning, 2 * loaded.longest)
-    unboxed_copies = 0
-    shown = [Shown(samples, math.ceil(options.views * len(samples)), options.mosaic)]
+    lessons: Lessons | None = None
     if unboxed:
-        lessons = teach(
-            _teacher(loaded, begun, facts[-1], options),
-            unboxed,
-            out / "taught.safetensors",
-            side=loaded.longest,
-            kept=kept_of((*parts.tuning, *parts.validation)),
-            left_out=left_out,
-            told=boxing,
-        )
-        taught = lessons.samples
-        shown.append(Shown(taught, math.ceil(options.taught_views * len(taught)), 1.0))
+        teacher = _teacher(loaded, begun, facts[-1], options)
+        lessons = collect(teacher, unboxed, side=loaded.longest, kept=boxed.kept, left_out=left_out)
         facts.append(lessons.key)
-        unboxed_copies = lessons.copies
-    views = Views(shown, loaded.longest, options.seed, options.strong)
-    if len(views) < options.batch:
-        raise TrainingError(
-            f"{len(views)} views of {len(samples)} pictures are fewer than a batch of"
-            f" {options.batch}."
-        )
-    plan = f"{options.seed} {options.mosaic} {options.strong} {[each.views for each in shown]}"
-    data = hashlib.sha256("\n".join([plan, *facts]).encode()).hexdigest()
-    session = _Session(options, views, begun, data)
+    # No more than these: of face crops, those without a sure face go.
+    counts = _views_of(len(learning), len(lessons.pictures) if lessons else 0, options)
+    _refuse_few(sum(counts), len(learning), options.batch)
+    session = _Session(options, begun, _key(options, counts, facts))
     if told := session.go_on(out, resume):
         return told
-    proposed = propose(views, first, data, out / "proposed.safetensors", proposing)
-    tuning = looked_at(load_samples(parts.tuning, 1 << 16), first, loaded.longest)
+    samples = load_samples(learning, 2 * loaded.longest)
+    taught = teach(lessons, out / "taught.safetensors", boxing) if lessons else []
+    counts = _views_of(len(samples), len(taught), options)
+    _refuse_few(sum(counts), len(samples), options.batch)
+    shown = [Shown(samples, counts[0], options.mosaic)]
+    shown += [Shown(taught, count, 1.0) for count in counts[1:]]
+    views = Views(shown, loaded.longest, options.seed, options.strong)
+    proposed = propose(
+        views, first, _key(options, counts, facts), out / "proposed.safetensors", proposing
+    )
+    tuning = looked_at(load_samples(boxed.tuning, 1 << 16), first, loaded.longest)
     tuning = [each for each in tuning if len(each.truths)]
-    empty = looked_at(windows_without_faces(parts.tuning, loaded.longest), first, loaded.longest)
+    empty = looked_at(windows_without_faces(boxed.tuning, loaded.longest), first, loaded.longest)
     while session.epoch < options.epochs:
-        session.learn(proposed, out / CHECKPOINT, progress)
+        session.learn(views, proposed, out / CHECKPOINT, progress)
         last = session.epoch == options.epochs
         if tuning and (session.epoch % options.tune_every == 0 or last):
             session.tuning = choose(looked_again(tuning, session.average), []).average_precision
         append_curve(out / "curve.csv", session.line())
         session.save(out / CHECKPOINT)
-        weights = {n: v.numpy() for n, v in session.averages.items()}
-        write_tensors(out / "refiner.safetensors", weights, {"width": str(options.width)})
+    write_weights(out / "refiner.safetensors", session.average, options.width)
     chosen = choose(looked_again(tuning, session.average), looked_again(empty, session.average))
     export_both(
         first,
@@ -237,14 +228,40 @@ def train(
         "tuning_pictures_with_a_box_at_threshold": chosen.found,
         "windows_without_faces": len(empty),
         "boxes_there_at_threshold": chosen.false,
-        "validation_ap50": exported_score(out / DETECTOR, parts.validation),
-        "validation_pictures": len(parts.validation),
+        "validation_ap50": exported_score(out / DETECTOR, boxed.validation),
+        "validation_pictures": len(boxed.validation),
         "training_views": len(views),
-        "copies_left_out": len(parts.copies) + unboxed_copies,
+        "copies_left_out": len(boxed.copies) + (lessons.copies if lessons else 0),
+        "unboxed_left_to_judge_on": lessons.judged if lessons else 0,
         "seconds": round(session.seconds, 1),
     }
     write_text(out / METRICS, json.dumps(metrics, indent=2) + "\n")
     return metrics
+
+
+def _views_of(boxed: int, taught: int, options: RefinerTraining) -> list[int]:
+    """How many views there are of so many boxed pictures, and of others where there are such."""
+    views = [math.ceil(options.views * boxed)]
+    return [*views, math.ceil(options.taught_views * taught)] if taught else views
+
+
+def _refuse_few(views: int, pictures: int, batch: int) -> None:
+    if views < batch:
+        raise TrainingError(
+            f"{views} views of {pictures} pictures are fewer than a batch of {batch}."
+        )
+
+
+def _key(options: RefinerTraining, views: Sequence[int], facts: Sequence[str]) -> str:
+    """Changes when what is shown does, or who looks at it first.
+
+    Args:
+        options: Of the training.
+        views: Of the boxed pictures, and of the others.
+        facts: On the pictures and the networks.
+    """
+    plan = f"{options.seed} {options.mosaic} {options.strong} {list(views)}"
+    return hashlib.sha256("\n".join([plan, *facts]).encode()).hexdigest()
 
 
 class _Start(NamedTuple):
@@ -295,12 +312,10 @@ class _Session(Session):
     def __init__(
         self,
         options: RefinerTraining,
-        views: Views,
         begun: _Start | None,
         data: str,
     ) -> None:
         self.options = options
-        self.views = views
         self.network = RefinerNetwork(options.width, options.seed)
         self.average = RefinerNetwork(options.width, options.seed)
         super().__init__(
@@ -315,11 +330,15 @@ class _Session(Session):
         self._step = tf.function(self._one_step)
 
     def learn(
-        self, proposed: Sequence[Proposed], checkpoint: Path, progress: Callable[[Progress], None]
+        self,
+        views: Views,
+        proposed: Sequence[Proposed],
+        checkpoint: Path,
+        progress: Callable[[Progress], None],
     ) -> None:
         """One epoch, or what is left of it, on views with what the first stage proposes in each."""
         drawn = batches(
-            self.views,
+            views,
             proposed,
             size=self.options.batch,
             places=self.options.places,
@@ -332,7 +351,7 @@ class _Session(Session):
             arrays = (batch.pictures, batch.boxes, batch.kinds, batch.places)
             return self._step(*(tf.constant(each) for each in arrays), rate)
 
-        steps = len(self.views) // self.options.batch
+        steps = len(views) // self.options.batch
         self.run_epoch(drawn, step_on, steps=steps, checkpoint=checkpoint, progress=progress)
 
     def _one_step(self, pictures: Any, truths: Any, kinds: Any, places: Any, rate: Any) -> Any:

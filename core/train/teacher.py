@@ -8,15 +8,16 @@ Student", arXiv:1911.04252: the changes to the training pictures are the noise).
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
 from core.face import Pixels
-from core.models import Detector, Precision
+from core.models import Precision
 from core.models.detector import SavedModelDetector, letterboxed
 from core.models.tensorflow_runtime import tf
 from core.picture import SUFFIXES
@@ -38,6 +39,10 @@ DOUBTFUL: Final = 0.15
 """Score below which a box is taken for nothing; between the two nothing is said."""
 
 _SAME: Final = 0.5
+
+_COPIES: Final = "are nearly ones that are kept for tuning and validation"
+_JUDGED: Final = "are kept for judging by their numbers"
+_UNREADABLE: Final = "cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Teacher:
 
     Attributes:
         look: What it sees.
-        key: Tells it from other detectors.
+        key: Tells it from other detectors, and from itself in another precision.
     """
 
     look: Look
@@ -93,11 +98,11 @@ def of_network(network: DetectorNetwork, key: str, longest: int, precision: Any)
             )
         ]
 
-    return Teacher(look, f"{key} {longest}")
+    return Teacher(look, f"{key} {longest} {precision.name}")
 
 
-def of_detector(detector: Detector) -> Teacher:
-    """Any detector as a teacher."""
+def of_detector(detector: SavedModelDetector) -> Teacher:
+    """A finished detector as a teacher."""
 
     def look(pictures: Sequence[Pixels]) -> list[Proposed]:
         return [
@@ -108,7 +113,7 @@ def of_detector(detector: Detector) -> Teacher:
             for faces in detector.detect(pictures)
         ]
 
-    return Teacher(look, detector.sha256)
+    return Teacher(look, f"{detector.sha256} {detector.precision}")
 
 
 def load_teacher(folder: Path) -> Teacher:
@@ -123,58 +128,71 @@ def load_teacher(folder: Path) -> Teacher:
     )
 
 
-class Lessons(NamedTuple):
-    """What a teacher has boxed.
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """Pictures without boxes that are to be learned from.
 
     Attributes:
-        samples: The pictures with their boxes.
-        key: Changes when anything in them may.
+        teacher: Is to look at each, and at its mirror image.
+        unboxed: Where they are from.
+        pictures: No larger than training needs them.
+        faces: Of each, whether it is known to show a face.
+        side: Of the training pictures.
+        key: Changes when anything in them may, or in their boxes.
         copies: Pictures that were left out, as nearly those that are tuned or reported on.
+        judged: Pictures that were left out by their numbers, so that something remains to be
+            judged on.
     """
 
-    samples: list[Sample]
+    teacher: Teacher
+    unboxed: Sequence[Unboxed]
+    pictures: list[Pixels]
+    faces: list[bool]
+    side: int
     key: str
     copies: int
+    judged: int
 
 
-def teach(
+def collect(
     teacher: Teacher,
     unboxed: Sequence[Unboxed],
-    cache: Path,
     *,
     side: int,
     kept: Kept | None = None,
     left_out: LeftOut | None = None,
-    told: Told = lambda done, total: None,
 ) -> Lessons:
-    """Box every picture of some folders.
+    """Read every picture of some folders, in which nothing is looked for yet.
 
     Args:
-        teacher: Looks at each, and at its mirror image.
+        teacher: Is to box each.
         unboxed: The folders.
-        cache: File of the boxes; see `core.train.boxes_found`.
-        side: Of the training pictures; smaller pictures are shown three quarters as large, and
-            larger ones are kept twice as large at most.
+        side: Of the training pictures; larger pictures are kept twice as large at most.
         kept: What is tuned or reported on and so must not be trained on; what is nearly one of
             these pictures is left out.
         left_out: Told of each picture file that cannot be read.
-        told: Told how many pictures were looked at.
 
     Raises:
-        AnnotationError: The folders hold no readable picture, or only such as are known to show a
-            face and in which none is found for sure, or the very file of one of those in `kept`.
+        AnnotationError: A folder holds no picture to learn from, or the very file of one of those
+            in `kept`.
     """
-    pictures = []
-    known_faces = []
-    copies = 0
+    pictures: list[Pixels] = []
+    faces: list[bool] = []
+    omitted: Counter[str] = Counter()
     digest = hashlib.sha256(f"{teacher.key} {SURE} {DOUBTFUL} {side}".encode())
     for source in unboxed:
+        before = len(pictures)
+        here: Counter[str] = Counter()
         for path in visible_in(source.folder):
-            if path.suffix.lower() not in SUFFIXES or for_validation(number_of(path)):
+            if path.suffix.lower() not in SUFFIXES:
+                continue
+            if for_validation(number_of(path)):
+                here[_JUDGED] += 1
                 continue
             data = bytes_of(path)
             pixels = decoded(data)
             if pixels is None:
+                here[_UNREADABLE] += 1
                 if left_out is not None:
                     left_out(str(path))
                 continue
@@ -185,33 +203,61 @@ def teach(
                     " take it out of what is trained on."
                 )
             if kept is not None and copied(prints_of([pixels]), kept.prints).any():
-                copies += 1
+                here[_COPIES] += 1
                 continue
             smaller = scaled(pixels, min(1.0, 2 * side / max(pixels.shape[:2])))
             pictures.append(np.ascontiguousarray(smaller))
-            known_faces.append(source.each_a_face)
+            faces.append(source.each_a_face)
             digest.update(content.digest() + bytes([source.each_a_face]))
-    names = ", ".join(str(source.folder) for source in unboxed)
-    if not pictures:
-        raise AnnotationError(f"There is no readable picture in {names}.")
+        if len(pictures) == before:
+            raise AnnotationError(_nothing_in(source.folder, here))
+        omitted += here
     key = digest.hexdigest()
+    copies, judged = omitted[_COPIES], omitted[_JUDGED]
+    return Lessons(teacher, unboxed, pictures, faces, side, key, copies, judged)
+
+
+def _nothing_in(folder: Path, omitted: Counter[str]) -> str:
+    """Why nothing is learned from a folder, and what to do."""
+    if not omitted:
+        return f"There is no readable picture in {folder}; give another folder, or none."
+    reasons = ", ".join(f"{count:,} {why}" for why, count in omitted.items())
+    return (
+        f"There is no picture to learn from in {folder}: {reasons}; give another folder, or none."
+    )
+
+
+def teach(lessons: Lessons, cache: Path, told: Told = lambda done, total: None) -> list[Sample]:
+    """Box every picture.
+
+    Args:
+        lessons: The pictures. Small ones are shown three quarters as large as training pictures;
+            those known to show a face in which none is found for sure are left out.
+        cache: File of the boxes; see `core.train.boxes_found`.
+        told: Told how many pictures were looked at.
+
+    Raises:
+        AnnotationError: All pictures are known to show a face, and in none is one found for sure.
+    """
+    pictures = lessons.pictures
 
     def look(numbers: range) -> list[Proposed]:
-        return _answers(teacher.look, [pictures[number] for number in numbers])
+        return _answers(lessons.teacher.look, [pictures[number] for number in numbers])
 
-    found = boxes_found(look, len(pictures), cache, key, told)
+    found = boxes_found(look, len(pictures), cache, lessons.key, told)
     samples = []
-    for pixels, (boxes, scores), each_a_face in zip(pictures, found, known_faces, strict=True):
+    for pixels, (boxes, scores), each_a_face in zip(pictures, found, lessons.faces, strict=True):
         if each_a_face and not (scores >= SURE).any():
             continue
         kinds = np.where(scores >= SURE, 1.0, -1.0).astype(np.float32)
-        zoom = max(1.0, 0.75 * side / max(pixels.shape[:2]))
+        zoom = max(1.0, 0.75 * lessons.side / max(pixels.shape[:2]))
         samples.append(Sample(pixels, boxes, kinds, zoom))
     if not samples:
+        names = ", ".join(str(source.folder) for source in lessons.unboxed)
         raise AnnotationError(
             f"The detector is sure of no face in {names}; give it other face crops, or none."
         )
-    return Lessons(samples, key, copies)
+    return samples
 
 
 def _answers(look: Look, pictures: Sequence[Pixels]) -> list[Proposed]:

@@ -238,9 +238,12 @@ def test_a_training_killed_before_its_detector_was_there_exports_it(
     out = tmp_path / "out"
     shutil.copytree(finished, out)
     shutil.rmtree(out / "familiar-face")
+    (out / "detector.safetensors").unlink()
 
     metrics = train(folder, out, TINY, resume=True)
 
+    weights = (finished / "detector.safetensors").read_bytes()
+    assert (out / "detector.safetensors").read_bytes() == weights
     assert metrics == json.loads((finished / "metrics.json").read_text())
     SavedModelDetector.load(out / "familiar-face")
 
@@ -360,10 +363,34 @@ def test_a_finished_detector_boxes_what_has_no_boxes(
         train(folder, tmp_path, options, teacher=finished / "familiar-face", unboxed=unboxed)
     (pictures / "005.png").unlink()
 
-    train(folder, tmp_path, options, teacher=finished / "familiar-face", unboxed=unboxed)
+    metrics = train(folder, tmp_path, options, teacher=finished / "familiar-face", unboxed=unboxed)
 
     # By their numbers 10 and 20 are kept away from it.
     assert len(load_file(tmp_path / "taught.safetensors")["counts"]) == 17
+    assert metrics["unboxed_left_to_judge_on"] == 2
+
+
+@pytest.mark.parametrize("change", [{}, {"batch": 32}, {"rate": 1e-4}])
+def test_whether_there_is_anything_to_train_is_known_before_pictures_are_boxed(
+    folder: Path,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, float],
+) -> None:
+    pictures = Path(shutil.copytree(folder, tmp_path / "unboxed"))
+    (pictures / "005.png").unlink()
+    options, out = replace(TINY, epochs=1), tmp_path / "out"
+    given = {"teacher": finished / "familiar-face", "unboxed": [Unboxed(pictures)], "resume": True}
+    metrics = train(folder, out, options, **given)
+    (out / "taught.safetensors").unlink()
+    monkeypatch.setattr(detector, "teach", lambda *_: pytest.fail("pictures were boxed"))
+
+    if change:
+        with pytest.raises(TrainingError, match=r"fewer than a batch|with other options"):
+            train(folder, out, replace(options, **change), **given)
+    else:
+        assert train(folder, out, options, **given) == metrics
 
 
 def test_a_detector_that_has_nothing_to_box_is_refused(folder: Path, tmp_path: Path) -> None:

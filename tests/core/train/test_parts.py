@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from core.train import parts as module
 from core.train.parts import contents_of, digest_of, read_parts, split
 from core.voc import Annotation, AnnotationError, read_folder
 from tests.core.boxed import write
@@ -35,15 +36,15 @@ def test_only_the_first_folder_is_split(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         for name in ("00010", "00011", "00025"):
             write(tmp_path / folder, name, ("face", 1, 2, 30, 40))
-    parts, learning = read_parts([tmp_path / "first", tmp_path / "other"])
-    assert [len(part) for part in (parts.training, parts.tuning, parts.validation)] == [1, 1, 1]
-    assert [annotation.picture.relative_to(tmp_path).as_posix() for annotation in learning] == [
+    boxed = read_parts([tmp_path / "first", tmp_path / "other"])
+    assert [len(part) for part in (boxed.tuning, boxed.validation)] == [1, 1]
+    assert [each.picture.relative_to(tmp_path).as_posix() for each in boxed.learning] == [
         "first/00011.jpg",
         "other/00010.jpg",
         "other/00011.jpg",
         "other/00025.jpg",
     ]
-    assert len(read_parts(tmp_path / "first")[1]) == 1
+    assert len(read_parts(tmp_path / "first").learning) == 1
 
 
 @pytest.mark.parametrize("kept", ["00010", "00025"])
@@ -87,15 +88,32 @@ def test_what_is_nearly_reported_or_tuned_on_is_left_out_of_what_is_learned(
         picture = cv2.imread(str(tmp_path / "first" / f"{kept}.jpg"))
         cv2.imwrite(str(tmp_path / f"{again}.jpg"), cv2.resize(picture, (130, 180)))
 
-    parts, learning = read_parts([tmp_path / "first", tmp_path / "other"])
+    boxed = read_parts([tmp_path / "first", tmp_path / "other"])
 
     def names_of(annotations: Sequence[Annotation]) -> list[str]:
         return [each.picture.relative_to(tmp_path).as_posix() for each in annotations]
 
-    assert names_of(learning) == ["first/00001.jpg", "other/00002.jpg"]
-    assert names_of(parts.training) == ["first/00001.jpg"]
-    assert names_of(parts.copies) == ["first/00002.jpg", "other/00001.jpg"]
-    assert names_of([*parts.validation, *parts.tuning]) == ["first/00010.jpg", "first/00025.jpg"]
+    assert names_of(boxed.learning) == ["first/00001.jpg", "other/00002.jpg"]
+    assert names_of(boxed.copies) == ["first/00002.jpg", "other/00001.jpg"]
+    assert names_of([*boxed.validation, *boxed.tuning]) == ["first/00010.jpg", "first/00025.jpg"]
+
+
+def test_no_picture_is_decoded_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("00001", "00010", "00025")
+    for name in names:
+        write(tmp_path, name, ("face", 1, 2, 30, 40))
+    decoded: list[str] = []
+    real = module.pixels_of
+
+    def note(annotation: Annotation) -> np.ndarray:
+        decoded.append(annotation.picture.stem)
+        return real(annotation)
+
+    monkeypatch.setattr(module, "pixels_of", note)
+    boxed = read_parts(tmp_path)
+    assert sorted(decoded) == sorted(names)
+    assert boxed.kept.contents == contents_of([*boxed.tuning, *boxed.validation])
+    assert len(boxed.kept.prints.hashes) == 2
 
 
 def test_every_picture_can_be_read_before_anything_is_learned(tmp_path: Path) -> None:

@@ -215,6 +215,45 @@ def test_a_training_stopped_within_an_epoch_goes_on_there_to_the_same_weights(
     assert losses[0] == losses[1]
 
 
+def test_weights_that_were_not_written_before_a_kill_are_written_at_the_end(
+    folder: Path, first: Path, finished: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    shutil.rmtree(out / "familiar-face")
+    (out / "refiner.safetensors").unlink()
+    train(folder, first, out, TINY, resume=True)
+    weights = (finished / "refiner.safetensors").read_bytes()
+    assert (out / "refiner.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize("change", [{}, {"batch": 64}, {"rate": 1e-4}])
+def test_whether_there_is_anything_to_train_is_known_before_pictures_are_boxed(
+    folder: Path,
+    first: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, float],
+) -> None:
+    pictures = Path(shutil.copytree(folder, tmp_path / "unboxed"))
+    for kept in split(read_folder(pictures)).tuning:
+        kept.picture.unlink()
+    options, out = replace(TINY, epochs=1), tmp_path / "out"
+    metrics = train(folder, first, out, options, unboxed=[Unboxed(pictures)])
+    (out / "taught.safetensors").unlink()
+    monkeypatch.setattr(refiner, "teach", lambda *_: pytest.fail("pictures were boxed"))
+
+    def again() -> dict[str, float | int | None]:
+        changed = replace(options, **change)
+        return train(folder, first, out, changed, unboxed=[Unboxed(pictures)], resume=True)
+
+    if change:
+        with pytest.raises(TrainingError, match=r"fewer than a batch|with other options"):
+            again()
+    else:
+        assert again() == metrics
+
+
 def test_before_and_with_it_are_measured_on_the_same_pictures(
     folder: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,15 +361,15 @@ def test_the_first_stage_boxes_what_nobody_boxed(
 ) -> None:
     asked = []
 
-    def teach(teacher, *_, **__):
+    def collect(teacher, *_, **__):
         asked.append(teacher.key)
         raise AnnotationError("Enough is known.")
 
-    monkeypatch.setattr(refiner, "teach", teach)
+    monkeypatch.setattr(refiner, "collect", collect)
     with pytest.raises(AnnotationError, match="Enough"):
         train(folder, first, tmp_path, TINY, unboxed=[Unboxed(folder)])
 
-    assert asked == [SavedModelDetector.load(first).sha256]
+    assert asked == [f"{SavedModelDetector.load(first).sha256} float32"]
 
 
 def test_the_threshold_is_chosen_on_windows_of_the_tuning_pictures(

@@ -12,10 +12,21 @@ import numpy as np
 import pytest
 
 from core.face import Pixels
+from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
 from core.train.detector_network import DetectorNetwork
 from core.train.parts import kept_of
-from core.train.teacher import Look, Teacher, Unboxed, load_teacher, of_network, teach
+from core.train.teacher import (
+    Lessons,
+    Look,
+    Teacher,
+    Unboxed,
+    collect,
+    load_teacher,
+    of_detector,
+    of_network,
+    teach,
+)
 from core.voc import Annotation, AnnotationError
 from tests.core.train.refiner_drawings import write_first_stage
 from tests.core.train.test_dataset import drawing
@@ -54,7 +65,7 @@ class Answering:
 def taught(folder: Path, look: Look, *, each_a_face: bool = False, **others: Any) -> list[Any]:
     cache = folder.parent / "taught.safetensors"
     unboxed = [Unboxed(folder, each_a_face)]
-    return teach(Teacher(look, "one"), unboxed, cache, side=256, **others).samples
+    return teach(collect(Teacher(look, "one"), unboxed, side=256, **others), cache)
 
 
 def test_what_both_looks_show_is_a_face_in_pixels_of_its_picture(folder: Path) -> None:
@@ -96,9 +107,11 @@ def test_face_crops_without_a_sure_face_are_left_out(folder: Path) -> None:
     look = Answering([(BOX, 0.4)], [(MIRRORED, 0.4)])
 
     unboxed = [Unboxed(folder, each_a_face=True), Unboxed(others)]
-    found = teach(Teacher(look, "one"), unboxed, folder.parent / "cache", side=256)
+    lessons = collect(Teacher(look, "one"), unboxed, side=256)
+    assert len(lessons.pictures) == 5
+    assert look.looks == []
 
-    assert len(found.samples) == 2
+    assert len(teach(lessons, folder.parent / "cache")) == 2
 
 
 def test_a_detector_that_is_sure_of_no_crop_is_refused(folder: Path) -> None:
@@ -167,13 +180,62 @@ def test_what_is_nearly_tuned_or_reported_on_is_left_out(folder: Path) -> None:
     cv2.imwrite(str(folder / "4.jpg"), cv2.resize(drawing(7), (130, 180)))
     cv2.imwrite(str(folder / "6.jpg"), drawing(8))
     kept = kept_of([Annotation(boxed, np.zeros((0, 4), np.float32), ())])
-    cache = folder.parent / "cache"
 
-    found = teach(Teacher(look, "one"), [Unboxed(folder)], cache, side=256, kept=kept)
+    lessons = collect(Teacher(look, "one"), [Unboxed(folder)], side=256, kept=kept)
 
-    shapes = [sample.pixels.shape[:2] for sample in found.samples]
-    assert shapes == [(64, 128)] * 3 + [(60, 60)]
-    assert found.copies == 1
+    samples = teach(lessons, folder.parent / "cache")
+    assert [sample.pixels.shape[:2] for sample in samples] == [(64, 128)] * 3 + [(60, 60)]
+    assert lessons.copies == 1
+
+
+def of_folders(*folders: Path, **others: Any) -> Lessons:
+    unboxed = [Unboxed(each) for each in folders]
+    return collect(Teacher(Answering([], []), "one"), unboxed, side=256, **others)
+
+
+def test_what_is_left_out_of_a_folder_is_counted(folder: Path) -> None:
+    for name in ("10.png", "20.png"):
+        shutil.copy(folder / "1.png", folder / name)
+    lessons = of_folders(folder, shutil.copytree(folder, folder.parent / "again"))
+    assert (len(lessons.pictures), lessons.judged, lessons.copies) == (6, 4, 0)
+
+
+def test_a_folder_of_which_nothing_is_learned_is_refused_beside_a_full_one(folder: Path) -> None:
+    other = folder.parent / "other"
+    other.mkdir()
+    with pytest.raises(AnnotationError, match=r"no readable picture in .*other; give another"):
+        of_folders(folder, other)
+
+    boxed = folder.parent / "00010.png"
+    cv2.imwrite(str(boxed), drawing(7))
+    kept = kept_of([Annotation(boxed, np.zeros((0, 4), np.float32), ())])
+    cv2.imwrite(str(other / "1.jpg"), cv2.resize(drawing(7), (130, 180)))
+    for name in ("10.png", "20.png"):
+        shutil.copy(folder / "1.png", other / name)
+    (other / "2.jpg").write_bytes(b"no picture")
+    with pytest.raises(AnnotationError) as refused:
+        of_folders(folder, other, kept=kept)
+    said = str(refused.value)
+    assert said.startswith(f"There is no picture to learn from in {other}: ")
+    for reason in ("1 are nearly ones", "2 are kept for judging", "1 cannot be read; give another"):
+        assert reason in said
+
+
+def test_a_teacher_that_computes_in_another_precision_is_another(
+    folder: Path, tmp_path: Path
+) -> None:
+    network = DetectorNetwork(16)
+    exact, coarse = (
+        of_network(network, "one", 96, precision) for precision in (tf.float32, tf.bfloat16)
+    )
+    detector = SavedModelDetector.load(write_first_stage(tmp_path / "stage"))
+    before = of_detector(detector)
+    detector.precision = "int8"
+    keys = [
+        collect(teacher, [Unboxed(folder)], side=256).key
+        for teacher in (exact, coarse, before, of_detector(detector))
+    ]
+    assert len(set(keys)) == 4
 
 
 def test_nothing_is_looked_at_twice_unless_something_changed(folder: Path) -> None:
