@@ -4,7 +4,7 @@ What is written to the output folder:
 
 - ``checkpoint.safetensors``: everything needed to go on after a kill, replaced every five minutes
   and after each epoch;
-- ``detector.safetensors``: the averaged weights;
+- ``detector.safetensors``: the averaged weights, with hashes of the pictures that they learned;
 - ``familiar-face/``: the finished detector, as `core.models` loads it;
 - ``taught.safetensors``: boxes of the pictures that nobody boxed, where there are such;
 - ``curve.csv``: one line an epoch;
@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ from core.train.detector_network import (
     suppressed,
 )
 from core.train.face_data import LeftOut
-from core.train.parts import digest_of, read_parts
+from core.train.parts import Boxed, digest_of, read_parts, refuse_learned
 from core.train.quantise import examples_of
 from core.train.results import one_at_a_time
 from core.train.session import (
@@ -74,6 +74,8 @@ _STRONG_AT_LAST = 0.25
 
 _MISSED = 4
 """How many boxes too many a missed face counts, in the choice of the threshold."""
+
+_LEARNED = "learned"
 
 _UNCHOSEN = 0.3
 """The threshold where no face is found by which to choose one."""
@@ -166,7 +168,8 @@ def train(
         What ``metrics.json`` holds.
 
     Raises:
-        AnnotationError: The pictures cannot be used.
+        AnnotationError: The pictures cannot be used, or `start` has learned some that are kept for
+            tuning or validation.
         ModelError: `teacher` holds no detector.
         TrainingError: The checkpoint is damaged or was made with other options or other data,
             there are fewer pictures than a batch takes, there is no detector to box the `unboxed`
@@ -185,6 +188,7 @@ def train(
             f" {options.width}."
         )
     boxed = read_parts(folders)
+    learned = boxed.contents | learned_before(start, boxed)
     learning = boxed.learning
     if len(learning) < options.batch:
         raise TrainingError(
@@ -199,6 +203,7 @@ def train(
             boxes_them, unboxed, side=options.side, kept=boxed.kept, left_out=left_out
         )
         facts += lessons.key
+        learned |= frozenset(lessons.contents)
     session = _Session(options, learning, begun, facts)
     if told := session.go_on(out, resume):
         return told
@@ -217,7 +222,7 @@ def train(
     network = session.average
     if begun is not None and options.kept:
         keep(network, begun, options.kept)
-    write_weights(out / "detector.safetensors", network, options.width)
+    write_weights(out / "detector.safetensors", network, options.width, learned)
     empty = windows_without_faces(boxed.tuning, options.longest)
     chosen = choose_threshold(network, tuning, empty)
     export(
@@ -448,10 +453,47 @@ def faces_in(network: DetectorNetwork, pixels: NDArray[np.uint8]) -> tuple[Face,
     )
 
 
-def write_weights(path: Path, network: Module, width: int) -> None:
-    """Write the weights of either stage, so that a reader never finds half of them."""
+def write_weights(path: Path, network: Module, width: int, learned: Collection[str] = ()) -> None:
+    """Write a network's weights, so that a reader never finds half of them.
+
+    Args:
+        path: The file.
+        network: Of either stage.
+        width: Of the network.
+        learned: Hashes of the pictures that it was trained on; see `learned_by`.
+    """
     tensors = {n: v.numpy() for n, v in named_variables(network).items()}
+    # Of several facts a file would hold now one first and now another: it would not be the same.
+    if learned:
+        rows = [list(bytes.fromhex(each)) for each in sorted(learned)]
+        tensors[_LEARNED] = np.array(rows, np.uint8)
     write_tensors(path, tensors, {"width": str(width)})
+
+
+def learned_by(path: Path) -> frozenset[str]:
+    """What the weights of a file were trained on, also before they became these.
+
+    Returns:
+        The SHA-256 of each picture's file, in hexadecimal digits; none where the weights are of an
+        earlier version, which kept no such thing.
+    """
+    with safe_open(path, framework="np") as file:
+        names = set(file.keys())
+        rows = file.get_tensor(_LEARNED) if _LEARNED in names else ()
+    return frozenset(row.tobytes().hex() for row in rows)
+
+
+def learned_before(start: Path | None, boxed: Boxed) -> frozenset[str]:
+    """What the weights that a training begins with have learned; see `learned_by`.
+
+    Raises:
+        AnnotationError: See `core.train.parts.refuse_learned`.
+    """
+    if start is None:
+        return frozenset()
+    learned = learned_by(start)
+    refuse_learned(start, learned, boxed)
+    return learned
 
 
 def read_weights(path: Path) -> DetectorNetwork:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +68,7 @@ class Boxed:
         tuning: Of the first folder, to take decisions by.
         validation: Of the first folder, to report on.
         kept: What those two are known again by.
+        contents: What is learned from, as `contents_of` has it.
         copies: Left out of what is learned: scaled or re-encoded, they are tuned or reported on.
     """
 
@@ -75,6 +76,7 @@ class Boxed:
     tuning: tuple[Annotation, ...]
     validation: tuple[Annotation, ...]
     kept: Kept
+    contents: frozenset[str]
     copies: tuple[Annotation, ...]
 
 
@@ -106,7 +108,30 @@ def read_parts(folders: Path | Sequence[Path]) -> Boxed:
         tuning=parts.tuning,
         validation=parts.validation,
         kept=kept,
+        contents=frozenset(contents[row] for row in np.flatnonzero(~near)),
         copies=tuple(given[row] for row in np.flatnonzero(near)),
+    )
+
+
+def refuse_learned(start: Path, learned: Collection[str], boxed: Boxed) -> None:
+    """Refuse weights that have learned what decisions are taken by or reports are made on.
+
+    Args:
+        start: The file of the weights.
+        learned: What it has learned, as `contents_of` has it: these very files alone are known.
+        boxed: What is to be trained with.
+
+    Raises:
+        AnnotationError: They have.
+    """
+    seen = boxed.kept.contents.intersection(learned)
+    if not seen:
+        return
+    named = next(a for a in (*boxed.tuning, *boxed.validation) if _content(a) in seen)
+    raise AnnotationError(
+        f"The weights in {start} were trained on {len(seen):,} of the pictures that are kept for"
+        f" tuning and validation now, {named.picture} first, and would seem better than they are;"
+        " give first the folder that came first in that training, or begin with other weights."
     )
 
 

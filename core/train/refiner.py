@@ -4,7 +4,7 @@ What is written to the output folder:
 
 - ``checkpoint.safetensors``: everything needed to go on after a kill, replaced every five minutes
   and after each epoch;
-- ``refiner.safetensors``: the averaged weights;
+- ``refiner.safetensors``: the averaged weights, with hashes of the pictures that they learned;
 - ``familiar-face/``: both stages as one detector, as `core.models` loads it;
 - ``taught.safetensors``: boxes of the pictures that nobody boxed, where there are such;
 - ``proposed.safetensors``: what the first stage proposes in the training pictures;
@@ -28,7 +28,7 @@ from core.files import write_text
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import set_threads, tf
 from core.train.boxes_found import Told
-from core.train.detector import exported_score, read_weights, write_weights
+from core.train.detector import exported_score, learned_before, read_weights, write_weights
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork, named_variables
@@ -151,7 +151,8 @@ def train(
         What ``metrics.json`` holds.
 
     Raises:
-        AnnotationError: The pictures cannot be used.
+        AnnotationError: The pictures cannot be used, or `start` has learned some that are kept for
+            tuning or validation.
         ModelError: `detector` holds no detector.
         TrainingError: The checkpoint was made with other options or other data, the detector takes
             pictures of one size alone, `start` is no detector's weights, or there are too few
@@ -165,6 +166,7 @@ def train(
     first = FirstStage(loaded)
     begun = _read_start(start, options.width) if start is not None else None
     boxed = read_parts(folders)
+    learned = boxed.contents | learned_before(start, boxed)
     learning = boxed.learning
     if not learning:
         raise TrainingError(
@@ -180,6 +182,7 @@ def train(
         teacher = _teacher(loaded, begun, facts[-1], options)
         lessons = collect(teacher, unboxed, side=loaded.longest, kept=boxed.kept, left_out=left_out)
         facts.append(lessons.key)
+        learned |= frozenset(lessons.contents)
     # No more than these: of face crops, those without a sure face go.
     counts = _views_of(len(learning), len(lessons.pictures) if lessons else 0, options)
     _refuse_few(sum(counts), len(learning), options.batch)
@@ -206,7 +209,7 @@ def train(
             session.tuning = choose(looked_again(tuning, session.average), []).average_precision
         append_curve(out / "curve.csv", session.line())
         session.save(out / CHECKPOINT)
-    write_weights(out / "refiner.safetensors", session.average, options.width)
+    write_weights(out / "refiner.safetensors", session.average, options.width, learned)
     chosen = choose(looked_again(tuning, session.average), looked_again(empty, session.average))
     export_both(
         first,

@@ -137,6 +137,7 @@ class Lessons:
         unboxed: Where they are from.
         pictures: No larger than training needs them.
         faces: Of each, whether it is known to show a face.
+        contents: Of each, the SHA-256 of its file, in hexadecimal digits.
         side: Of the training pictures.
         key: Changes when anything in them may, or in their boxes.
         copies: Pictures that were left out, as nearly those that are tuned or reported on.
@@ -148,6 +149,7 @@ class Lessons:
     unboxed: Sequence[Unboxed]
     pictures: list[Pixels]
     faces: list[bool]
+    contents: list[str]
     side: int
     key: str
     copies: int
@@ -178,6 +180,7 @@ def collect(
     """
     pictures: list[Pixels] = []
     faces: list[bool] = []
+    contents: list[str] = []
     omitted: Counter[str] = Counter()
     digest = hashlib.sha256(f"{teacher.key} {SURE} {DOUBTFUL} {side}".encode())
     for source in unboxed:
@@ -208,13 +211,14 @@ def collect(
             smaller = scaled(pixels, min(1.0, 2 * side / max(pixels.shape[:2])))
             pictures.append(np.ascontiguousarray(smaller))
             faces.append(source.each_a_face)
+            contents.append(content.hexdigest())
             digest.update(content.digest() + bytes([source.each_a_face]))
         if len(pictures) == before:
             raise AnnotationError(_nothing_in(source.folder, here))
         omitted += here
     key = digest.hexdigest()
     copies, judged = omitted[_COPIES], omitted[_JUDGED]
-    return Lessons(teacher, unboxed, pictures, faces, side, key, copies, judged)
+    return Lessons(teacher, unboxed, pictures, faces, contents, side, key, copies, judged)
 
 
 def _nothing_in(folder: Path, omitted: Counter[str]) -> str:

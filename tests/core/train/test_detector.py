@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from core.evaluate_detector import evaluate_boxed
 from core.face import Face
@@ -28,6 +30,7 @@ from core.train.detector import (
     Progress,
     TrainingError,
     choose_threshold,
+    learned_by,
     read_weights,
     train,
     write_weights,
@@ -346,6 +349,53 @@ def test_a_share_of_the_starting_weights_is_kept(
     pixels = cv2.cvtColor(cv2.imread(str(folder / "005.png")), cv2.COLOR_BGR2RGB)
     (found,) = SavedModelDetector.load(tmp_path / "0.25" / "familiar-face").detect([pixels])
     assert found[0].score == pytest.approx(detector.faces_in(network, pixels)[0].score, abs=2e-3)
+
+
+def test_weights_remember_what_they_learned_and_those_before_them(
+    folder: Path, finished: Path, tmp_path: Path
+) -> None:
+    def hashes(pictures: Iterable[Path]) -> set[str]:
+        return {hashlib.sha256(picture.read_bytes()).hexdigest() for picture in pictures}
+
+    everything = sorted(folder.glob("*.png"))
+    kept = {folder / f"{name}.png" for name in ("005", "010", "020")}
+    learned = hashes(set(everything) - kept)
+    start = finished / "detector.safetensors"
+    assert learned_by(start) == learned
+
+    # What the first training learned is reported on in another folder.
+    other = tmp_path / "other"
+    other.mkdir()
+    for place, number in ((folder / "001.png", "010"), (folder / "002.png", "001")):
+        for suffix in (".png", ".xml"):
+            shutil.copy(place.with_suffix(suffix), (other / number).with_suffix(suffix))
+    with pytest.raises(AnnotationError) as refused:
+        train(other, tmp_path / "out", TINY, start=start, progress=pytest.fail)
+    for said in (str(start), "1 of the pictures", "010.png first", "begin with other weights"):
+        assert said in str(refused.value)
+
+    unboxed = tmp_path / "unboxed"
+    unboxed.mkdir()
+    cv2.imwrite(str(unboxed / "1.png"), np.random.default_rng(5).integers(0, 256, (64, 64, 3)))
+    options = replace(TINY, epochs=1)
+    train(folder, tmp_path / "next", options, start=start, unboxed=[Unboxed(unboxed)])
+    after = learned_by(tmp_path / "next" / "detector.safetensors")
+    assert after == learned | hashes([unboxed / "1.png"])
+    train(folder, tmp_path / "last", options, start=tmp_path / "next" / "detector.safetensors")
+    assert learned_by(tmp_path / "last" / "detector.safetensors") == after
+
+
+def test_weights_that_remember_nothing_are_begun_with_as_before(
+    folder: Path, finished: Path, tmp_path: Path
+) -> None:
+    start = tmp_path / "start.safetensors"
+    weights = load_file(finished / "detector.safetensors")
+    save_file({n: w for n, w in weights.items() if n != "learned"}, start, {"width": "16"})
+    assert learned_by(start) == frozenset()
+    other = shutil.copytree(folder, tmp_path / "other")
+    for suffix in (".png", ".xml"):
+        (other / f"001{suffix}").rename(other / f"030{suffix}")
+    train(other, tmp_path / "out", replace(TINY, epochs=1), start=start)
 
 
 def test_without_a_start_nothing_can_be_kept(folder: Path, tmp_path: Path) -> None:

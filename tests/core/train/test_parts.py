@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from core.train import parts as module
-from core.train.parts import contents_of, digest_of, read_parts, split
+from core.train.parts import contents_of, digest_of, read_parts, refuse_learned, split
 from core.voc import Annotation, AnnotationError, read_folder
 from tests.core.boxed import write
 from tests.core.train.test_dataset import drawing
@@ -94,6 +94,7 @@ def test_what_is_nearly_reported_or_tuned_on_is_left_out_of_what_is_learned(
         return [each.picture.relative_to(tmp_path).as_posix() for each in annotations]
 
     assert names_of(boxed.learning) == ["first/00001.jpg", "other/00002.jpg"]
+    assert boxed.contents == contents_of(boxed.learning)
     assert names_of(boxed.copies) == ["first/00002.jpg", "other/00001.jpg"]
     assert names_of([*boxed.validation, *boxed.tuning]) == ["first/00010.jpg", "first/00025.jpg"]
 
@@ -114,6 +115,18 @@ def test_no_picture_is_decoded_twice(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sorted(decoded) == sorted(names)
     assert boxed.kept.contents == contents_of([*boxed.tuning, *boxed.validation])
     assert len(boxed.kept.prints.hashes) == 2
+
+
+def test_weights_that_learned_what_is_kept_are_refused(tmp_path: Path) -> None:
+    for name in ("00001", "00010", "00025"):
+        write(tmp_path, name, ("face", 1, 2, 30, 40))
+    boxed, start = read_parts(tmp_path), tmp_path / "start.safetensors"
+    refuse_learned(start, (), boxed)
+    refuse_learned(start, boxed.contents, boxed)
+    with pytest.raises(AnnotationError) as refused:
+        refuse_learned(start, boxed.contents | contents_of(boxed.tuning), boxed)
+    for said in (f"in {start} were trained on 1 of", "00025.jpg first", "give first the folder"):
+        assert said in str(refused.value)
 
 
 def test_every_picture_can_be_read_before_anything_is_learned(tmp_path: Path) -> None:

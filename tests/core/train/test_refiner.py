@@ -23,9 +23,9 @@ from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
 from core.train import refiner
 from core.train import session as session_module
-from core.train.detector import write_weights
+from core.train.detector import learned_by, write_weights
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork
-from core.train.parts import split
+from core.train.parts import contents_of, split
 from core.train.refiner import RefinerTraining, train
 from core.train.refiner_choice import precision_of_both
 from core.train.refiner_network import (
@@ -225,6 +225,18 @@ def test_weights_that_were_not_written_before_a_kill_are_written_at_the_end(
     train(folder, first, out, TINY, resume=True)
     weights = (finished / "refiner.safetensors").read_bytes()
     assert (out / "refiner.safetensors").read_bytes() == weights
+
+
+def test_weights_remember_what_they_learned_and_are_refused_where_that_is_kept(
+    folder: Path, first: Path, finished: Path, tmp_path: Path
+) -> None:
+    start = finished / "refiner.safetensors"
+    assert learned_by(start) == contents_of(split(read_folder(folder)).training)
+    other = shutil.copytree(folder, tmp_path / "other")
+    for suffix in (".png", ".xml"):
+        (other / f"001{suffix}").rename(other / f"030{suffix}")
+    with pytest.raises(AnnotationError, match=r"1 of the pictures .*030\.png first"):
+        train(other, first, tmp_path / "out", TINY, start=start, progress=pytest.fail)
 
 
 @pytest.mark.parametrize("change", [{}, {"batch": 64}, {"rate": 1e-4}])
