@@ -161,6 +161,16 @@ def _report(
     """Say what a training of boxes has reached, and write its card and figures."""
     from core.train.report import report_detector
 
+    if copies := metrics.get("copies_left_out"):
+        messages.print(
+            f"{copies:,} pictures are nearly some that are kept for tuning and validation, and were"
+            " left out."
+        )
+    if judged := metrics.get("unboxed_left_to_judge_on"):
+        messages.print(
+            f"{judged:,} pictures without boxes were left out by their numbers, so that something"
+            " remains to judge on."
+        )
     reached = metrics["validation_ap50"]
     if reached is not None:
         results.print(f"AP50 on the pictures kept for validation: {reached:.3f}")

@@ -232,6 +232,14 @@ def report_detector(
     }
     shown: dict[str, str] = {}
     problem = _draw_curves(out, lines, shown)
+    # Those of earlier versions do not say.
+    copies, judged = (
+        int(metrics.get(name) or 0) for name in ("copies_left_out", "unboxed_left_to_judge_on")
+    )
+    omitted = [
+        (copies, "as nearly the same as some that are kept for tuning and validation"),
+        (judged, "so that something remains to judge on: of those without boxes, by their numbers"),
+    ]
     card = ModelCard(
         title="Face detector",
         what=(
@@ -243,7 +251,8 @@ def report_detector(
             f"`{each.folder.name}`: {'face crops' if each.each_a_face else 'pictures'} without"
             " boxes, in which a detector that was trained before said where faces are"
             for each in unboxed
-        ],
+        ]
+        + [f"{count:,} pictures were left out, {why}" for count, why in omitted if count],
         terms=origin.terms or TERMS_UNKNOWN,
         command=origin.command,
         seed=seed,

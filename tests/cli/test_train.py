@@ -84,7 +84,8 @@ def test_detector(
     faces.mkdir()
     more.mkdir()
     shown = Progress(2, 5, 10, 10, 0.25, 0.5)
-    training = Called({"validation_ap50": 0.625}, shown)
+    left_out = {"copies_left_out": 1234, "unboxed_left_to_judge_on": 56}
+    training = Called({"validation_ap50": 0.625} | left_out, shown)
     monkeypatch.setattr(detector_training, "train", training)
     out = tmp_path / "out"
     options = ("--out", out, "--also", tmp_path / "more", "--epochs", 5, "--seed", 3, "--resume")
@@ -103,6 +104,8 @@ def test_detector(
     assert training.named["resume"] is True
     told = capsys.readouterr()
     assert "Epoch 2 of 5, loss 0.250, AP50 0.500" in told.err
+    for said in ("1,234 pictures are nearly some", "56 pictures without boxes were left out"):
+        assert said in told.err
     assert "0.625" in told.out
     assert str(out / "familiar-face") in told.out
 

@@ -40,6 +40,17 @@ def test_a_detector_has_a_card_and_curves(tmp_path: Path) -> None:
     assert (tmp_path / "figures" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_card_counts_what_was_left_out(tmp_path: Path) -> None:
+    (tmp_path / "curve.csv").write_text(CURVE)
+    metrics = METRICS | {"copies_left_out": 1234, "unboxed_left_to_judge_on": 56}
+    for told, counts in ((metrics, ["1,234", "56"]), (METRICS, [])):
+        report_detector(tmp_path, [Path("faces")], told, 4, ORIGIN)
+        card = (tmp_path / "README.md").read_text()
+        for count in counts:
+            assert f"- {count} pictures were left out, " in card
+        assert card.count("left out") == len(counts)
+
+
 def test_somebodys_own_text_is_not_overwritten_by_a_card(tmp_path: Path) -> None:
     card = ModelCard("A model", "What.", ["faces"], "Terms.", "train", 7, {}, ["Few."], {})
     assert write_card(card, tmp_path).name == "README.md"
