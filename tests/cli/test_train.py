@@ -200,9 +200,15 @@ def test_without_a_terminal_each_epoch_is_told_at_its_end_with_its_mean_loss(
     """Given a session's own reports on two epochs of three steps, measured after each."""
 
     def training(*_given: Any, progress: Callable[[Progress], None], **_named: Any) -> Any:
-        session = begun(steps=3)
+        session, checkpoint = begun(), tmp_path / "checkpoint.safetensors"
         for losses, reached in (((4.0, 2.0, 3.0), 0.5), ((2.0, 1.0, 0.0), 0.75)):
-            session.run_epoch(losses, lambda loss, _rate: loss, progress)
+            session.run_epoch(
+                losses,
+                lambda loss, _rate: loss,
+                steps=3,
+                checkpoint=checkpoint,
+                progress=progress,
+            )
             session.tuning = reached
         return {"validation_ap50": None, "first_stage_tuning_ap50": None, "tuning_ap50": None}
 
