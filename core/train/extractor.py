@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from core.evaluate import Retrieval, retrieval
 from core.face import Pixels, Vectors
 from core.files import replacing, write_text
-from core.framing import resized
+from core.framing import HEADS, resized
 from core.likeness import COSINE
 from core.models.backbones import EmbeddingNetwork
 from core.models.irse50 import IrSe50Description, IrSe50Network
@@ -91,7 +91,7 @@ def _as_trained(loss: Loss) -> IrSe50Description:
     # Among vectors of unit length, cosines rank as distances do.
     likeness = COSINE if loss in UNIT_LENGTH else LIKENESS[loss]
     return IrSe50Description(
-        channels="rgb", aligned=False, margin=0.55, lift=0.4, likeness=likeness.name
+        channels="rgb", aligned=False, margin=HEADS.margin, lift=HEADS.lift, likeness=likeness.name
     )
 
 

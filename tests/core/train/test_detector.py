@@ -42,6 +42,7 @@ from core.train.detector_optimiser import orthogonal
 from core.train.parts import split
 from core.train.teacher import Unboxed
 from core.voc import AnnotationError, read_folder
+from tests.core.train.trainings import assert_same_training
 
 TINY = DetectorTraining(
     epochs=12,
@@ -198,14 +199,7 @@ def test_a_training_stopped_within_an_epoch_goes_on_there_to_the_same_weights(
     train(folder, tmp_path, TINY, resume=True, progress=after.append)
 
     assert before + after == told
-    expected = load_file(finished / "detector.safetensors")
-    found = load_file(tmp_path / "detector.safetensors")
-    assert found.keys() == expected.keys()
-    for name, weights in expected.items():
-        np.testing.assert_array_equal(found[name], weights, err_msg=name)
-    curves = [(each / "curve.csv").read_text().splitlines() for each in (tmp_path, finished)]
-    losses = [[line.split(",")[:3] for line in curve] for curve in curves]
-    assert losses[0] == losses[1]
+    assert_same_training(tmp_path, finished, "detector.safetensors")
 
 
 def test_another_seed_starts_from_other_weights() -> None:

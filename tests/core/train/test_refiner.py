@@ -47,6 +47,7 @@ from core.train.session import Progress, TrainingError
 from core.train.teacher import Unboxed
 from core.voc import AnnotationError, read_folder
 from tests.core.train.refiner_drawings import drawn, write_first_stage, write_pictures
+from tests.core.train.trainings import assert_same_training
 
 TINY = RefinerTraining(
     epochs=4,
@@ -205,14 +206,7 @@ def test_a_training_stopped_within_an_epoch_goes_on_there_to_the_same_weights(
     train(folder, first, tmp_path, TINY, resume=True, progress=after.append)
 
     assert (after[0].epoch, after[0].step) == (2, 4)
-    expected = load_file(finished / "refiner.safetensors")
-    found = load_file(tmp_path / "refiner.safetensors")
-    assert found.keys() == expected.keys()
-    for name, weights in expected.items():
-        np.testing.assert_array_equal(found[name], weights, err_msg=name)
-    curves = [(each / "curve.csv").read_text().splitlines() for each in (tmp_path, finished)]
-    losses = [[line.split(",")[:3] for line in curve] for curve in curves]
-    assert losses[0] == losses[1]
+    assert_same_training(tmp_path, finished, "refiner.safetensors")
 
 
 def test_weights_that_were_not_written_before_a_kill_are_written_at_the_end(
