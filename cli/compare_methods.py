@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cli import terminal
 from cli.evaluate import tell_copies, tell_outside
-from cli.folders import Crops, check_file, tell_unreadable
+from cli.folders import Crops, check_file, check_folder, tell_unreadable
 from cli.terminal import Failure, messages, results
 from cli.train import refuse_splits, tell_unread, training_line
 from core.settings import load_settings
@@ -67,8 +67,8 @@ def compare_methods(
     """Train every method under one small equal budget and measure all on the same pictures."""
     settings = load_settings()
     for each in (folder, faces, series):
-        if each is not None and not each.is_dir():
-            raise Failure(f"The folder {each} does not exist.")
+        if each is not None:
+            check_folder(each)
     refuse_splits([each for each in (faces, series) if each is not None], (folder,))
     chart = plot or models / _chart_name(folder)
     check_file(chart, "--plot")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from cli.folders import check_folder
 from cli.terminal import Failure, messages, plain_progress, results
 from core.folder import scan
 
@@ -187,11 +188,6 @@ def _tell_device() -> None:
     messages.print(f"TensorFlow trains on {where}.")
 
 
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise Failure(f"The folder {folder} does not exist.")
-
-
 def refuse_splits(learned: Sequence[Path], measured: Sequence[Path]) -> None:
     """Refuse both sides of a split in one, which would be taken for two labels."""
     from core.train.dataset import TRAIN, VALIDATION, DatasetError, refuse_sides
@@ -259,7 +255,7 @@ def detector(
     """Train the face detector and export it as a SavedModel."""
     read = (folder, *(also or []), *(unboxed or []), *(crops or []))
     for each in read:
-        _check_folder(each)
+        check_folder(each)
     _refuse_inside(read, out)
     from core.models import ModelError
     from core.train.detector import DetectorTraining, train
@@ -327,7 +323,7 @@ def refiner(
     """Train a second look at what a detector proposes, and export both as one detector."""
     read = (folder, *(also or []), *(unboxed or []), *(crops or []))
     for each in (detector, *read):
-        _check_folder(each)
+        check_folder(each)
     _refuse_inside(read, out)
     from core.models import ModelError
     from core.train.detector_changes import OFTEN
@@ -453,7 +449,7 @@ def extractor(
     """Train a network of the feature extractor."""
     read = (folder, *(also or []), *([unlabelled] if unlabelled else []), *(check or []))
     for each in read:
-        _check_folder(each)
+        check_folder(each)
     folder, unlabelled = _with_name(folder), unlabelled and _with_name(unlabelled)
     also, check = ([_with_name(each) for each in given or []] for given in (also, check))
     out = out or Path(f"runs/extractor-{of.value}")
@@ -587,7 +583,7 @@ def assembled(
     """Put a face network and a picture network into one extractor's folder."""
     folders = (face, picture, characters, *(beside or []), *(unlabelled or []))
     for each in (*folders, *([colours] if colours else [])):
-        _check_folder(each)
+        check_folder(each)
     refuse_splits((), (characters,))
     from core.models import ModelError
     from core.train.assemble import (

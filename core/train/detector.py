@@ -157,8 +157,8 @@ def train(
         start: Weights of an earlier training (``detector.safetensors``) to begin with instead of
             random ones.
         unboxed: Pictures without boxes, on which another detector says where faces are.
-        teacher: Folder of that detector, as this function or `core.train.refiner` wrote it; None:
-            that of `start`.
+        teacher: Folder of that detector, of any kind that `core.models.detector` loads; None: that
+            of `start`.
         resume: Go on from the checkpoint in `out`, if there is one.
         progress: Called after each step.
         boxing: Told in how many of the pictures without boxes these were found.

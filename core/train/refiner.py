@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from core.files import write_text
-from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import set_threads, tf
 from core.train.boxes_found import Told
 from core.train.detector import exported_score, learned_before, read_weights, write_weights
@@ -66,7 +65,7 @@ from core.train.session import (
     refuse_taken,
     share_gpus,
 )
-from core.train.teacher import Lessons, Teacher, Unboxed, collect, of_detector, of_network, teach
+from core.train.teacher import Lessons, Teacher, Unboxed, collect, load_teacher, of_network, teach
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +178,7 @@ def train(
         facts.append(hashlib.sha256(start.read_bytes()).hexdigest())
     lessons: Lessons | None = None
     if unboxed:
-        teacher = _teacher(loaded, begun, facts[-1], options)
+        teacher = _teacher(detector, loaded.longest, begun, facts[-1], options)
         lessons = collect(teacher, unboxed, side=loaded.longest, kept=boxed.kept, left_out=left_out)
         facts.append(lessons.key)
         learned |= frozenset(lessons.contents)
@@ -300,13 +299,17 @@ def _read_start(path: Path, width: int) -> _Start:
 
 
 def _teacher(
-    first: SavedModelDetector, begun: _Start | None, of_weights: str, options: RefinerTraining
+    first: Path,
+    longest: int,
+    begun: _Start | None,
+    of_weights: str,
+    options: RefinerTraining,
 ) -> Teacher:
     """What boxes the pictures without boxes."""
     if begun is None or begun.detector is None:
-        return of_detector(first)
+        return load_teacher(first)
     precision = tf.as_dtype(precision_of(options.precision))
-    return of_network(begun.detector, of_weights, first.longest, precision)
+    return of_network(begun.detector, of_weights, longest, precision)
 
 
 class _Session(Session):
