@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import queue
-import threading
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from itertools import islice
+from typing import Final, TypeVar
 
 import cv2
 import numpy as np
@@ -21,6 +23,11 @@ _Drawn = TypeVar("_Drawn")
 MOST_FACES = 32
 """Boxes that one training picture carries at most."""
 
+DRAWS: Final = "detector-data"
+"""What the names of the threads that draw begin with."""
+
+_MOST_THREADS: Final = 8
+_AHEAD: Final = 4
 _GREY = 114
 _SMALLEST = 6.0
 _LEAST_VISIBLE = 0.4
@@ -154,7 +161,7 @@ def batches(
 ) -> Iterator[Batch]:
     """One epoch, in an order and with changes that `seed` and `epoch` alone decide.
 
-    A thread draws ahead while the caller computes. A rest smaller than a batch is left out.
+    Threads draw ahead while the caller computes. A rest smaller than a batch is left out.
 
     Args:
         samples: What to draw from.
@@ -182,38 +189,23 @@ def batches(
 
 
 def drawn_ahead(draw: Callable[[int], _Drawn], steps: range) -> Iterator[_Drawn]:
-    """What `draw` makes of each of `steps`; a thread draws while the caller computes."""
-    ready: queue.Queue[_Drawn | BaseException] = queue.Queue(maxsize=4)
-    stopped = threading.Event()
+    """What `draw` makes of each of `steps`, in their order; threads draw while the caller computes.
 
-    def put(item: _Drawn | BaseException) -> bool:
-        while not stopped.is_set():
-            try:
-                ready.put(item, timeout=0.2)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def draw_all() -> None:
+    There is one thread for every two cores, so that two cores, which compute as well, have one,
+    and a GPU beside many does not wait.
+    """
+    threads = min(_MOST_THREADS, max(1, (os.cpu_count() or 1) // 2))
+    remaining = iter(steps)
+    with ThreadPoolExecutor(threads, DRAWS) as pool:
+        ahead = deque(pool.submit(draw, step) for step in islice(remaining, _AHEAD + threads))
         try:
-            for step in steps:
-                if not put(draw(step)):
-                    return
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            put(error)
-
-    thread = threading.Thread(target=draw_all, name="detector-data", daemon=True)
-    thread.start()
-    try:
-        for _ in steps:
-            item = ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        thread.join()
+            while ahead:
+                drawn = ahead.popleft().result()
+                ahead.extend(pool.submit(draw, step) for step in islice(remaining, 1))
+                yield drawn
+        finally:
+            for waiting in ahead:
+                waiting.cancel()
 
 
 def draw_batch(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -11,12 +13,14 @@ import pytest
 
 from core.train import detector_data
 from core.train.detector_data import (
+    DRAWS,
     MOST_FACES,
     Batch,
     Sample,
     Taught,
     batches,
     draw_batch,
+    drawn_ahead,
     move_boxes,
     recoloured,
     windows_without_faces,
@@ -134,6 +138,7 @@ def test_an_epoch_shows_each_picture_once_and_every_epoch_in_another_order(
         return draw_batch(found, chosen, *rest, **further)
 
     monkeypatch.setattr(detector_data, "draw_batch", note)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)  # one thread, which draws in order
     made = samples(8)
     orders = []
     for epoch in (0, 1):
@@ -157,6 +162,26 @@ def test_an_epoch_that_is_begun_later_shows_the_same() -> None:
         np.testing.assert_array_equal(one.boxes, other.boxes)
 
 
+@pytest.mark.parametrize("cores", [1, 2, 16])
+def test_many_cores_draw_together_what_one_draws_alone(
+    cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work: set[str] = set()
+    together = threading.Barrier(max(1, cores // 2), timeout=10)
+
+    def square(step: int) -> int:
+        if step < together.parties:
+            together.wait()  # broken, and the test with it, where fewer threads draw
+        at_work.add(threading.current_thread().name)
+        time.sleep(0.002 * (step % 3))  # so that later ones are done first
+        return step * step
+
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+
+    assert list(drawn_ahead(square, range(40))) == [step * step for step in range(40)]
+    assert len(at_work) == together.parties
+
+
 def test_what_fails_while_drawing_fails_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_, **__):
         raise RuntimeError("no picture")
@@ -169,9 +194,10 @@ def test_what_fails_while_drawing_fails_where_it_is_used(monkeypatch: pytest.Mon
 def test_leaving_in_the_middle_stops_the_drawing() -> None:
     drawn = batches(samples() * 8, side=64, size=2, seed=0, epoch=0, mosaic=0.0)
     next(drawn)
+    assert [t for t in threading.enumerate() if t.name.startswith(DRAWS)]
     drawn.close()
 
-    assert not [t for t in threading.enumerate() if t.name == "detector-data"]
+    assert not [t for t in threading.enumerate() if t.name.startswith(DRAWS)]
 
 
 def test_more_faces_than_a_batch_carries_keep_the_sure_ones() -> None:
