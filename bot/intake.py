@@ -27,7 +27,8 @@ from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from core.job import Destination, Look, ReindexJob, SimilarJob
+from core.job import Destination, ReindexJob, SimilarJob
+from core.look import Look
 from core.picture import check
 from core.problem import Problem
 from core.settings import Settings

@@ -14,7 +14,7 @@ from cli.folders import Crops, check_folder, models_for, tell_unreadable
 from cli.terminal import messages, results
 from cli.train import refuse_splits
 from core.folder import scan
-from core.job import Look
+from core.look import Look
 from core.settings import load_settings
 
 if TYPE_CHECKING:

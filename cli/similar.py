@@ -14,7 +14,7 @@ from cli.folders import check_file
 from cli.gallery_index import refuse_without_index
 from cli.terminal import Failure, results
 from core.files import replacing
-from core.job import DEFAULT_COUNT, MAX_COUNT, Look
+from core.look import DEFAULT_COUNT, MAX_COUNT, Look
 from core.settings import GallerySettings, load_settings
 
 if TYPE_CHECKING:

@@ -41,8 +41,8 @@ from core.embed import (
 from core.evaluate import equal_error_of, precisions, sorted_by_kind
 from core.face import Vectors
 from core.face_space import FaceSpace
-from core.job import Look
 from core.likeness import COSINE, Likeness
+from core.look import Look
 from core.models import Detector, Extractor
 from core.neighbourhood import Neighbourhoods
 

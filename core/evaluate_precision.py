@@ -24,7 +24,7 @@ from core.evaluate_folder import (
     measure,
 )
 from core.face import Pixels, Vectors
-from core.job import Look
+from core.look import Look
 from core.models import Detector, Extractor
 
 

@@ -39,7 +39,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.face import Face
 from core.face_space import dimensions_in_space
-from core.job import Look
+from core.look import Look
 from core.models import Detector, Extractor, ModelError
 from core.neighbourhood import Between, remembered
 from core.problem import Problem

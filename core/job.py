@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import time
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.look import DEFAULT_COUNT, MAX_COUNT, Look
 from core.texts import FALLBACK
-
-
-class Look(StrEnum):
-    """What *similar* means."""
-
-    BOTH = "both"
-    CHARACTER = "character"
-    FEEL = "feel"
-
-
-DEFAULT_COUNT = 4
-MAX_COUNT = 9
 
 JobId = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,80}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

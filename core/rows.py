@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from core.face import Face, Vectors
 from core.face_space import FaceSpace
-from core.job import Look
+from core.look import Look
 from core.neighbourhood import Between, Neighbourhoods
 
 METRIC: Final = "angular"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.embed import above_threshold, embed_faces
 from core.face import Face, Vectors, largest
 from core.index import Index
-from core.job import DEFAULT_COUNT, Look
+from core.look import DEFAULT_COUNT, Look
 from core.models import Detector, Extractor
 from core.picture import Picture
 from core.rows import Neighbour, Query

@@ -12,7 +12,8 @@ import discord
 
 from bot.discord.pictures import Downloads
 from bot.intake import Intake, TooManyRequests
-from core.job import DEFAULT_COUNT, DiscordDestination, Look
+from core.job import DiscordDestination
+from core.look import DEFAULT_COUNT, Look
 from core.problem import Problem
 from core.texts import say
 

@@ -10,7 +10,7 @@ from discord.ext import commands
 
 from bot.discord.pictures import MOST_PICTURES
 from bot.discord.texts import text
-from core.job import MAX_COUNT
+from core.look import MAX_COUNT
 from core.settings import LimitSettings
 from core.texts import say
 

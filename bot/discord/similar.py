@@ -12,7 +12,8 @@ from discord.ext import commands
 from bot.discord.asking import Asking, Edit, Wish
 from bot.discord.pictures import pictures_of
 from bot.discord.texts import text
-from core.job import DEFAULT_COUNT, MAX_COUNT, DiscordDestination, Look
+from core.job import DiscordDestination
+from core.look import DEFAULT_COUNT, MAX_COUNT, Look
 from core.texts import say
 
 if TYPE_CHECKING:

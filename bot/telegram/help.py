@@ -9,7 +9,7 @@ from bot.telegram.albums import MOST_PICTURES
 from bot.telegram.asking import Handler, tell
 from bot.telegram.pictures import most_bytes
 from bot.telegram.placeholder import language_of
-from core.job import MAX_COUNT
+from core.look import MAX_COUNT
 from core.settings import Settings
 from core.texts import say
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from telegram import Message, MessageEntity, User
 
-from core.job import DEFAULT_COUNT, MAX_COUNT, Look
+from core.look import DEFAULT_COUNT, MAX_COUNT, Look
 from core.problem import Problem
 
 SIMILAR: Final = "similar"

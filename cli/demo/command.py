@@ -274,7 +274,8 @@ class _Processes:
             Problem: It is no picture that can be used, or the queue does not take it.
             Failure: The worker ended, did not answer in time, or answered with a sentence.
         """
-        from core.job import DEFAULT_COUNT, FileDestination, Look
+        from core.job import FileDestination
+        from core.look import DEFAULT_COUNT, Look
         from core.picture import read_bytes
 
         event = f"demo-{time.time_ns()}"

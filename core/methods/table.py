@@ -22,8 +22,8 @@ from core.evaluate_folder import (
 )
 from core.face import Face
 from core.index import RECALL_AT, RECALL_TARGET, build_trees, choose_search_k
-from core.job import Look
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
+from core.look import Look
 from core.methods.histogram import ColourHistogram
 from core.methods.trained import TrainedExtractor
 from core.methods.training import OF_PICTURES, Budget, Name, trained, trainings

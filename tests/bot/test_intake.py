@@ -13,7 +13,8 @@ from PIL import Image
 
 from bot import intake as intake_module
 from bot.intake import BEGUN_SECONDS, Fetch, Intake, QueueUnreachable, TooManyRequests
-from core.job import DiscordDestination, FileDestination, Look
+from core.job import DiscordDestination, FileDestination
+from core.look import Look
 from core.picture import UnreadablePicture
 from core.settings import LimitSettings, QueueSettings, Settings, load_settings
 from tests.platforms.jobs import waiting_reindex_jobs, waiting_similar_jobs

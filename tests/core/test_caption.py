@@ -7,7 +7,7 @@ import pytest
 
 from core.caption import DISCORD_LIMIT, caption, name, percent
 from core.face import Face
-from core.job import Look
+from core.look import Look
 from core.picture import Picture
 from core.search import Answer, Match, Row
 from worker.delivery.telegram import CAPTION_UNITS

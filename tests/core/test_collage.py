@@ -23,7 +23,7 @@ from core.collage import (
 )
 from core.face import Face, Pixels
 from core.folder import READERS
-from core.job import Look
+from core.look import Look
 from core.picture import DEFAULT_LIMITS, Limits, Picture, Reduced, read_reduced
 from core.search import Answer, Match, Row
 from tests.core.fakes import HAIR, SKIN, drawn_scene, save

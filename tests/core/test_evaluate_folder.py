@@ -22,8 +22,8 @@ from core.evaluate_folder import (
     similarities,
 )
 from core.face import Face, Vectors
-from core.job import Look
 from core.likeness import COSINE, MANHATTAN, Likeness
+from core.look import Look
 from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture, Query, Rows
 from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save

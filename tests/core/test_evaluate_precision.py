@@ -14,7 +14,7 @@ from core.embed import embed_folder
 from core.evaluate_folder import evaluate_folder
 from core.evaluate_precision import Variant, compare_precisions
 from core.face import Face, Pixels, Vectors
-from core.job import Look
+from core.look import Look
 from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery
 
 

@@ -23,7 +23,7 @@ from core import picture as picture_module
 from core.face import Face, Landmarks, Pixels, Vectors
 from core.gallery import BuildReport, build_index
 from core.index import Index, build_lock, current_version
-from core.job import Look
+from core.look import Look
 from core.models import ModelError
 from core.picture import (
     Limits,

@@ -20,7 +20,7 @@ import pytest
 from core import index
 from core.face import Face, Vectors
 from core.index import FORMAT, Index, build_lock, current_manifest, current_version, publish
-from core.job import Look
+from core.look import Look
 from core.models import ModelError
 from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture, Query

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from core.job import DiscordDestination, FileDestination, Look, SimilarJob, TelegramDestination
+from core.job import DiscordDestination, FileDestination, SimilarJob, TelegramDestination
+from core.look import Look
 
 DESTINATIONS = [
     DiscordDestination(application_id=1, interaction_token="secret-token", channel_id=2),

@@ -14,7 +14,7 @@ from core.align import REFERENCE
 from core.face import Face, Pixels
 from core.gallery import build_index
 from core.index import Index
-from core.job import Look
+from core.look import Look
 from core.models import Extractor, load_extractor
 from core.picture import read
 from core.problem import Problem

@@ -17,7 +17,7 @@ from core.evaluate_folder import LabelledVectors, evaluate_folder, measure
 from core.face_space import FaceSpace
 from core.gallery import build_index
 from core.index import Index
-from core.job import Look
+from core.look import Look
 from core.models import load_detector, load_extractor
 from core.picture import read
 from core.search import Searcher

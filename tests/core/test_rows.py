@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.face import Face, Vectors
 from core.face_space import AS_THEY_ARE, FEWEST, FaceSpace
-from core.job import Look
+from core.look import Look
 from core.neighbourhood import Neighbourhoods
 from core.rows import METRIC, Contents, IndexedFace, IndexedPicture, Query, Rows
 

@@ -8,7 +8,7 @@ import pytest
 
 from core.gallery import build_index
 from core.index import Index
-from core.job import Look
+from core.look import Look
 from core.picture import Picture, read
 from core.search import Answer, Searcher
 from core.steps import Steps

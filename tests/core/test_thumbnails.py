@@ -16,7 +16,7 @@ from core.collage import draw
 from core.face import Pixels
 from core.gallery import build_index
 from core.index import Index
-from core.job import Look
+from core.look import Look
 from core.picture import Limits, Picture, Reduced, read, read_reduced
 from core.problem import Problem
 from core.search import Answer, Searcher

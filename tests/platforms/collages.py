@@ -12,7 +12,7 @@ from PIL import Image
 
 from core.collage import Layout, layout
 from core.face import Face, Pixels
-from core.job import Look
+from core.look import Look
 from core.picture import Picture
 from core.search import Answer, Match, Row
 from tests.core.fakes import HAIR

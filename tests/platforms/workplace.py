@@ -12,7 +12,8 @@ from pathlib import Path
 from celery import Celery
 from redis import Redis
 
-from core.job import Destination, FileDestination, Look, ReindexJob, SimilarJob
+from core.job import Destination, FileDestination, ReindexJob, SimilarJob
+from core.look import Look
 from tests.platforms.processes import RealProcess, RealRedis, wait_for
 from worker.app import REINDEX_TASK, SIMILAR_TASK, create_app
 from worker.delivery.file import FileAnswer, FileState, read_answer

@@ -12,7 +12,7 @@ from PIL import Image
 from core.face import Pixels, Vectors
 from core.gallery import build_index
 from core.index import FORMAT, current_version
-from core.job import Look
+from core.look import Look
 from core.models import ModelError
 from core.picture import Picture, read
 from core.problem import Problem

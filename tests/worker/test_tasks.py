@@ -22,11 +22,11 @@ from core.job import (
     Destination,
     DiscordDestination,
     FileDestination,
-    Look,
     ReindexJob,
     SimilarJob,
     TelegramDestination,
 )
+from core.look import Look
 from core.picture import DEFAULT_LIMITS, Limits
 from core.settings import load_settings
 from core.texts import say

@@ -14,7 +14,7 @@ import simcord
 from PIL import Image
 from redis import Redis
 
-from core.job import Look
+from core.look import Look
 from core.texts import languages, say
 from tests.platforms.discord_wire import DiscordServer, Shown, discord_server
 from tests.platforms.jobs import waiting_reindex_jobs, waiting_similar_jobs

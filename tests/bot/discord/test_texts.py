@@ -7,7 +7,7 @@ import pytest
 from discord import app_commands
 
 from bot.discord.texts import CommandTexts, text
-from core.job import MAX_COUNT
+from core.look import MAX_COUNT
 from core.texts import FALLBACK, languages, say
 
 DESCRIPTIONS = [

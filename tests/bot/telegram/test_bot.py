@@ -15,7 +15,8 @@ from PIL import Image
 from redis import Redis
 
 from bot.telegram.albums import SILENCE_SECONDS
-from core.job import Look, SimilarJob
+from core.job import SimilarJob
+from core.look import Look
 from core.texts import say
 from tests.platforms.jobs import waiting_reindex_jobs, waiting_similar_jobs
 from tests.platforms.processes import RealProcess, real_redis, running, wait_for

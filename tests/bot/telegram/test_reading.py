@@ -8,7 +8,7 @@ import pytest
 from telegram import Chat, ForumTopicCreated, Message, MessageEntity, User
 
 from bot.telegram.reading import CountOutOfRange, Request, Wish, read, replied_to
-from core.job import Look
+from core.look import Look
 from tests.platforms.telegram_server import entities_of
 
 ME = User(7, "Familiar", is_bot=True, username="familiar_test_bot")

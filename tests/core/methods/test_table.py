@@ -16,7 +16,7 @@ from PIL import Image
 import core.methods.table
 from core.evaluate_folder import evaluate_folder
 from core.face import Pixels, Vectors
-from core.job import Look
+from core.look import Look
 from core.methods.chart import draw_chart
 from core.methods.histogram import ColourHistogram
 from core.methods.table import (

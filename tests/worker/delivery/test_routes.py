@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from core.caption import caption
-from core.job import Destination, DiscordDestination, FileDestination, Look, TelegramDestination
+from core.job import Destination, DiscordDestination, FileDestination, TelegramDestination
+from core.look import Look
 from core.picture import Picture
 from core.search import Answer, Match, Row
 from core.settings import load_settings
