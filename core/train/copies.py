@@ -1,12 +1,13 @@
-"""Copies of a picture, scaled, re-encoded or recoloured a bit: what must not be on both sides of a
-measurement."""
+"""Copies of a picture, scaled, re-encoded, mirrored or recoloured a bit: what must not be on both
+sides of a measurement. Trainings mirror what they see, so that a mirror image is the same to them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -53,17 +54,20 @@ def difference_hash(pixels: Pixels) -> int:
     return int.from_bytes(bits.tobytes(), "big")
 
 
-def groups_of_duplicates(hashes: Sequence[int], near: int = NEAR) -> NDArray[np.int64]:
+def groups_of_duplicates(
+    hashes: Sequence[int], mirrored: Sequence[int], near: int = NEAR
+) -> NDArray[np.int64]:
     """Number the groups of pictures that are duplicates of each other, by any chain.
 
     Args:
         hashes: Of each picture, 64 bits.
-        near: Bits by which two duplicates differ at most.
+        mirrored: Of the mirror image of each.
+        near: Bits by which two duplicates, or one and the other's mirror image, differ at most.
 
     Returns:
         ``(n,)``, the group of each picture, numbered in the order of their first pictures.
     """
-    bits = np.array(hashes, np.uint64)
+    bits, turned = np.array(hashes, np.uint64), np.array(mirrored, np.uint64)
     leader = np.arange(len(bits))
 
     def first(place: int) -> int:
@@ -72,8 +76,11 @@ def groups_of_duplicates(hashes: Sequence[int], near: int = NEAR) -> NDArray[np.
             place = int(leader[place])
         return place
 
-    for place, own in enumerate(bits[:-1]):
-        differing = np.bitwise_count(bits[place + 1 :] ^ own)
+    for place, (own, its_mirror) in enumerate(zip(bits[:-1], turned[:-1], strict=True)):
+        others = bits[place + 1 :]
+        differing = np.minimum(
+            np.bitwise_count(others ^ own), np.bitwise_count(others ^ its_mirror)
+        )
         for other in np.flatnonzero(differing <= near) + place + 1:
             one, two = sorted((first(place), first(int(other))))
             leader[two] = one
@@ -88,15 +95,17 @@ class Prints(NamedTuple):
     Attributes:
         hashes: ``(n,)``, see `difference_hash`.
         colours: ``(n, 192)``, means of 8 x 8 cells, 0..255.
+        mirrored: ``(n,)``, the hashes of their mirror images.
     """
 
     hashes: NDArray[np.uint64]
     colours: NDArray[np.float32]
+    mirrored: NDArray[np.uint64]
 
 
 def prints_of(pictures: Iterable[Pixels]) -> Prints:
     """Of pictures, each ``(height, width, 3)``, of any size."""
-    return _together(map(_print, pictures))
+    return _together(map(_print_of, pictures))
 
 
 def prints_in(folder: Path, without: Collection[str] = ()) -> tuple[tuple[str, ...], Prints]:
@@ -110,9 +119,9 @@ def prints_in(folder: Path, without: Collection[str] = ()) -> tuple[tuple[str, .
         core.problem.Problem: `folder` is not a folder.
     """
 
-    def look(file: PictureFile) -> tuple[str, tuple[int, Pixels]] | None:
+    def look(file: PictureFile) -> tuple[str, _Print] | None:
         try:
-            return file.path, _print(read(file.location, OWN_LIMITS).pixels)
+            return file.path, _print_of(read(file.location, OWN_LIMITS).pixels)
         except UnreadablePicture:
             return None
 
@@ -123,9 +132,10 @@ def prints_in(folder: Path, without: Collection[str] = ()) -> tuple[tuple[str, .
 
 
 def write_prints(prints: Prints, path: Path) -> None:
-    """Keep prints in a file, 200 bytes a picture."""
+    """Keep prints in a file, 208 bytes a picture."""
+    kept = prints._replace(colours=prints.colours.astype(np.uint8))
     with replacing(path) as partial:
-        save_file({"hashes": prints.hashes, "colours": prints.colours.astype(np.uint8)}, partial)
+        save_file(kept._asdict(), partial)
 
 
 def read_prints(path: Path) -> Prints:
@@ -137,35 +147,48 @@ def read_prints(path: Path) -> Prints:
     """
     try:
         kept = load_file(path)
-        return Prints(kept["hashes"], kept["colours"].astype(np.float32))
+        hashes, colours = kept["hashes"], kept["colours"].astype(np.float32)
+        # An earlier version kept nothing of mirror images: `copied` needs it of one side alone.
+        return Prints(hashes, colours, kept.get("mirrored", hashes))
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"{path} holds no prints of pictures.") from error
 
 
-def _print(pixels: Pixels) -> tuple[int, Pixels]:
+_Print: TypeAlias = tuple[int, Pixels, int]
+
+
+def _print_of(pixels: Pixels) -> _Print:
     cells = cv2.resize(pixels, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
-    return difference_hash(pixels), np.asarray(cells, np.uint8)
+    mirrored = difference_hash(pixels[:, ::-1])
+    return difference_hash(pixels), np.asarray(cells, np.uint8), mirrored
 
 
-def _together(prints: Iterable[tuple[int, Pixels]]) -> Prints:
+def _together(prints: Iterable[_Print]) -> Prints:
     each = list(prints)
-    colours = np.array([cells for _, cells in each], np.float32)
+    colours = np.array([cells for _, cells, _ in each], np.float32)
     return Prints(
-        np.array([value for value, _ in each], np.uint64),
+        np.array([value for value, _, _ in each], np.uint64),
         colours.reshape(len(each), 3 * _CELLS * _CELLS),
+        np.array([mirrored for _, _, mirrored in each], np.uint64),
     )
 
 
 def copied(pictures: Prints, known: Prints) -> NDArray[np.bool_]:
-    """Which pictures have a copy among others: ``(n,)``."""
+    """Which pictures have a copy among others, or are the mirror image of one: ``(n,)``."""
     found = np.zeros(len(pictures.hashes), bool)
-    for start in range(0, len(found), _AT_ONCE):
-        asking = pictures.hashes[start : start + _AT_ONCE, None]
-        rows, others = np.nonzero(np.bitwise_count(asking ^ known.hashes) <= NEAR)
-        own, their = pictures.colours[start + rows], known.colours[others]
-        most = SHARE_ALIKE * np.minimum(_variation(own), _variation(their))
-        alike = np.abs(own - their).mean(1) <= np.clip(most, _LEAST_ALIKE, ALIKE)
-        found[start + rows[alike]] = True
+    cells = pictures.colours.reshape(-1, _CELLS, _CELLS, 3)
+    mirror_images = cells[:, :, ::-1].reshape(pictures.colours.shape)
+    for hashes, colours in (
+        (pictures.hashes, pictures.colours),
+        (pictures.mirrored, mirror_images),
+    ):
+        for start in range(0, len(found), _AT_ONCE):
+            asking = hashes[start : start + _AT_ONCE, None]
+            rows, others = np.nonzero(np.bitwise_count(asking ^ known.hashes) <= NEAR)
+            own, their = colours[start + rows], known.colours[others]
+            most = SHARE_ALIKE * np.minimum(_variation(own), _variation(their))
+            alike = np.abs(own - their).mean(1) <= np.clip(most, _LEAST_ALIKE, ALIKE)
+            found[start + rows[alike]] = True
     return found
 
 

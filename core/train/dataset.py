@@ -75,6 +75,8 @@ def split_folder(
 ) -> Split:
     """Copy a folder into ``out/train`` and ``out/val``, duplicates always on one side.
 
+    Mirror images are duplicates, too: trainings mirror what they see.
+
     Args:
         folder: ``<character>/<picture>``; flat for a split by picture.
         out: The new folder.
@@ -95,7 +97,8 @@ def split_folder(
     _refuse_split(folder)
     with new_folder(folder, out) as partial:
         readable, unreadable = _readable(folder, progress, left_out)
-        groups = groups_of_duplicates([each.value for each in readable], near)
+        hashes, mirrored = [each.value for each in readable], [each.mirrored for each in readable]
+        groups = groups_of_duplicates(hashes, mirrored, near)
         files = [each.file for each in readable]
         characters = [file.character for file in files]
         if unit is Unit.CHARACTER and None in characters:
@@ -125,10 +128,11 @@ def split_folder(
 
 @dataclass(frozen=True, slots=True)
 class _Hashed:
-    """A file's difference hash, or why it has none."""
+    """A file's difference hash and that of its mirror image, or why it has none."""
 
     file: PictureFile
     value: int = 0
+    mirrored: int = 0
     problem: Problem | None = None
 
     @property
@@ -138,7 +142,8 @@ class _Hashed:
 
 def _hashed(file: PictureFile) -> _Hashed:
     try:
-        return _Hashed(file, difference_hash(read(file.location, OWN_LIMITS).pixels))
+        pixels = read(file.location, OWN_LIMITS).pixels
+        return _Hashed(file, difference_hash(pixels), difference_hash(pixels[:, ::-1]))
     except UnreadablePicture as problem:
         return _Hashed(file, problem=problem)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from core.face import Pixels
 from core.problem import Problem
@@ -18,6 +19,8 @@ from core.train.copies import (
     groups_of_duplicates,
     prints_in,
     prints_of,
+    read_prints,
+    write_prints,
 )
 from tests.core.train.test_dataset import drawing, save
 
@@ -55,9 +58,17 @@ class TestDifferenceHash:
 def test_duplicates_of_duplicates_are_one_group() -> None:
     #         a       far   near a   near the one before, not near a
     chain = [0b0000, 2**60 - 1, 0b0111, 0b111111]
-    assert groups_of_duplicates(chain, near=3).tolist() == [0, 1, 0, 0]
-    assert groups_of_duplicates(chain, near=2).tolist() == [0, 1, 2, 3]
-    assert groups_of_duplicates([]).tolist() == []
+    mirrored = [2**20 - 1] * 4  # of none of them
+    assert groups_of_duplicates(chain, mirrored, near=3).tolist() == [0, 1, 0, 0]
+    assert groups_of_duplicates(chain, mirrored, near=2).tolist() == [0, 1, 2, 3]
+    assert groups_of_duplicates([], []).tolist() == []
+
+
+def test_mirror_images_are_one_group() -> None:
+    one = (0b0001, 0b1000 << 40)
+    assert groups_of_duplicates([one[0], 2**60 - 1, one[1]], [one[1], 0b11 << 50, one[0]], near=1)[
+        [0, 2]
+    ].tolist() == [0, 0]
 
 
 class TestCopied:
@@ -66,6 +77,27 @@ class TestCopied:
         asking = [another(drawing(number)) for number in range(10, 20)]
         asking += [drawing(number) for number in range(100, 110)]
         assert copied(prints_of(asking), known).tolist() == [True] * 10 + [False] * 10
+
+    def test_a_mirror_image_is_known_again_on_either_side(self, tmp_path: Path) -> None:
+        known = prints_of(drawing(number) for number in range(30))
+        asking = prints_of(
+            np.ascontiguousarray(another(drawing(number))[:, ::-1]) for number in range(10, 40)
+        )
+        assert copied(asking, known).tolist() == [True] * 20 + [False] * 10
+        write_prints(known, tmp_path / "kept")
+        assert copied(asking, read_prints(tmp_path / "kept")).tolist() == [True] * 20 + [False] * 10
+
+    def test_what_an_earlier_version_kept_still_tells_copies(self, tmp_path: Path) -> None:
+        known = prints_of(drawing(number) for number in range(30))
+        before = {"hashes": known.hashes, "colours": known.colours.astype(np.uint8)}
+        save_file(before, tmp_path / "kept")
+        asking = [another(drawing(1)), another(drawing(2))[:, ::-1], drawing(40)]
+        kept = read_prints(tmp_path / "kept")
+        assert copied(prints_of(map(np.ascontiguousarray, asking)), kept).tolist() == [
+            True,
+            True,
+            False,
+        ]
 
     def test_the_same_form_in_other_colours_is_no_copy(self) -> None:
         """Single figures on a white ground have one hash, whoever they are."""

@@ -116,6 +116,22 @@ class TestSplit:
         split_folder(tmp_path / "balanced", out, Unit.PICTURE)
         assert nearest(hashes(out / "train"), hashes(out / "val")) > NEAR
 
+    @pytest.mark.parametrize("seed", range(4))
+    def test_mirror_images_do_not_leak(self, tmp_path: Path, seed: int) -> None:
+        for number in range(20):
+            save(drawing(number), tmp_path / "pictures" / f"{number}.png")
+            mirrored = np.ascontiguousarray(drawing(number)[:, ::-1])
+            save(mirrored, tmp_path / "pictures" / f"{number}-mirrored.png")
+        done = split_folder(
+            tmp_path / "pictures", tmp_path / "out", Unit.PICTURE, validation=0.3, seed=seed
+        )
+        sides = [
+            {name.split(".")[0].split("-")[0] for name in side}
+            for side in (done.train, done.validation)
+        ]
+        assert not sides[0] & sides[1]
+        assert done.duplicates == 40
+
     def test_what_is_written_are_copies_and_no_links(self, folder: Path, tmp_path: Path) -> None:
         split_folder(folder, tmp_path / "out", Unit.PICTURE)
         for path in (tmp_path / "out").rglob("*.png"):
