@@ -115,19 +115,32 @@ def write_crops(
     return CropsWritten(pictures, len(rows), len(removed), tuple(reader.unreadable))
 
 
+def pictures_of_crops(out: Path) -> dict[str, Path]:
+    """By the path of each crop that `write_crops` wrote into a folder, where its picture is, or
+    was; nothing where there is no table."""
+    source = _source(out) or out
+    return {cut: source / picture for cut, picture in (_listed(out / TABLE) or {}).items()}
+
+
 def _earlier(folder: Path, out: Path) -> dict[str, str]:
     """The crops that an earlier run left in `out`, and the picture that each was cut from."""
-    table = out / TABLE
+    listed = _listed(out / TABLE)
+    if listed is None:
+        raise DatasetError(
+            f"{out / TABLE} is no table of crops; move it away, or name another folder."
+        )
+    return {cut: picture for cut, picture in listed.items() if _was_cut(folder, out, cut)}
+
+
+def _listed(table: Path) -> dict[str, str] | None:
+    """The picture of each crop in a table, if there is one; None where it is something else."""
     if not table.exists():
         return {}
     with table.open(newline="", encoding="utf-8", errors="replace") as file:
         lines = csv.reader(file)
         if tuple(next(lines, ())) != COLUMNS:
-            raise DatasetError(
-                f"{table} is no table of crops; move it away, or name another folder."
-            )
-        listed = {line[0]: line[1] for line in lines if len(line) > 1}
-    return {cut: picture for cut, picture in listed.items() if _was_cut(folder, out, cut)}
+            return None
+        return {line[0]: line[1] for line in lines if len(line) > 1}
 
 
 def _was_cut(folder: Path, out: Path, cut: str) -> bool:

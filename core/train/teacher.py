@@ -23,6 +23,7 @@ from core.models.tensorflow_runtime import tf
 from core.picture import SUFFIXES
 from core.train.boxes_found import Told, boxes_found
 from core.train.copies import copied, prints_of
+from core.train.crops import pictures_of_crops
 from core.train.detector_data import Sample, scaled
 from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
@@ -51,7 +52,8 @@ class Unboxed:
 
     Attributes:
         folder: Searched with all below it that is not hidden. Pictures whose numbers end in 0 are
-            left out, as they are of boxed folders, so that something remains to be judged on.
+            left out, as they are of boxed folders, so that something remains to be judged on. A
+            crop that `core.train.crops` cut counts as the picture that it was cut from.
         each_a_face: Whether every picture is known to show a face, as face crops do; those in
             which none is found for sure are then left out.
     """
@@ -186,11 +188,16 @@ def collect(
     for source in unboxed:
         before = len(pictures)
         here: Counter[str] = Counter()
+        cut_from = pictures_of_crops(source.folder)
         for path in visible_in(source.folder):
             if path.suffix.lower() not in SUFFIXES:
                 continue
-            if for_validation(number_of(path)):
+            original = cut_from.get(path.relative_to(source.folder).as_posix())
+            if for_validation(number_of(original or path)):
                 here[_JUDGED] += 1
+                continue
+            if kept is not None and original is not None and _holds(kept, original):
+                here[_COPIES] += 1
                 continue
             data = bytes_of(path)
             pixels = decoded(data)
@@ -219,6 +226,11 @@ def collect(
     key = digest.hexdigest()
     copies, judged = omitted[_COPIES], omitted[_JUDGED]
     return Lessons(teacher, unboxed, pictures, faces, contents, side, key, copies, judged)
+
+
+def _holds(kept: Kept, picture: Path) -> bool:
+    """Whether a picture, where it is still there, is one of those."""
+    return picture.is_file() and hashlib.sha256(bytes_of(picture)).hexdigest() in kept.contents
 
 
 def _nothing_in(folder: Path, omitted: Counter[str]) -> str:

@@ -10,10 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from core.face import Pixels
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
+from core.train.crops import write_crops
 from core.train.detector_network import DetectorNetwork
 from core.train.parts import kept_of
 from core.train.teacher import (
@@ -29,6 +31,7 @@ from core.train.teacher import (
 )
 from core.voc import Annotation, AnnotationError
 from tests.core.train.refiner_drawings import write_first_stage
+from tests.core.train.test_crops import RedFinder, save
 from tests.core.train.test_dataset import drawing
 
 Found = list[tuple[tuple[float, float, float, float], float]]
@@ -186,6 +189,22 @@ def test_what_is_nearly_tuned_or_reported_on_is_left_out(folder: Path) -> None:
     samples = teach(lessons, folder.parent / "cache")
     assert [sample.pixels.shape[:2] for sample in samples] == [(64, 128)] * 3 + [(60, 60)]
     assert lessons.copies == 1
+
+
+def test_a_crop_counts_as_the_picture_that_it_was_cut_from(folder: Path) -> None:
+    boxed = folder.parent / "boxed"
+    for name in ("00001.png", "00005.png", "00010.png", "00023.png"):
+        save(boxed / name, (20, 20, 60, 60), (120, 20, 160, 60))
+        Image.open(boxed / name).rotate(int(name[:5])).save(boxed / name)  # each has other bytes
+    crops = folder.parent / "crops"
+    assert write_crops(boxed, crops, RedFinder()).crops == 8
+    tuning = Annotation(boxed / "00005.png", np.zeros((0, 4), np.float32), ())
+
+    lessons = of_folders(crops, kept=kept_of([tuning]))
+
+    assert (len(lessons.pictures), lessons.copies, lessons.judged) == (4, 2, 2)
+    shutil.rmtree(boxed)  # what the crops were cut from is known by its number alone
+    assert (len(of_folders(crops).pictures), of_folders(crops).judged) == (6, 2)
 
 
 def of_folders(*folders: Path, **others: Any) -> Lessons:
