@@ -209,6 +209,7 @@ class Intake:
         count: int,
         destination: Destination,
         language: str,
+        spoiler: bool = False,
     ) -> None:
         """Enqueue a picture's request, which `allow` has counted.
 
@@ -220,6 +221,7 @@ class Intake:
             count: Matches for each face, 1..9.
             destination: The placeholder that the answer replaces.
             language: As the platform names it, such as ``pt-BR``.
+            spoiler: The picture is covered where it was sent, and the answer is to be so, too.
 
         Raises:
             core.problem.Problem: Not a usable picture, or Redis is down.
@@ -235,6 +237,7 @@ class Intake:
             upload=_NO_PICTURE,
             look=look,
             count=count,
+            spoiler=spoiler,
         )
         await _ask(lambda: self._begin(job, seconds))
         self._fetching.add(event)

@@ -96,11 +96,14 @@ class SimilarJob(_Job):
         upload: The picture's bytes wait in the upload store under their SHA-256.
         look: What *similar* means.
         count: Matches for each face, 1..9.
+        spoiler: The picture is covered until somebody wants to see it; so is the answer to it,
+            which shows it again.
     """
 
     upload: Sha256
     look: Look = Look.BOTH
     count: int = Field(default=DEFAULT_COUNT, ge=1, le=MAX_COUNT)
+    spoiler: bool = False
 
 
 class ReindexJob(_Job):

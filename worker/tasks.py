@@ -157,7 +157,10 @@ class Answering:
         try:
             with steps.measure("deliver"):
                 delivery.answer(
-                    collage, below, deadline=min(job.deadline, time.time() + ATTEMPT_SECONDS)
+                    collage,
+                    below,
+                    deadline=min(job.deadline, time.time() + ATTEMPT_SECONDS),
+                    spoiler=job.spoiler,
                 )
         except DeliveryFailed as failure:
             if not failure.final:

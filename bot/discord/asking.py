@@ -104,6 +104,7 @@ class Asking:
                 count=wish.count,
                 destination=destination,
                 language=wish.language,
+                spoiler=picture.is_spoiler(),
             )
         except Problem as problem:
             log.info("Not taken: %s, %s", event, problem.key)

@@ -44,7 +44,9 @@ class Asking:
         self._intake = intake
         self._downloads = downloads
 
-    async def ask(self, event: str, message: Message, picture: Sent, wish: Wish) -> None:
+    async def ask(
+        self, event: str, message: Message, picture: Sent, wish: Wish, *, spoiler: bool
+    ) -> None:
         """Answer one picture, once however often its event comes.
 
         Args:
@@ -52,6 +54,7 @@ class Asking:
             message: The message that asks, to which the answer replies.
             picture: Of that message, or of the one that it replies to.
             wish: What the person wants to know.
+            spoiler: The picture is covered where it was sent.
         """
         language = language_of(message)
         try:
@@ -85,4 +88,5 @@ class Asking:
                 count=wish.count,
                 destination=placeholder.destination,
                 language=language,
+                spoiler=spoiler,
             )

@@ -47,6 +47,11 @@ def picture_of(message: Message) -> Sent | None:
     return document if named or _is_image(document.mime_type) else None
 
 
+def is_spoiler(message: Message) -> bool:
+    """Whether what a message shows is covered until somebody wants to see it."""
+    return bool(message.has_media_spoiler)
+
+
 def _is_moving(sent: Animation | Sticker) -> bool:
     if isinstance(sent, Sticker):
         return sent.is_animated or sent.is_video

@@ -11,7 +11,7 @@ from telegram.ext import ContextTypes, MessageHandler, filters
 
 from bot.telegram.albums import Albums, Part
 from bot.telegram.asking import Asking, Handler, tell
-from bot.telegram.pictures import picture_of
+from bot.telegram.pictures import is_spoiler, picture_of
 from bot.telegram.placeholder import language_of
 from bot.telegram.reading import SIMILAR, Request, Wish, read, replied_to
 from core.picture import FORMATS
@@ -49,12 +49,13 @@ class Similar:
             return
         asked_about = self._message_asked_about(message, request)
         picture = None if asked_about is None else picture_of(asked_about)
-        if picture is None:
+        if asked_about is None or picture is None:
             await self._say_what_is_missing(message, asked_about, request)
             return
         wish = await self._wish(message, request)
         if wish is not None:
-            await self._asking.ask(self._event(update.update_id), message, picture, wish)
+            event, spoiler = self._event(update.update_id), is_spoiler(asked_about)
+            await self._asking.ask(event, message, picture, wish, spoiler=spoiler)
 
     async def _on_album(self, part: Part) -> None:
         share = await self._albums.add(part)
@@ -70,7 +71,8 @@ class Similar:
         for each in share.pictures:
             picture = picture_of(each.message)
             if picture is not None:
-                await self._asking.ask(self._event(each.update_id), each.message, picture, wish)
+                event, spoiler = self._event(each.update_id), is_spoiler(each.message)
+                await self._asking.ask(event, each.message, picture, wish, spoiler=spoiler)
 
     @staticmethod
     async def _wish(message: Message, request: Request) -> Wish | None:

@@ -25,8 +25,14 @@ def job(**changes: object) -> SimilarJob:
 
 @pytest.mark.parametrize("destination", DESTINATIONS, ids=lambda each: each.platform)
 def test_a_job_is_the_same_after_the_queue(destination):
-    sent = job(destination=destination, look=Look.FEEL, count=9)
+    sent = job(destination=destination, look=Look.FEEL, count=9, spoiler=True)
     assert SimilarJob.model_validate(sent.model_dump(mode="json")) == sent
+
+
+def test_a_job_of_an_earlier_version_shows_its_picture_openly():
+    sent = job().model_dump(mode="json")
+    del sent["spoiler"]
+    assert not SimilarJob.model_validate(sent).spoiler
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,7 @@ class Shown:
     id: int
     content: str
     pictures: tuple[bytes, ...]
+    covered: tuple[bool, ...]
     ephemeral: bool
     thinking: bool
     reply_to: int | None
@@ -492,6 +493,7 @@ class DiscordServer:
             id=message.id,
             content=message.content or "",
             pictures=tuple(data for data in files if data is not None),
+            covered=tuple(file["filename"].startswith("SPOILER_") for file in message.attachments),
             ephemeral=message.is_ephemeral,
             thinking=bool(message.flags & LOADING),
             reply_to=None if replied is None else int(replied),

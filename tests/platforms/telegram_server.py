@@ -18,7 +18,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -141,6 +141,7 @@ class Message:
         document: A file sent as it is, or an animation's video.
         thumbnail: The first frame of an animation.
         caption: Below a photo or a document.
+        spoiler: Its photo or animation is covered.
         topic_id: The topic in which it stands, of a group that has some.
         edits: How many times it was changed.
     """
@@ -156,6 +157,7 @@ class Message:
     caption: str | None = None
     media_group_id: str | None = None
     reply_to: Message | None = None
+    spoiler: bool = False
     topic_id: int | None = None
     edits: int = 0
 
@@ -197,6 +199,8 @@ class Message:
                 "duration": 2,
                 "thumbnail": frame.payload() | {"width": frame.width, "height": frame.height},
             }
+        if self.spoiler:
+            body["has_media_spoiler"] = True
         if self.caption:
             body["caption"] = self.caption
             body |= {"caption_entities": found} if (found := entities_of(self.caption)) else {}
@@ -380,6 +384,7 @@ class TelegramServer:
         *,
         reply_to: Message | None = None,
         media_group_id: str | None = None,
+        spoiler: bool = False,
         topic_id: int | None = None,
     ) -> Message:
         """A person sends a picture as a photo; its largest size has these very bytes."""
@@ -391,6 +396,7 @@ class TelegramServer:
                 caption=caption,
                 reply_to=reply_to,
                 media_group_id=media_group_id,
+                spoiler=spoiler,
                 topic_id=topic_id,
             )
             return self._arrive(message)
@@ -421,13 +427,21 @@ class TelegramServer:
             return self._arrive(message)
 
     def send_animation(
-        self, sender: User, chat: Chat, first_frame: bytes, caption: str | None = None
+        self,
+        sender: User,
+        chat: Chat,
+        first_frame: bytes,
+        caption: str | None = None,
+        *,
+        spoiler: bool = False,
     ) -> Message:
         """A person sends a GIF: Telegram makes a video of it, and keeps the first frame."""
         with self._changed:
             video = self._store(b"\0\0\0\x20ftypisom", "animation.gif.mp4", "video/mp4")
             frame = self._photo_sizes(first_frame)[-1]
-            message = self._message(chat, sender, document=video, thumbnail=frame, caption=caption)
+            message = self._message(
+                chat, sender, document=video, thumbnail=frame, caption=caption, spoiler=spoiler
+            )
             return self._arrive(message)
 
     def send_album(
@@ -438,6 +452,7 @@ class TelegramServer:
         caption: str | None = None,
         *,
         caption_at: int = 0,
+        covered: Collection[int] = (),
         pause: float = 0.0,
     ) -> list[Message]:
         """A person sends several photos at once; each arrives as its own update.
@@ -448,13 +463,17 @@ class TelegramServer:
             pictures: Each photo's bytes.
             caption: Stands on one of them.
             caption_at: On which.
+            covered: Which of them are spoilers.
             pause: Seconds between two of them.
         """
         group = f"{next(self._numbers)}00"
         sent = []
         for position, data in enumerate(pictures):
             own = caption if position == caption_at else None
-            sent.append(self.send_photo(sender, chat, data, own, media_group_id=group))
+            spoiler = position in covered
+            sent.append(
+                self.send_photo(sender, chat, data, own, media_group_id=group, spoiler=spoiler)
+            )
             time.sleep(pause)
         return sent
 
@@ -965,6 +984,7 @@ class TelegramServer:
             raise self._not_modified()
         message.text, message.photo, message.document = None, photo, document
         message.caption = caption
+        message.spoiler = bool(photo) and media.get("has_spoiler") is True
         message.edits += 1
         return message.payload()
 

@@ -50,6 +50,7 @@ class Person:
 
     def __init__(self) -> None:
         self.shown: list[str | bytes] = []
+        self.covered = False
         self.signs = 0
         self.failure: Exception | None = None
         self.deaf: DeliveryFailed | None = None
@@ -70,8 +71,11 @@ class Person:
             raise self.deaf
         self.shown.append(sentence)
 
-    def answer(self, collage: bytes, caption: str, *, deadline: float) -> None:
+    def answer(
+        self, collage: bytes, caption: str, *, deadline: float, spoiler: bool = False
+    ) -> None:
         self.answer_until = deadline
+        self.covered = spoiler
         self.on_answer()
         if self.failure is not None:
             raise self.failure
@@ -139,6 +143,16 @@ def job(redis: Redis, indexed: Path, seconds: float = 60) -> SimilarJob:
         deadline=time.time() + seconds,
         upload=UploadStore(redis, 60).put(picture),
     )
+
+
+@pytest.mark.parametrize("spoiler", [False, True])
+def test_the_answer_to_a_covered_picture_is_covered(
+    answering: Answering, redis: Redis, indexed: Path, person: Person, spoiler: bool
+) -> None:
+    asked = job(redis, indexed).model_copy(update={"spoiler": spoiler})
+    answering.once(asked, "tag", answering.similar)
+    assert len(person.shown) == 1
+    assert person.covered is spoiler
 
 
 def test_an_answer_is_delivered_and_written_down(

@@ -39,6 +39,9 @@ class Delivery(Protocol):
         """Replace the message by a sentence: progress, or what went wrong."""
         ...
 
-    def answer(self, collage: bytes, caption: str, *, deadline: float) -> None:
-        """Replace the message by the collage (PNG or JPEG bytes) and the caption below it."""
+    def answer(
+        self, collage: bytes, caption: str, *, deadline: float, spoiler: bool = False
+    ) -> None:
+        """Replace the message by the collage (PNG or JPEG bytes) and the caption below it. With
+        `spoiler` the collage is covered until somebody wants to see it."""
         ...

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 API: Final = "https://discord.com/api/v10"
 CONTENT_CHARACTERS: Final = 2000
+SPOILER: Final = "SPOILER_"
+"""A file whose name begins so is covered."""
 
 # Discord's error codes.
 UNKNOWN_MESSAGE: Final = 10008
@@ -131,10 +133,13 @@ class DiscordDelivery:
         """Replace the message by a sentence, and remove a collage that it held."""
         self._put(_Message(plain(sentence)), deadline)
 
-    def answer(self, collage: bytes, caption: str, *, deadline: float) -> None:
+    def answer(
+        self, collage: bytes, caption: str, *, deadline: float, spoiler: bool = False
+    ) -> None:
         """Replace the message by the collage and its caption."""
         kind = "png" if collage.startswith(b"\x89PNG") else "jpeg"
-        file = (f"similar.{kind}", collage, f"image/{kind}")
+        name = f"{SPOILER if spoiler else ''}similar.{kind}"
+        file = (name, collage, f"image/{kind}")
         self._put(_Message(plain(caption), file), deadline)
 
     def _put(self, message: _Message, deadline: float) -> None:

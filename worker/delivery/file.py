@@ -94,8 +94,10 @@ class FileDelivery:
             self._told = True
             self._write(FileAnswer(state=FileState.SAID, sentence=sentence))
 
-    def answer(self, collage: bytes, caption: str, *, deadline: float) -> None:
-        """Write the collage, then the caption and the collage's name."""
+    def answer(
+        self, collage: bytes, caption: str, *, deadline: float, spoiler: bool = False
+    ) -> None:
+        """Write the collage, then the caption and the collage's name. A file covers nothing."""
         suffix = "png" if collage.startswith(b"\x89PNG") else "jpg"
         name = f"{self._job_id}.{suffix}"
         with self._lock:

@@ -107,23 +107,34 @@ class TelegramDelivery:
             except _Refused as again:
                 raise DeliveryFailed(str(again), final=True) from None
 
-    def answer(self, collage: bytes, caption: str, *, deadline: float) -> None:
+    def answer(
+        self, collage: bytes, caption: str, *, deadline: float, spoiler: bool = False
+    ) -> None:
         """Replace the message by the collage: as a photo, or as a file where no photo may be
-        so large or so long."""
+        so large or so long. With `spoiler` never as a file, because Telegram covers none."""
         kind, suffix = form_of(collage)
+        if kind == "document" and spoiler:
+            raise DeliveryFailed("No photo may be so large, and no file be covered.", final=True)
+        file = (f"similar.{suffix}", collage)
         try:
-            self._edit_media(kind, f"similar.{suffix}", collage, caption, deadline)
+            self._edit_media(kind, file, caption, deadline, spoiler=spoiler)
         except _Refused as refused:
-            if kind == "document" or not _NO_PHOTO.search(refused.description):
+            if kind == "document" or spoiler or not _NO_PHOTO.search(refused.description):
                 raise DeliveryFailed(str(refused), final=True) from None
             log.warning("Sent as a file: %s", refused)
             try:
-                self._edit_media("document", f"similar.{suffix}", collage, caption, deadline)
+                self._edit_media("document", file, caption, deadline)
             except _Refused as again:
                 raise DeliveryFailed(str(again), final=True) from None
 
     def _edit_media(
-        self, kind: Form, name: str, collage: bytes, caption: str, deadline: float
+        self,
+        kind: Form,
+        file: tuple[str, bytes],
+        caption: str,
+        deadline: float,
+        *,
+        spoiler: bool = False,
     ) -> None:
         media: dict[str, object] = {
             "type": kind,
@@ -132,8 +143,10 @@ class TelegramDelivery:
         }
         if kind == "document":
             media["disable_content_type_detection"] = True
+        if spoiler:
+            media["has_spoiler"] = True
         data = {"media": json.dumps(media)}
-        self._edit("editMessageMedia", data, {"collage": (name, collage)}, deadline)
+        self._edit("editMessageMedia", data, {"collage": file}, deadline)
 
     def _edit(
         self,

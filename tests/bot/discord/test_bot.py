@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pytest
 import simcord
@@ -16,7 +17,7 @@ from redis import Redis
 
 from core.look import Look
 from core.texts import languages, say
-from tests.platforms.discord_wire import DiscordServer, Shown, discord_server
+from tests.platforms.discord_wire import DiscordServer, Shown, Upload, discord_server
 from tests.platforms.jobs import waiting_reindex_jobs, waiting_similar_jobs
 from tests.platforms.processes import RealProcess, real_redis, running, wait_for
 from worker.app import INDEX_QUEUE, LOOK_QUEUE, WORKER_HEARTBEAT_KEY
@@ -293,6 +294,59 @@ class TestMention:
         assert before == []
         assert len([m for m in discord.bot_messages() if m.content != "1. Mimi"]) == 1  # /help
         assert waiting_similar_jobs(community.redis) == []
+
+
+class TestSpoilers:
+    """Whoever covers a picture has the answer covered, which shows it again."""
+
+    COVERED: Final = ("SPOILER_a.png", picture())
+
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            pytest.param(
+                lambda discord, file: discord.slash("similar", picture=file), id="attached"
+            ),
+            pytest.param(
+                lambda discord, file: discord.context_menu(
+                    "Find similar", discord.send("", [file])
+                ),
+                id="context menu",
+            ),
+            pytest.param(
+                lambda discord, file: discord.context_menu(
+                    "Find similar", discord.forward(discord.send("", [file]))
+                ),
+                id="forwarded",
+            ),
+            pytest.param(
+                lambda discord, file: discord.send(discord.bot_mention, [file]), id="mention"
+            ),
+            pytest.param(
+                lambda discord, file: discord.send(
+                    discord.bot_mention, reply_to=discord.send("", [file], by=discord.admin)
+                ),
+                id="reply",
+            ),
+            pytest.param(lambda discord, file: discord.send_direct("", [file]), id="direct"),
+        ],
+    )
+    def test_every_way_of_asking(
+        self, community: Community, ask: Callable[[DiscordServer, Upload], object]
+    ) -> None:
+        ask(community.discord, self.COVERED)
+        community.wait_for_jobs()
+        ask(community.discord, ("a.png", picture()))
+        community.wait_for_jobs(2)
+        assert [job.spoiler for job in waiting_similar_jobs(community.redis)] == [True, False]
+
+    def test_each_picture_of_a_message_for_itself(self, community: Community) -> None:
+        discord = community.discord
+        files = [("a.png", picture("red")), self.COVERED, ("b.png", picture("blue"))]
+        discord.context_menu("Find similar", discord.send("", files))
+        community.wait_for_jobs(3)
+        jobs = waiting_similar_jobs(community.redis)
+        assert [job.spoiler for job in jobs] == [False, True, False]
 
 
 def bomb() -> bytes:

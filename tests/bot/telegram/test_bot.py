@@ -355,6 +355,44 @@ class TestAlbums:
         community.is_answered_in(job, asked)
 
 
+class TestSpoilers:
+    """Whoever covers a picture has the answer covered, which shows it again."""
+
+    def test_a_photo_alone(self, community: Community) -> None:
+        community.telegram.send_photo(community.mika, community.chat, picture(), spoiler=True)
+        (job,) = community.jobs()
+        assert job.spoiler
+
+    def test_an_animation(self, community: Community) -> None:
+        community.telegram.send_animation(community.mika, community.chat, picture(), spoiler=True)
+        (job,) = community.jobs()
+        assert job.spoiler
+
+    def test_a_caption_with_the_command(self, community: Community) -> None:
+        telegram, mika, group = community.telegram, community.mika, community.group
+        telegram.send_photo(mika, group, picture(), "/similar", spoiler=True)
+        (job,) = community.jobs()
+        assert job.spoiler
+
+    @pytest.mark.parametrize("text", ["/similar", "@familiar_test_bot"])
+    def test_a_reply(self, community: Community, text: str) -> None:
+        telegram, group = community.telegram, community.group
+        shown = telegram.send_photo(community.noor, group, picture(), spoiler=True)
+        telegram.send_text(community.mika, group, text, reply_to=shown)
+        (job,) = community.jobs()
+        assert job.spoiler
+
+    def test_each_picture_of_an_album_for_itself(self, community: Community) -> None:
+        pictures = [picture(colour) for colour in COLOURS[:3]]
+        community.telegram.send_album(community.mika, community.chat, pictures, covered=(1,))
+        assert [job.spoiler for job in community.jobs(3)] == [False, True, False]
+
+    def test_what_is_not_covered_is_answered_openly(self, community: Community) -> None:
+        community.telegram.send_photo(community.mika, community.chat, picture())
+        (job,) = community.jobs()
+        assert not job.spoiler
+
+
 class TestBadInput:
     """Each with its own sentence in the one reply."""
 

@@ -108,6 +108,18 @@ def test_an_answer_takes_the_place_of_thinking(
     assert call.body["allowed_mentions"] == {"parse": []}
 
 
+@pytest.mark.parametrize("mentioned", [False, True])
+def test_the_answer_to_a_covered_picture_is_covered(
+    server: DiscordServer, place: Place, mentioned: bool
+) -> None:
+    token, response = server.new_interaction()
+    placeholder = server.new_bot_message("Looking...") if mentioned else response
+    at = {"message": placeholder} if mentioned else {"token": token}
+    place.delivery(**at).answer(picture("JPEG"), "1. Mimi 90%", spoiler=True, deadline=soon())
+    assert server.shown(placeholder).covered == (True,)
+    assert server.shown(placeholder).pictures == (picture("JPEG"),)
+
+
 def test_the_same_answer_twice_is_one_message(server: DiscordServer, place: Place) -> None:
     token, response = server.new_interaction()
     for _ in range(2):

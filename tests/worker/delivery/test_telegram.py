@@ -125,6 +125,26 @@ class TestAnswers:
         assert message.text is None
         assert message.reply_to is scene.asked
 
+    def test_the_answer_to_a_covered_picture_is_covered(self, scene: Scene) -> None:
+        scene.delivery.answer(drawn(), "1. Miku 91%", spoiler=True, deadline=soon())
+        assert scene.message.photo
+        assert scene.message.spoiler
+
+    def test_any_other_answer_is_not(self, scene: Scene) -> None:
+        scene.delivery.answer(drawn(), "1. Miku 91%", deadline=soon())
+        assert not scene.message.spoiler
+
+    @pytest.mark.parametrize("width", [640, 9000])
+    def test_what_is_covered_never_goes_as_a_file_which_is_not(
+        self, scene: Scene, width: int
+    ) -> None:
+        refusal = ApiError(400, "Bad Request: PHOTO_INVALID_DIMENSIONS")
+        scene.server.refuse("editMessageMedia", refusal)
+        with pytest.raises(DeliveryFailed) as failed:
+            scene.delivery.answer(drawn(width, 1100), "", spoiler=True, deadline=soon())
+        assert failed.value.final
+        assert scene.message.text == PLACEHOLDER
+
     def test_answered_twice_there_is_still_one_message(self, scene: Scene) -> None:
         scene.delivery.answer(drawn(), "1. Miku 91%", deadline=soon())
         scene.delivery.answer(drawn(), "1. Miku 91%", deadline=soon())
