@@ -42,6 +42,12 @@ def _admin_ids(value: Any) -> Any:
     return value
 
 
+def _token(value: SecretStr | None) -> SecretStr | None:
+    """A token without the white space that a copied one may have around it; None: nothing else."""
+    stripped = "" if value is None else value.get_secret_value().strip()
+    return SecretStr(stripped) if stripped else None
+
+
 def _scheme(value: str) -> str:
     try:
         return urlsplit(value).scheme
@@ -162,6 +168,7 @@ class DiscordSettings(BaseSettings):
     api_url: str | None = None
     gateway_url: str | None = None
 
+    _bare = field_validator("token")(_token)
     _ids = field_validator("admins", mode="before")(_admin_ids)
     _api = field_validator("api_url")(_api_address)
     _gateway = field_validator("gateway_url")(_gateway_address)
@@ -182,6 +189,7 @@ class TelegramSettings(BaseSettings):
     admins: AdminIds = frozenset()
     api_url: str | None = None
 
+    _bare = field_validator("token")(_token)
     _ids = field_validator("admins", mode="before")(_admin_ids)
     _api = field_validator("api_url")(_api_address)
 

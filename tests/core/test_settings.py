@@ -4,6 +4,7 @@ import traceback
 
 import pytest
 
+from core.redaction import secrets_of
 from core.settings import SettingsProblem, load_settings, misspelled
 
 
@@ -73,6 +74,20 @@ def test_every_setting_has_its_documented_name(monkeypatch, tmp_path):
 def test_an_empty_variable_is_an_unset_one(monkeypatch):
     monkeypatch.setenv("FAMILIAR_DISCORD_TOKEN", "")
     assert load_settings().discord.token is None
+
+
+@pytest.mark.parametrize("platform", ["discord", "telegram"])
+def test_white_space_around_a_token_is_none_of_it(monkeypatch, platform):
+    monkeypatch.setenv(f"FAMILIAR_{platform.upper()}_TOKEN", "\t 1:s3cret \r\n")
+    settings = load_settings()
+    assert getattr(settings, platform).token.get_secret_value() == "1:s3cret"
+    assert secrets_of(settings) == {"1:s3cret"}, "what is sent is what is kept out of logs"
+
+
+@pytest.mark.parametrize("platform", ["discord", "telegram"])
+def test_a_token_of_white_space_is_an_unset_one(monkeypatch, platform):
+    monkeypatch.setenv(f"FAMILIAR_{platform.upper()}_TOKEN", " \t")
+    assert getattr(load_settings(), platform).token is None
 
 
 def test_dotenv_is_read_and_the_environment_wins(monkeypatch, tmp_path):
