@@ -203,18 +203,18 @@ def pixels_in(data: bytes, limits: Limits = DEFAULT_LIMITS) -> int:
 
 def _rgb(image: Image.Image) -> Image.Image:
     """Any mode that the allowed formats decode to, as RGB on white."""
-    if image.mode == "RGB":
-        return image
     if image.mode.startswith("I"):
         # 16-bit greyscale; Pillow's own conversion clips at 255 instead of scaling.
         grey = np.clip(np.asarray(image, dtype=np.float32) / 257.0, 0, 255).astype(np.uint8)
+        if "transparency" in image.info:
+            grey[np.asarray(image) == image.info["transparency"]] = 255
         return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
         layer = image if image.mode == "RGBA" else image.convert("RGBA")
         canvas = Image.new("RGB", layer.size, "white")
         canvas.paste(layer, mask=layer)
         return canvas
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 _TURNS: Final = {

@@ -83,6 +83,28 @@ def test_transparent_palette_becomes_white():
     assert picture.pixels[10, 35].tolist() == [0, 255, 0]
 
 
+def test_a_colour_that_means_transparency_becomes_white():
+    image = halves("RGB", (9, 8, 7), (9, 8, 6))
+    picture = decode(encoded(image, "PNG", transparency=(9, 8, 7)))
+    assert picture.pixels[10, 5].tolist() == [255, 255, 255]
+    assert picture.pixels[10, 35].tolist() == [9, 8, 6]
+
+
+def test_a_grey_of_sixteen_bits_that_means_transparency_becomes_white():
+    # Both greys are the same in eight bits.
+    grey = np.full((20, 40), 0x0400, dtype=np.uint16)
+    grey[:, 20:] = 0x0401
+    picture = decode(encoded(Image.fromarray(grey), "PNG", transparency=0x0400))
+    assert picture.pixels[10, 5].tolist() == [255, 255, 255]
+    assert picture.pixels[10, 35].tolist() == [3, 3, 3]
+
+
+def test_what_is_shown_smaller_has_its_transparency_on_white_too(tmp_path):
+    path = tmp_path / "key.png"
+    path.write_bytes(encoded(halves("RGB", (0, 0, 0), (9, 8, 6)), "PNG", transparency=(0, 0, 0)))
+    assert read_reduced(path, 20).image.getpixel((5, 10)) == (255, 255, 255)
+
+
 def test_cmyk_is_converted():
     picture = decode(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"))
     red, green, blue = picture.pixels[4, 4]
