@@ -6,7 +6,8 @@ import asyncio
 from pathlib import PurePath
 from typing import Final, TypeAlias
 
-from telegram import Animation, Document, Message, PhotoSize, Sticker
+from telegram import Animation, Document, ExternalReplyInfo, Message, PhotoSize, Sticker
+from telegram.constants import MessageAttachmentType
 from telegram.error import BadRequest, TelegramError
 
 from bot.telegram.patience import patiently
@@ -27,7 +28,7 @@ class PictureNotFetched(Problem):
     """Telegram did not hand the picture out."""
 
 
-def picture_of(message: Message) -> Sent | None:
+def picture_of(message: Message | ExternalReplyInfo) -> Sent | None:
     """The picture that a message shows or carries as a file, if any.
 
     Only by what Telegram says of it; whether it is a picture is for `core.picture` to say.
@@ -47,9 +48,14 @@ def picture_of(message: Message) -> Sent | None:
     return document if named or _is_image(document.mime_type) else None
 
 
-def is_spoiler(message: Message) -> bool:
+def is_spoiler(message: Message | ExternalReplyInfo) -> bool:
     """Whether what a message shows is covered until somebody wants to see it."""
     return bool(message.has_media_spoiler)
+
+
+def carries_anything(message: Message | ExternalReplyInfo) -> bool:
+    """Whether a message has more than text, be it a picture or not."""
+    return any(getattr(message, kind, None) for kind in MessageAttachmentType)
 
 
 def _is_moving(sent: Animation | Sticker) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from telegram import Message, MessageEntity, User
+from telegram import ExternalReplyInfo, Message, MessageEntity, User
 
 from core.look import DEFAULT_COUNT, MAX_COUNT, Look
 from core.problem import Problem
@@ -73,14 +73,17 @@ class Request:
         return Wish(look, count)
 
 
-def replied_to(message: Message) -> Message | None:
-    """The message that `message` was sent in reply to, if any.
+def replied_to(message: Message) -> Message | ExternalReplyInfo | None:
+    """The message that `message` was sent in reply to, if any; one of another chat or topic as far
+    as Telegram tells of it.
 
     In a topic of a group Telegram calls every message that replies to nothing a reply to the
     service message that opened the topic.
     """
     reply = message.reply_to_message
-    return None if reply is None or reply.forum_topic_created is not None else reply
+    if reply is None or reply.forum_topic_created is not None:
+        return message.external_reply
+    return reply
 
 
 def read(message: Message, me: User) -> Request:

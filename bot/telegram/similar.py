@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from telegram import Message, Update, User
+from telegram import ExternalReplyInfo, Message, Update, User
 from telegram.constants import ChatType
 from telegram.ext import ContextTypes, MessageHandler, filters
 
 from bot.telegram.albums import Albums, Part
 from bot.telegram.asking import Asking, Handler, tell
-from bot.telegram.pictures import is_spoiler, picture_of
+from bot.telegram.pictures import carries_anything, is_spoiler, picture_of
 from bot.telegram.placeholder import language_of
 from bot.telegram.reading import SIMILAR, Request, Wish, read, replied_to
 from core.picture import FORMATS
@@ -95,18 +95,20 @@ class Similar:
         return requests[0] if messages[0].chat.type == ChatType.PRIVATE else None
 
     @staticmethod
-    def _message_asked_about(message: Message, request: Request) -> Message | None:
+    def _message_asked_about(
+        message: Message, request: Request
+    ) -> Message | ExternalReplyInfo | None:
         """The message itself where it carries anything, else the one that it replies to."""
-        if message.effective_attachment:
+        if carries_anything(message):
             return message
         return replied_to(message) if request.explicit else None
 
     @staticmethod
     async def _say_what_is_missing(
-        message: Message, asked_about: Message | None, request: Request
+        message: Message, asked_about: Message | ExternalReplyInfo | None, request: Request
     ) -> None:
         language = language_of(message)
-        if asked_about is not None and asked_about.effective_attachment:
+        if asked_about is not None and carries_anything(asked_about):
             sentence = say("picture_wrong_type", language, formats=", ".join(FORMATS))
         elif request.mentioned and request.words and replied_to(message) is None:
             # Named in passing ("thanks, @bot"): that asks for nothing.

@@ -172,7 +172,8 @@ class Message:
         return self.text or self.caption or ""
 
     def payload(self, *, with_reply: bool = True) -> Payload:
-        """As the API writes it; a replied-to message is shown one level deep."""
+        """As the API writes it; a replied-to message is shown one level deep, and of another chat's
+        only what it carries."""
         body: Payload = {
             "message_id": self.id,
             "from": self.sender.payload(),
@@ -211,7 +212,14 @@ class Message:
         if self.edits:
             body["edit_date"] = self.date + self.edits
         if with_reply and self.reply_to is not None:
-            body["reply_to_message"] = self.reply_to.payload(with_reply=False)
+            replied = self.reply_to.payload(with_reply=False)
+            if self.reply_to.chat is self.chat:
+                body["reply_to_message"] = replied
+            else:
+                kept = "photo", "document", "animation", "has_media_spoiler"
+                body["external_reply"] = {key: replied[key] for key in kept if key in replied} | {
+                    "origin": {"type": "user", "date": self.date, "sender_user": replied["from"]}
+                }
         return body
 
 

@@ -36,6 +36,7 @@ ADMIN = User(9001, "Ada", "en")
 LIMITS = {"FAMILIAR_LIMIT_UPLOAD_MIB": "1", "FAMILIAR_LIMIT_REQUESTS_PER_MINUTE": "5"}
 LOOKING = say("looking")
 NO_PICTURE = say("telegram_no_picture", command="/similar")
+PAPER = {"file_name": "a.pdf", "mime_type": "application/pdf"}
 COLOURS = ["red", "green", "blue", "white", "black", "gold"]
 
 
@@ -251,6 +252,36 @@ class TestInAGroup:
         assert community.stored(job) == picture()
         community.is_answered_in(job, asked)
 
+    @pytest.mark.parametrize("text", ["/similar feel", "@familiar_test_bot feel"])
+    @pytest.mark.parametrize("kind", ["photo", "file", "animation"])
+    def test_in_reply_to_a_picture_of_another_chat(
+        self, community: Community, text: str, kind: str
+    ) -> None:
+        telegram, noor = community.telegram, community.noor
+        elsewhere = telegram.group(-next(community.numbers), "Drawings", [noor])
+        send = {
+            "photo": telegram.send_photo,
+            "file": telegram.send_document,
+            "animation": telegram.send_animation,
+        }[kind]
+        shown = send(noor, elsewhere, picture())
+        asked = telegram.send_text(community.mika, community.group, text, reply_to=shown)
+        (job,) = community.jobs()
+        assert community.stored(job) == picture()
+        assert job.look is Look.FEEL
+        assert not job.spoiler
+        community.is_answered_in(job, asked)
+
+    def test_in_reply_to_something_else_of_another_chat(self, community: Community) -> None:
+        telegram, mika, noor = community.telegram, community.mika, community.noor
+        elsewhere = telegram.group(-next(community.numbers), "Drawings", [noor])
+        words = telegram.send_text(noor, elsewhere, "good morning")
+        asked = telegram.send_text(mika, community.group, "/similar", reply_to=words)
+        community.is_refused(asked, NO_PICTURE)
+        paper = telegram.send_document(noor, elsewhere, b"%PDF", None, **PAPER)
+        asked = telegram.send_text(mika, community.group, "/similar", reply_to=paper)
+        community.is_refused(asked, "not a picture I can read")
+
     def test_what_is_not_meant_for_the_bot_is_left_alone(self, community: Community) -> None:
         telegram, mika, group = community.telegram, community.mika, community.group
         shown = telegram.send_photo(mika, group, picture(), "my new drawing")
@@ -382,6 +413,14 @@ class TestSpoilers:
         (job,) = community.jobs()
         assert job.spoiler
 
+    def test_a_reply_to_another_chat(self, community: Community) -> None:
+        telegram, noor = community.telegram, community.noor
+        elsewhere = telegram.group(-next(community.numbers), "Drawings", [noor])
+        shown = telegram.send_photo(noor, elsewhere, picture(), spoiler=True)
+        telegram.send_text(community.mika, community.group, "/similar", reply_to=shown)
+        (job,) = community.jobs()
+        assert job.spoiler
+
     def test_each_picture_of_an_album_for_itself(self, community: Community) -> None:
         pictures = [picture(colour) for colour in COLOURS[:3]]
         community.telegram.send_album(community.mika, community.chat, pictures, covered=(1,))
@@ -433,9 +472,7 @@ class TestBadInput:
         community.is_refused(self.send(community, bomb), "too many pixels")
 
     def test_a_file_of_another_kind(self, community: Community) -> None:
-        asked = community.telegram.send_document(
-            community.mika, community.chat, b"%PDF", file_name="a.pdf", mime_type="application/pdf"
-        )
+        asked = community.telegram.send_document(community.mika, community.chat, b"%PDF", **PAPER)
         community.is_refused(asked, "not a picture I can read")
 
     def test_a_count_out_of_range(self, community: Community) -> None:

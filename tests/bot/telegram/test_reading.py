@@ -5,7 +5,16 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from telegram import Chat, ForumTopicCreated, Message, MessageEntity, User
+from telegram import (
+    Chat,
+    ExternalReplyInfo,
+    ForumTopicCreated,
+    Message,
+    MessageEntity,
+    MessageOriginUser,
+    PhotoSize,
+    User,
+)
 
 from bot.telegram.reading import CountOutOfRange, Request, Wish, read, replied_to
 from core.look import Look
@@ -95,3 +104,11 @@ def test_the_beginning_of_a_topic_is_nothing_that_anybody_replies_to() -> None:
     assert replied_to(Message(3, NOW, GROUP, reply_to_message=opened)) is None
     assert replied_to(Message(3, NOW, GROUP, reply_to_message=words)) is words
     assert replied_to(Message(3, NOW, GROUP)) is None
+
+
+def test_a_message_of_another_topic_is_replied_to_as_well() -> None:
+    opened = Message(1, NOW, GROUP, forum_topic_created=ForumTopicCreated("Drawings", 0x6FB9F0))
+    elsewhere = ExternalReplyInfo(MessageOriginUser(NOW, ME), photo=[PhotoSize("1", "1", 9, 9)])
+    assert replied_to(Message(3, NOW, GROUP, external_reply=elsewhere)) is elsewhere
+    within = Message(3, NOW, GROUP, reply_to_message=opened, external_reply=elsewhere)
+    assert replied_to(within) is elsewhere
