@@ -52,8 +52,11 @@ class Mention(commands.Cog):
             log.info("No answer possible in channel %d: %s", message.channel.id, error)
 
     def _mentioned(self, message: discord.Message) -> bool:
-        """Mentioned by its name: a plain reply to one of its messages pings it as well, and
-        whoever writes "nice!" under an answer does not ask anything."""
+        """Mentioned by its name, or by its role's, which is the same and offered beside it: a plain
+        reply to one of its messages pings it as well, and whoever writes "nice!" under an answer
+        does not ask anything."""
+        if message.guild is not None and message.guild.self_role in message.role_mentions:
+            return True
         return self._bot.user is not None and self._bot.user.id in message.raw_mentions
 
     @staticmethod

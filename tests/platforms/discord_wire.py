@@ -241,6 +241,13 @@ class DiscordServer:
         """What to write to mention the bot."""
         return f"<@{self._env.backend.bot_user.id}>"
 
+    @property
+    def bot_role_mention(self) -> str:
+        """What people pick as easily: the role that came with the bot and has its name."""
+        roles = self._in_loop(lambda: list(self._env.backend.guilds[self.guild.id].roles.values()))
+        (own,) = (role for role in roles if role.managed)
+        return f"<@&{own.id}>"
+
     def wait_for_bot(self, process: RealProcess, timeout: float = 60) -> None:
         """Wait until the bot is connected and has registered its commands.
 
@@ -568,6 +575,9 @@ class DiscordServer:
             intents.censor_message(data, backend.bot_user.id, backend=backend)
         elif event == "GUILD_CREATE":
             intents.prune_guild_create(data, granted, backend.bot_user.id)
+            for role in data["roles"]:
+                if role["managed"]:
+                    role["tags"] = {"bot_id": str(backend.bot_user.id)}
         elif event == "INTERACTION_CREATE":
             data |= {"locale": self.locale, "attachment_size_limit": self.file_bytes}
         connection.put(DISPATCH, data, event)

@@ -192,6 +192,15 @@ class TestMention:
         (job,) = waiting_similar_jobs(community.redis)
         assert community.stored(job.upload) == picture()
 
+    def test_by_the_role_that_has_the_bots_name(self, community: Community) -> None:
+        discord = community.discord
+        theirs = discord.send("my drawing", [("a.png", picture())], by=discord.admin)
+        discord.send(f"{discord.bot_role_mention} feel 2", reply_to=theirs)
+        community.wait_for_jobs()
+        (job,) = waiting_similar_jobs(community.redis)
+        assert community.stored(job.upload) == picture()
+        assert (job.look, job.count) == (Look.FEEL, 2)
+
     def test_words_choose_look_and_count(self, community: Community) -> None:
         discord = community.discord
         discord.send(f"{discord.bot_mention} Character 6 please", [("a.png", picture())])
@@ -263,6 +272,12 @@ class TestMention:
             pytest.param(
                 lambda discord: discord.send(f"thanks, {discord.bot_mention}!"),
                 id="a mention in passing",
+            ),
+            pytest.param(
+                lambda discord: discord.send(
+                    f"<@&{discord.guild.roles['Keepers'].id}>", [("a.png", picture())]
+                ),
+                id="another role",
             ),
             pytest.param(
                 lambda discord: discord.send("a picture", [("a.png", picture())]),
