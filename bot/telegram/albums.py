@@ -99,11 +99,16 @@ class Albums(Generic[Decision]):
             album.last_at = loop.time()
             return None
         album = self._albums[key] = _Album([part], loop.time())
-        while (left := album.last_at + self._silence - loop.time()) > 0:
-            await asyncio.sleep(left)
-        parts = sorted(album.parts, key=lambda each: each.message.message_id)
-        album.decision = self._decide([each.message for each in parts])
-        album.decided = True
+        try:
+            while (left := album.last_at + self._silence - loop.time()) > 0:
+                await asyncio.sleep(left)
+            parts = sorted(album.parts, key=lambda each: each.message.message_id)
+            album.decision = self._decide([each.message for each in parts])
+            album.decided = True
+        finally:
+            if not album.decided:
+                # Nobody waits for it any more: what still comes of it begins anew.
+                del self._albums[key]
         album.parts = []
         return album.share(parts)
 

@@ -99,6 +99,27 @@ async def test_albums_do_not_mix(albums: Albums[str]) -> None:
     ]
 
 
+async def test_an_album_that_cannot_be_decided_on_begins_anew() -> None:
+    def strict(messages: Sequence[Message]) -> str:
+        if any(message.caption == "broken" for message in messages):
+            raise ValueError("no words")
+        return "feel"
+
+    albums = Albums(strict, SILENCE)
+    with pytest.raises(ValueError, match="no words"):
+        await albums.add(part(1, "broken"))
+    assert numbers(await albums.add(part(2))) == [2]
+
+
+async def test_an_album_whose_wait_is_cancelled_begins_anew(albums: Albums[str]) -> None:
+    first = asyncio.create_task(albums.add(part(1, "feel")))
+    assert await asyncio.gather(albums.add(part(2))) == [None]
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert numbers(await albums.add(part(3, "feel"))) == [3]
+
+
 async def test_old_albums_are_forgotten(
     albums: Albums[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
