@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -12,7 +13,7 @@ import tomllib
 import zipfile
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import discord
 import pytest
@@ -80,6 +81,15 @@ class TestEnvExample:
 class TestCompose:
     """`docker-compose.yml`: what runs, with which settings, and how little it may do."""
 
+    OWN_VALUES: Final = {
+        ("worker", "FAMILIAR_MODEL_DEVICE"): "cpu",
+        ("worker-gpu", "FAMILIAR_MODEL_DEVICE"): "${FAMILIAR_MODEL_DEVICE:-cuda}",
+    } | dict.fromkeys(
+        itertools.product(["worker", "worker-gpu", "discord", "telegram"], ["REDIS_URL"]),
+        "redis://redis:6379/0",
+    )
+    """What a service is given otherwise than `.env` has it."""
+
     @pytest.fixture(scope="class")
     def compose(self) -> dict[str, Any]:
         loaded = yaml.safe_load(text("docker-compose.yml"))
@@ -103,8 +113,8 @@ class TestCompose:
             for variable, value in service.get("environment", {}).items():
                 assert variable in known, (name, variable)
                 # Passed on under its own name, never mixed up with another.
-                passed_on = re.fullmatch(r"\$\{([A-Z_]+):-\}", str(value))
-                assert passed_on is None or passed_on[1] == variable
+                passed_on = f"${{{variable}:-}}"
+                assert value == self.OWN_VALUES.get((name, variable), passed_on), (name, variable)
         used = set(re.findall(r"\$\{([A-Z_]+)", text("docker-compose.yml")))
         assert used - known.keys() == {"TORCH_INDEX", "EXTRAS"}
 
@@ -114,9 +124,16 @@ class TestCompose:
         assert all(value == f"${{{name}:-}}" for name, value in arguments.items())
 
     def test_every_setting_reaches_a_service(self, services: dict[str, Any]) -> None:
-        given = {name for service in services.values() for name in service.get("environment", {})}
-        # The image itself says where the volumes are mounted.
-        assert known_settings().keys() - given == {"FAMILIAR_GALLERY", "FAMILIAR_DATA"}
+        given = {
+            variable
+            for service in services.values()
+            for variable, value in service.get("environment", {}).items()
+            if value.startswith(f"${{{variable}:-")
+        }
+        # The image itself says where the volumes are mounted, and the queue is one of the services.
+        fixed = {"FAMILIAR_GALLERY", "FAMILIAR_DATA", "REDIS_URL"}
+        assert known_settings().keys() - given == fixed
+        assert "${FAMILIAR_GALLERY:-" in services["worker"]["volumes"][0]["source"]
         for name in ("FAMILIAR_GALLERY=/gallery", "FAMILIAR_DATA=/data"):
             assert name in text("Dockerfile")
 
@@ -475,6 +492,12 @@ class TestReadme:
         # The page has a plural here, the library the singular of the interface.
         flags["view_channel"] = flags.pop("view_channels")
         assert int(number[1]) == discord.Permissions(**flags).value
+
+    def test_what_compose_fixes_is_named_where_compose_is_explained(self) -> None:
+        section = re.search(r"\n### [^\n]*Compose\n(.+?)\n## ", text("README.md"), re.DOTALL)
+        assert section
+        named = set(re.findall(r"`([A-Z_]+)`", section[1])) & known_settings().keys()
+        assert named == {"FAMILIAR_DATA"} | {variable for _, variable in TestCompose.OWN_VALUES}
 
     def test_compose_runs_commands_in_services_that_are_up(self) -> None:
         services = yaml.safe_load(text("docker-compose.yml"))["services"]
