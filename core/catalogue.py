@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.embed import Choose, Embedded, above_threshold
-from core.face import Face, Landmarks, Pixels, Vectors
+from core.face import Face, Landmarks, Pixels, Vectors, of_unit_length
 from core.folder import Folder, PictureFile
 from core.models import Detector, Extractor
 from core.problem import Problem
@@ -175,22 +175,32 @@ class Catalogue:
         return {sha256 for (sha256,) in self._database.execute("SELECT sha256 FROM pictures")}
 
     def complete(self, detector: Detector, extractor: Extractor) -> set[str]:
-        """The contents for which nothing is left to compute with these models."""
+        """The contents for which nothing is left to compute with these models.
+
+        Vectors that are not of unit length, which builds of before kept, are computed again.
+        """
         arguments = (detector.sha256, extractor.sha256)
-        embedded = set(
-            self._database.execute(
-                "SELECT sha256, number FROM face_vectors WHERE detector = ? AND extractor = ?",
+        embedded = {
+            (sha256, number)
+            for sha256, number, vector in self._database.execute(
+                "SELECT sha256, number, vector FROM face_vectors "
+                "WHERE detector = ? AND extractor = ?",
                 arguments,
             )
-        )
-        seen = self._database.execute(
-            "SELECT sha256 FROM detections JOIN picture_vectors USING (sha256) "
-            "WHERE detector = ? AND extractor = ?",
-            arguments,
-        ).fetchall()
+            if of_unit_length(_vector(vector))
+        }
+        seen = [
+            sha256
+            for sha256, vector in self._database.execute(
+                "SELECT sha256, vector FROM detections JOIN picture_vectors USING (sha256) "
+                "WHERE detector = ? AND extractor = ?",
+                arguments,
+            )
+            if of_unit_length(_vector(vector))
+        ]
         choose = above_threshold(detector)
         done = set()
-        for (sha256,) in seen:
+        for sha256 in seen:
             faces = self.faces(sha256, detector) or ()
             numbers = {id(face): number for number, face in enumerate(faces)}
             if all((sha256, numbers[id(face)]) in embedded for face in choose(faces)):
@@ -276,7 +286,7 @@ class Catalogue:
             for sha256, width, height in self._database.execute("SELECT * FROM pictures")
         }
         picture_vectors = {
-            sha256: np.frombuffer(vector, "<f4")
+            sha256: _vector(vector)
             for sha256, vector in self._database.execute(
                 "SELECT sha256, vector FROM picture_vectors WHERE extractor = ?",
                 (extractor.sha256,),
@@ -318,7 +328,7 @@ class Catalogue:
             (detector.sha256, extractor.sha256),
         ):
             face = Face((x0, y0, x1, y1), score)
-            found.setdefault(sha256, []).append((face, np.frombuffer(vector, "<f4")))
+            found.setdefault(sha256, []).append((face, _vector(vector)))
         choose = above_threshold(detector)
         return {sha256: _only(choose, faces) for sha256, faces in found.items()}
 
@@ -422,6 +432,10 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _blob(vector: NDArray[np.float32]) -> bytes:
     return np.asarray(vector, "<f4").tobytes()
+
+
+def _vector(blob: bytes) -> NDArray[np.float32]:
+    return np.frombuffer(blob, "<f4")
 
 
 def _landmarks(points: bytes | None) -> Landmarks | None:

@@ -51,6 +51,13 @@ class Face:
         return (x1 - x0) * (y1 - y0)
 
 
+def of_unit_length(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which vectors can be compared by their cosine: ``(..., dimensions)`` -> ``(...)``."""
+    with np.errstate(over="ignore"):  # what is too long for a number is no 1 either
+        lengths = np.linalg.norm(vectors, axis=-1)
+    return np.asarray(np.abs(lengths - 1) < 1e-3)  # not a number compares as False, too
+
+
 SAME_FACE_OVERLAP: Final = 0.7
 """Boxes that share so much of the smaller one's area are taken to show one face."""
 

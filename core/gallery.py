@@ -18,10 +18,10 @@ from typing import Final
 
 from core.catalogue import Catalogue, state_of
 from core.embed import BATCH, Embedded, Progress, above_threshold, embed_detected
-from core.face import Face, Pixels
+from core.face import Face, Pixels, of_unit_length
 from core.folder import Folder, PictureFile, in_batches, read_ahead, reason, scan
 from core.index import build_lock, pictures_in_use, publish
-from core.models import Detector, Extractor
+from core.models import Detector, Extractor, ModelError
 from core.picture import BUILDING, OWN_LIMITS, UnreadablePicture, decode, read_bytes
 from core.problem import Problem
 from core.rows import IndexedPicture
@@ -85,7 +85,7 @@ def build_index(
     Raises:
         Problem: The gallery is missing, empty or wholly unreadable, another build is running, or
             the data folder cannot be written.
-        ModelError: A model does not give what it promises.
+        ModelError: A model does not give what it promises, of any picture.
     """
     try:
         folder = scan(gallery)
@@ -103,6 +103,11 @@ def build_index(
         unreadable = _reasons(folder, build.problems, language)
         contents = catalogue.contents(folder.pictures, detector, extractor)
         if not contents.pictures:
+            if build.incomparable:
+                raise ModelError(
+                    f"The extractor {extractor.name!r} gives vectors that are not of unit length,"
+                    " so that they cannot be compared; export it anew, or choose another."
+                )
             path, why = unreadable[0]
             raise Problem("gallery_unreadable", count=len(unreadable), path=path, reason=why)
         before = pictures_in_use(data)
@@ -193,6 +198,7 @@ class _Build:
     Attributes:
         embedded: Pictures that went through the models.
         problems: By path, why a file cannot be used.
+        incomparable: The contents, as SHA-256, with a vector that is not of unit length.
     """
 
     def __init__(
@@ -212,6 +218,7 @@ class _Build:
         self._claiming = threading.Lock()
         self.embedded = 0
         self.problems: dict[str, Problem] = {}
+        self.incomparable: set[str] = set()
 
     def run(self, files: Sequence[PictureFile]) -> None:
         """Bring the catalogue up to date with the files."""
@@ -223,6 +230,8 @@ class _Build:
             self._catalogue_batch(readings)
             done += len(readings)
             self._progress(done, len(files))
+        if self.incomparable:
+            self._leave_out_incomparable(files)
 
     def _is_done(self, file: PictureFile, known: tuple[tuple[int, int, int], str] | None) -> bool:
         return known is not None and known[0] == state_of(file) and known[1] in self._claimed
@@ -265,10 +274,24 @@ class _Build:
         self.embedded += len(embedded)
         with self._catalogue.transaction():
             for it, seen in zip(decoded, embedded, strict=True):
+                if not _is_comparable(seen):
+                    self.incomparable.add(it.sha256)
+                    continue
                 self._catalogue.put_faces(it.sha256, it.pixels, seen.faces, self._detector)
                 self._catalogue.put_vectors(it.sha256, seen, self._detector, self._extractor)
             for reading in readings:
                 self._catalogue.put_file(reading.file, reading.sha256, reading.problem)
+
+    def _leave_out_incomparable(self, files: Sequence[PictureFile]) -> None:
+        """Name them, with every copy, of which some were read before their content was seen."""
+        known = self._catalogue.known_files()
+        with self._catalogue.transaction():
+            for file in files:
+                _, sha256 = known.get(file.path, (None, None))
+                if sha256 in self.incomparable:
+                    problem = UnreadablePicture("picture_not_comparable")
+                    self.problems[file.path] = problem
+                    self._catalogue.put_file(file, sha256, problem)
 
     def _faces(self, pictures: Sequence[_Decoded]) -> dict[str, tuple[Face, ...]]:
         """By content, what the detector finds; asked only for what is not known."""
@@ -278,3 +301,7 @@ class _Build:
             detected = self._detector.detect([it.pixels for it in unseen])
             found.update({it.sha256: faces for it, faces in zip(unseen, detected, strict=True)})
         return {sha256: faces for sha256, faces in found.items() if faces is not None}
+
+
+def _is_comparable(seen: Embedded) -> bool:
+    return bool(of_unit_length(seen.picture_vector) and of_unit_length(seen.face_vectors).all())

@@ -37,7 +37,7 @@ from annoy import AnnoyIndex
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.face import Face
+from core.face import Face, of_unit_length
 from core.face_space import dimensions_in_space
 from core.look import Look
 from core.models import Detector, Extractor, ModelError
@@ -399,8 +399,7 @@ def _check_vectors(contents: Contents, extractor: Extractor) -> None:
                 f"The extractor {extractor.name!r} promises {what} vectors of {dimensions} "
                 f"dimensions and gave an array {vectors.shape} for {count}."
             )
-        lengths = np.linalg.norm(vectors, axis=1)
-        if not np.all(np.abs(lengths - 1) < 1e-3):  # not a number compares as False, too
+        if not of_unit_length(vectors).all():
             raise ModelError(
                 f"The extractor {extractor.name!r} gave {what} vectors that are not of unit "
                 "length, so that they cannot be compared."

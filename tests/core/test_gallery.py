@@ -353,6 +353,80 @@ def test_unreadable_files_are_reported_by_name_and_the_rest_is_indexed(world: Wo
     assert "cannot be opened" in reasons["blue/nowhere.png"]
 
 
+class UnsureExtractor(FakeExtractor):
+    """Has no numbers for one of the faces, where it is told which."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unknown: Pixels | None = None
+
+    def embed_faces(self, faces: Pixels) -> Vectors:
+        vectors = super().embed_faces(faces)
+        if self.unknown is not None:
+            vectors[(faces == self.unknown).all((1, 2, 3))] = np.nan
+        return vectors
+
+    def forget(self, picture: Path) -> None:
+        pixels = read(picture).pixels
+        (face,) = FakeDetector().detect([pixels])[0]
+        self.unknown = self.prepare_face(pixels, face.box)
+
+
+def test_a_picture_whose_vectors_cannot_be_compared_is_named_and_the_rest_is_indexed(
+    world: World,
+) -> None:
+    """Zeros of a whole picture and no numbers of a face; of copies each is named."""
+    world.extractor = unsure = UnsureExtractor()
+    grey = world.gallery / "grey"
+    for name in ("0.png", "1.png"):
+        save(np.full((240, 320, 3), 128, np.uint8), grey / name)
+    unsure.forget(world.gallery / "blue" / "0.png")
+    left_out = ["blue/0.png", "grey/0.png", "grey/1.png"]
+    for _ in range(2):
+        report = world.build()
+        assert (report.pictures, report.faces) == (14, 14)
+        assert [path for path, _ in report.unreadable] == left_out
+        assert "can be compared" in dict(report.unreadable)["grey/1.png"]
+        assert len(catalogued(world)) == 14
+    assert world.worked == (2, 1, 2), "what may be the extractor's fault is tried again"
+    unsure.unknown = None
+    for path in grey.iterdir():
+        path.unlink()
+    report = world.build()
+    assert (report.unreadable, report.added) == ((), ("blue/0.png",))
+
+
+@pytest.mark.parametrize("table", ["face_vectors", "picture_vectors"])
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_a_catalogue_with_vectors_that_cannot_be_compared_heals(
+    world: World, table: str, value: float
+) -> None:
+    """Builds of before kept them, and none could be published any more."""
+    version = world.build().version
+    content = read(world.gallery / "blue" / "0.png").sha256
+    bad = np.full(12 if table == "face_vectors" else 27, value, "<f4").tobytes()
+
+    def spoil() -> None:
+        with closing(sqlite3.connect(world.data / "catalogue.sqlite")) as database, database:
+            database.execute(f"UPDATE {table} SET vector = ? WHERE sha256 = ?", (bad, content))
+
+    spoil()
+    assert world.build().version == version
+    assert world.worked == (0, 1, 1)
+    spoil()
+    world.extractor = unsure = UnsureExtractor()
+    unsure.forget(world.gallery / "blue" / "0.png")
+    assert [path for path, _ in world.build().unreadable] == ["blue/0.png"]
+
+
+def test_an_extractor_that_gives_nothing_to_compare_is_what_is_blamed(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    save(np.full((240, 320, 3), 128, np.uint8), world.gallery / "grey" / "0.png")
+    with pytest.raises(ModelError, match="'fake-character' gives vectors that are not of unit"):
+        world.build()
+    assert current_version(world.data) is None
+
+
 def test_an_unreadable_file_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     save(drawn_scene([], size=(1200, 900)), world.gallery / "blue" / "huge.png")
     with monkeypatch.context() as narrower:
