@@ -12,7 +12,8 @@ def bfloat16_is_fast(device: str) -> bool:
     """Whether convolutions in bfloat16 have their own instructions on this torch device."""
     if device.startswith("cuda"):
         # Cards from before 2020 compute it too, step by step, and take longer than in float32.
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        # `torch.cuda.is_bf16_supported` would tell of the first card, whichever is asked about.
+        return bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 

@@ -149,6 +149,14 @@ def test_int8_finds_the_same_faces_and_is_what_is_taken() -> None:
     assert np.allclose(taken[0].box, exact[0].box, atol=4)
 
 
+def test_of_several_cards_the_one_that_is_meant_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    capabilities = {"cuda": (7, 5), "cuda:0": (7, 5), "cuda:1": (8, 6)}
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", capabilities.__getitem__)
+    fast = {device: bfloat16_is_fast(device) for device in capabilities}
+    assert fast == {"cuda": False, "cuda:0": False, "cuda:1": True}
+
+
 @pytest.mark.parametrize(("fast", "computes_in"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_it_is_rounded_where_the_device_is_slow_at_it(
     monkeypatch: pytest.MonkeyPatch, fast: bool, computes_in: torch.dtype
