@@ -105,7 +105,8 @@ class ModelSettings(BaseSettings):
             ``saved-model:/path/to/folder``.
         extractor: A name that `core.models.load_extractor` knows, such as ``familiar-character``
             or ``ir-se50:/path/to/file.pth``.
-        device: A torch device for the extractor: ``cpu``, ``cuda``; ``auto`` takes a GPU if any.
+        device: A torch device for the extractor: ``cpu``, ``cuda``; ``auto`` takes a GPU that can
+            compute, if any.
         threads: CPU threads for each model; 0 leaves the choice to the libraries.
         precision: What convolutions compute in. ``auto`` is ``int8`` on the processor. An
             extractor of this project on a GPU, or without networks in ``int8``, takes

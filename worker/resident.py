@@ -30,21 +30,31 @@ _OF_ONE_VERSION: Final = frozenset({"index_damaged", "index_other_format", "inde
 
 
 def torch_device(name: str) -> str:
-    """The torch device that a setting means; ``auto`` is a GPU where there is one.
+    """The torch device that a setting means; ``auto`` is a GPU where there is one that can compute.
 
     Raises:
-        core.models.ModelError: There is no such device here.
+        core.models.ModelError: There is no such device here, or it cannot compute.
     """
     import torch
 
+    from core.models.device import try_out
+
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        if not torch.cuda.is_available():
+            return "cpu"
+        try:
+            try_out("cuda")
+        except ModelError as error:
+            log.warning("the extractor runs on the processor: %s", error)
+            return "cpu"
+        return "cuda"
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
             f"PyTorch has no device {name} here; choose cpu, cuda, cuda:1 and the like, or auto."
         ) from error
+    try_out(name)
     return name
 
 

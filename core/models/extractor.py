@@ -32,6 +32,7 @@ from core.models.backbones import (
     ProjectedNetwork,
     multiply_adds,
 )
+from core.models.device import moved
 from core.models.packed import MAPS, Trunk, can_pack, pack
 from core.models.precision import bfloat16_is_fast, convolve_in_bfloat16, fold_norms
 from core.models.quantised import FOLDER, QuantisedNetwork, quantised_networks
@@ -239,7 +240,7 @@ class FamiliarExtractor:
         if self.precision == "bfloat16":
             fast = bfloat16_is_fast(str(self._device))
             convolve_in_bfloat16(network, by_rounding=not fast)
-        network.to(self._device).to(memory_format=torch.channels_last)
+        moved(network.to(memory_format=torch.channels_last), self._device)
         if self._device.type != "cpu" or self.precision == "bfloat16":
             return network
         side = configuration.side
@@ -266,7 +267,8 @@ class FamiliarExtractor:
             threads: Of the processor for those, 0 for all.
 
         Raises:
-            ModelError: A file is missing, damaged or belongs to another network.
+            ModelError: A file is missing, damaged or belongs to another network, or the device
+            does not take the networks.
         """
         contents = {}
         for name in (CONFIGURATION, FACE_WEIGHTS, PICTURE_WEIGHTS):

@@ -19,6 +19,7 @@ from core.face import Pixels, Vectors
 from core.likeness import COSINE
 from core.models import ModelError
 from core.models.aligned import AlignedExtractor, Description, described
+from core.models.device import moved
 from core.models.extractor import FamiliarExtractor
 from core.models.weights import fill, identity_of, read_tensors
 
@@ -131,7 +132,7 @@ class IrSe50Faces:
 
     def __init__(self, network: IrSe50Network, device: str = "cpu") -> None:
         self._device = torch.device(device)
-        self._network = network.eval().to(self._device)
+        self._network = moved(network.eval(), self._device)
 
     def embed(self, faces: Pixels) -> Vectors:
         """``(n, 112, 112, 3)`` in the network's order of channels -> ``(n, 512)``."""

@@ -20,6 +20,7 @@ from torch import nn
 from core.face import Landmarks, Pixels, Vectors
 from core.framing import Box, Framing, framed, resized
 from core.models import ModelError
+from core.models.device import moved
 from core.models.weights import fill, identity_of, read_tensors
 
 WEIGHTS_VARIABLE = "FAMILIAR_RESNET101_WEIGHTS"
@@ -47,7 +48,8 @@ class ResNet101:
         """
         self.sha256 = identity_of(network)
         self._device = torch.device(device)
-        self._network = network.eval().to(self._device).to(memory_format=torch.channels_last)
+        laid_out = network.eval().to(memory_format=torch.channels_last)
+        self._network = moved(laid_out, self._device)
         self._mean = torch.tensor(_MEAN, device=self._device)[:, None, None]
         self._deviation = torch.tensor(_DEVIATION, device=self._device)[:, None, None]
 

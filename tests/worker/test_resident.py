@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
 from core.face import Pixels, Vectors
 from core.gallery import build_index
@@ -159,6 +161,34 @@ def test_models_that_cannot_look_are_told_before_anybody_asks(data: Path) -> Non
 def test_a_device_that_is_here_is_taken() -> None:
     assert torch_device("cpu") == "cpu"
     assert torch_device("auto") in {"cpu", "cuda"}
+
+
+@pytest.fixture
+def too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that PyTorch lists and has no kernels for; where there is none, no driver either."""
+
+    def convolve(*_: Tensor) -> Tensor:
+        raise RuntimeError("CUDA error: no kernel image is available.\nCompile with TORCH_USE_CUDA")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.nn.functional, "conv2d", convolve)
+
+
+@pytest.mark.usefixtures("too_old")
+def test_auto_takes_the_processor_where_the_gpu_cannot_compute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert torch_device("auto") == "cpu"
+    [record] = caplog.records
+    assert "runs on the processor: The device cuda cannot compute: " in record.getMessage()
+    assert "FAMILIAR_MODEL_DEVICE=cpu" in record.getMessage()
+
+
+@pytest.mark.usefixtures("too_old")
+def test_a_device_that_cannot_compute_is_not_taken() -> None:
+    """The processor stands for a card here, which not every machine has."""
+    with pytest.raises(ModelError, match=r"cpu cannot compute: CUDA error: no kernel .*le;"):
+        torch_device("cpu")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta:first"])
