@@ -17,7 +17,8 @@ def look_first(model: Detector | Extractor) -> None:
     """Let a model see plain pictures, two at once where it takes as many.
 
     Raises:
-        ModelError: It fails, does not answer for each, or gives vectors that are no numbers.
+        ModelError: It fails, does not answer for each, or gives vectors that are no numbers, or its
+            device fails.
     """
     role = "detector" if hasattr(model, "detect") else "extractor"
     try:
@@ -25,6 +26,11 @@ def look_first(model: Detector | Extractor) -> None:
     except ModelError:
         raise
     except Exception as error:  # those of the libraries share no other class
+        if role == "extractor" and _is_of_a_device(error):
+            raise ModelError(
+                f"The extractor {model.name} cannot look at a picture on its device:"
+                f" {_what(error)}; free the device's memory, or set FAMILIAR_MODEL_DEVICE=cpu."
+            ) from error
         raise ModelError(
             f"The {role} {model.name} loads but cannot look at a picture: {_what(error)}; export"
             " it anew, or choose another."
@@ -40,6 +46,12 @@ def _look(model: Detector | Extractor) -> None:
     _check(model, "faces", model.embed_faces(faces), model.face_dimensions)
     pictures = np.stack([model.prepare_picture(picture)] * 2)
     _check(model, "pictures", model.embed_pictures(pictures), model.picture_dimensions)
+
+
+def _is_of_a_device(error: Exception) -> bool:
+    from core.models.device import is_of_a_device  # a detector looks without PyTorch
+
+    return is_of_a_device(error)
 
 
 def _check(model: Extractor, what: str, vectors: Vectors, dimensions: int) -> None:

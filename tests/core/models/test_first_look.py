@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
 
 from core.face import Face, Pixels, Vectors
 from core.models import ModelError
@@ -64,6 +65,27 @@ def test_a_model_that_fails_is_named_with_what_it_says(error: str, told: str) ->
         f"The detector fake-face loads but cannot look at a picture: {told} it anew, or choose"
         " another."
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("Tried to allocate 2 GiB."), "Tried to allocate 2 GiB"),
+        (RuntimeError("CUDA error: no kernel image.\nCompile it"), "CUDA error: no kernel image"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_X"), "cuDNN error: CUDNN_STATUS_X"),
+        (Exception("[ONNXRuntimeError] : CUDA failure 2: no"), "[ONNXRuntimeError] : CUDA failure"),
+    ],
+)
+def test_a_device_that_fails_is_not_blamed_on_the_file(error: Exception, told: str) -> None:
+    class Failing(FakeExtractor):
+        def embed_faces(self, faces: Pixels) -> Vectors:
+            raise error
+
+    with pytest.raises(ModelError) as refused:
+        look_first(Failing())
+    said = str(refused.value)
+    assert f"fake-character cannot look at a picture on its device: {told}" in said
+    assert said.endswith("; free the device's memory, or set FAMILIAR_MODEL_DEVICE=cpu.")
 
 
 @pytest.mark.parametrize(
