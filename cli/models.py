@@ -93,7 +93,7 @@ def use(
     ] = False,
 ) -> None:
     """Check that models load and see pictures, and write them into .env."""
-    from core.models import with_whole_path
+    from core.models import DEFAULT_DETECTOR, DEFAULT_EXTRACTOR, with_whole_path
     from core.models.first_look import look_first
 
     chosen: dict[str, str] = {}
@@ -101,7 +101,8 @@ def use(
     for name in names:
         with terminal.waiting(f"Loading {name}"):
             role, model = _loaded(name)
-            look_first(model)
+            if name in {DEFAULT_DETECTOR, DEFAULT_EXTRACTOR}:  # others did when they were loaded
+                look_first(model)
         if role in chosen:
             raise Failure(f"There can be only one {role} in use; name one.")
         chosen[role] = with_whole_path(name)

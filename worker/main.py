@@ -161,7 +161,7 @@ def run(settings: Settings) -> None:
 def _resident(settings: Settings) -> Resident | None:
     resident = None
     try:
-        detector, extractor = load_models(settings.model)
+        detector, extractor = load_models(settings.model, look=False)
         log.info("loaded detector %s and extractor %s", detector.name, extractor.name)
         resident = Resident(detector, extractor, settings.gallery.data)
         resident.warm_up()

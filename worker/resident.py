@@ -9,6 +9,8 @@ from typing import Final, Literal
 
 from core.index import Index, current_version
 from core.models import (
+    DEFAULT_DETECTOR,
+    DEFAULT_EXTRACTOR,
     Detector,
     Extractor,
     ModelError,
@@ -69,31 +71,40 @@ def extractor_precision(setting: Precision | Literal["auto"], device: str) -> Pr
     return "bfloat16" if bfloat16_is_fast(device) else "float32"
 
 
-def load_models(settings: ModelSettings) -> tuple[Detector, Extractor]:
+def load_models(settings: ModelSettings, *, look: bool = True) -> tuple[Detector, Extractor]:
     """The models that the settings name.
+
+    Args:
+        settings: Name them.
+        look: Let models that are not shipped see a picture; False where `Resident.warm_up` will.
 
     Raises:
         core.models.ModelError: One of them cannot be used.
     """
-    return load_detector_of(settings), load_extractor_of(settings)
+    return load_detector_of(settings, look=look), load_extractor_of(settings, look=look)
 
 
-def load_detector_of(settings: ModelSettings) -> Detector:
-    """The detector that the settings name, in their precision.
+def load_detector_of(settings: ModelSettings, *, look: bool = True) -> Detector:
+    """The detector that the settings name, in their precision; for `look` see `load_models`.
 
     Raises:
         core.models.ModelError: It cannot be used.
     """
     # It stays on the processor, wherever the extractor runs.
-    return load_detector(
+    detector = load_detector(
         settings.detector,
         precision="int8" if settings.precision == "auto" else settings.precision,
         threads=settings.threads,
     )
+    if look and settings.detector != DEFAULT_DETECTOR:
+        look_first(detector)
+    return detector
 
 
-def load_extractor_of(settings: ModelSettings) -> Extractor:
+def load_extractor_of(settings: ModelSettings, *, look: bool = True) -> Extractor:
     """The extractor that the settings name, on their device and in their precision.
+
+    For `look` see `load_models`.
 
     PyTorch, which has one number of threads for a process, is given that of the settings, or one
     where the extractor computes in int8.
@@ -111,6 +122,8 @@ def load_extractor_of(settings: ModelSettings) -> Extractor:
         # What is left to PyTorch are small steps. Its threads, which wait for more by spinning,
         # would hold the cores that onnxruntime's need.
         torch.set_num_threads(1)
+    if look and settings.extractor != DEFAULT_EXTRACTOR:
+        look_first(extractor)
     return extractor
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from onnx import helper
 
 from cli.models import KNOWN, write_env
 from core.face import Face, Pixels
@@ -28,6 +29,7 @@ from core.models import (
 from core.settings import load_settings
 from tests.cli.commands import ended
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
+from tests.core.models.test_onnx import write
 
 Run = Callable[..., int]
 
@@ -163,6 +165,32 @@ def test_a_model_that_loads_but_cannot_look_is_not_written(
     said = " ".join(capsys.readouterr().err.split())
     assert "fake-face loads but cannot look at a picture: not these; export it anew" in said
     assert not (tmp_path / ".env").exists()
+
+
+def test_a_model_that_is_named_by_hand_looks_first_in_every_command(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network that knows numbers for black, which it is loaded with, and for nothing brighter."""
+    nodes = [
+        helper.make_node("ReduceMean", ["data", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Neg", ["mean"], ["dark"]),
+        helper.make_node("Sqrt", ["dark"], ["vectors"]),
+    ]
+    write(tmp_path / "roots.onnx", ["n", 3, 32, 32], nodes)
+    (tmp_path / ".env").write_text("FAMILIAR_MODEL_EXTRACTOR=onnx:roots.onnx\n")
+    gallery = drawn_gallery(tmp_path / "gallery", each=2)
+    one, other = gallery / "blue" / "0.png", gallery / "blue" / "1.png"
+    for command in (
+        ("compare", "--crops", one, other),
+        ("index", "build", gallery),
+        ("embed", gallery, "--out", tmp_path / "vectors.npz"),
+        ("evaluate", gallery, "--crops"),
+        ("compare-precisions", gallery, "--crops"),
+    ):
+        assert run(*command) == 1
+        said = " ".join(capsys.readouterr().err.split())
+        assert "onnx loads, but its vectors of faces are not of finite numbers" in said
+    assert not (tmp_path / "vectors.npz").exists()
 
 
 def test_a_model_that_cannot_be_used_is_not_written(

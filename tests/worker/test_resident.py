@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+import worker.main
+import worker.resident
 from core.face import Pixels, Vectors
 from core.gallery import build_index
 from core.index import FORMAT, current_version
@@ -19,8 +21,15 @@ from core.models import ModelError
 from core.picture import Picture, read
 from core.problem import Problem
 from core.search import Searcher
+from core.settings import ModelSettings, load_settings
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
-from worker.resident import Resident, torch_device
+from worker.resident import (
+    Resident,
+    load_detector_of,
+    load_extractor_of,
+    load_models,
+    torch_device,
+)
 
 
 @pytest.fixture
@@ -161,6 +170,46 @@ def test_models_that_cannot_look_are_told_before_anybody_asks(data: Path) -> Non
 def test_a_device_that_is_here_is_taken() -> None:
     assert torch_device("cpu") == "cpu"
     assert torch_device("auto") in {"cpu", "cuda"}
+
+
+class CountingModels:
+    """The fakes in place of every model that can be named."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.detector, self.extractor = FakeDetector(), FakeExtractor()
+        monkeypatch.setattr(worker.resident, "load_detector", lambda *_, **__: self.detector)
+        monkeypatch.setattr(worker.resident, "load_extractor", lambda *_, **__: self.extractor)
+
+    @property
+    def seen(self) -> tuple[int, int, int]:
+        return self.detector.seen, self.extractor.embedded_faces, self.extractor.embedded_pictures
+
+
+def test_models_that_are_not_shipped_look_first_wherever_they_are_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    models = CountingModels(monkeypatch)
+    load_models(ModelSettings(device="cpu"))
+    assert models.seen == (0, 0, 0)
+    load_detector_of(ModelSettings(device="cpu", detector="saved-model:own"))
+    assert models.seen == (2, 0, 0)
+    load_extractor_of(ModelSettings(device="cpu", extractor="resnet101"))
+    assert models.seen == (2, 2, 2)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_worker_lets_models_look_once(
+    data: Path, monkeypatch: pytest.MonkeyPatch, own: bool
+) -> None:
+    models = CountingModels(monkeypatch)
+    named = {"detector": "cascade:own.xml", "extractor": "onnx:own.onnx"} if own else {}
+    monkeypatch.setenv("FAMILIAR_DATA", str(data))
+    model = ModelSettings(device="cpu", **named)
+    settings = load_settings().model_copy(update={"model": model})
+    resident = worker.main._resident(settings)
+    assert resident is not None
+    resident.close()
+    assert models.seen == (2, 2, 2)
 
 
 @pytest.fixture

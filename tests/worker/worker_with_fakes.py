@@ -31,7 +31,7 @@ class SlowDetector(FakeDetector):
         return super().detect(images)
 
 
-def load_fakes(settings: ModelSettings) -> tuple[Detector, Extractor]:
+def load_fakes(settings: ModelSettings, *, look: bool) -> tuple[Detector, Extractor]:
     """In place of `worker.resident.load_models`."""
     if settings.extractor != DEFAULT_EXTRACTOR:
         raise ModelError(f"There is no extractor named {settings.extractor!r}.")
