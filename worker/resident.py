@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from pathlib import Path
 from typing import Final, Literal
 
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _OF_ONE_VERSION: Final = frozenset({"index_damaged", "index_other_format", "index_other_models"})
 """What is wrong with a version, while an intact one that is in memory answers as before."""
+SECONDS_BETWEEN_TRIES: Final = 30.0
+"""Such a version is opened again after so long: what hindered, such as a disk, may have passed."""
 
 
 def torch_device(name: str) -> str:
@@ -164,6 +168,8 @@ class Resident:
         self._opening = threading.Lock()
         self._version: str | None = None
         self._searcher: Searcher | None = None
+        self._try_again_at = math.inf
+        self._refused = ""
 
     def warm_up(self) -> None:
         """Let each model see pictures: a first one costs seconds, and no person should pay.
@@ -180,27 +186,41 @@ class Resident:
         Raises:
             Problem: Nothing is indexed, other models or another version of the program made the
                 index, or it is damaged. Such a version, or a damaged pointer, does not replace an
-                intact one that is in memory.
+                intact one that is in memory; it is tried again later.
         """
         version = self._current_version()
         searcher = self._searcher
-        if searcher is not None and version == self._version:
+        if searcher is not None and self._is_settled(version):
             return searcher
         with self._opening:
             version = self._current_version()
-            if self._searcher is not None and version == self._version:
+            if self._searcher is not None and self._is_settled(version):
                 return self._searcher
+            # Whoever asks while it is tried again is answered by the one in memory.
+            self._try_again_at = time.monotonic() + SECONDS_BETWEEN_TRIES
             try:
                 index = Index.open_current(self._data, self.detector, self.extractor)
             except Problem as problem:
                 if self._searcher is None or problem.key not in _OF_ONE_VERSION:
                     raise
-                log.error("version %s is not used: %s", version, problem)
+                self._refuse(version, problem)
             else:
                 self._searcher = Searcher(self.detector, self.extractor, index)
+                self._try_again_at, self._refused = math.inf, ""
                 log.info("opened index version %s", version)
             self._version = version
             return self._searcher
+
+    def _is_settled(self, version: str | None) -> bool:
+        """Whether a version is the one in memory, or was refused a short while ago."""
+        return version == self._version and time.monotonic() < self._try_again_at
+
+    def _refuse(self, version: str | None, problem: Problem) -> None:
+        refused = f"version {version} is not used: {problem}"
+        if refused != self._refused:  # said once, however often it is tried
+            log.error("%s", refused)
+        self._refused = refused
+        self._try_again_at = time.monotonic() + SECONDS_BETWEEN_TRIES
 
     def _current_version(self) -> str | None:
         """The version in use; the one in memory where nobody can tell."""

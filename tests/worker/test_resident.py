@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ import worker.main
 import worker.resident
 from core.face import Pixels, Vectors
 from core.gallery import build_index
-from core.index import FORMAT, current_version
+from core.index import FORMAT, Index, current_version
 from core.look import Look
 from core.models import ModelError
 from core.picture import Picture, read
@@ -24,6 +26,7 @@ from core.search import Searcher
 from core.settings import ModelSettings, load_settings
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
 from worker.resident import (
+    SECONDS_BETWEEN_TRIES,
     Resident,
     load_detector_of,
     load_extractor_of,
@@ -115,6 +118,54 @@ def test_a_damaged_version_does_not_replace_an_intact_one(
         path.write_bytes(path.read_bytes()[:64])
     assert resident.searcher() is intact
     assert problem_of_a_fresh_worker(data).key == "index_damaged"
+
+
+def test_a_version_that_could_not_be_opened_for_a_while_is_tried_again(
+    resident: Resident,
+    data: Path,
+    newer: tuple[Searcher, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    intact, version = newer
+    began = time.monotonic()
+    tables, elsewhere = version / "faces.csv", data / "faces.csv"
+
+    def seconds_later(seconds: float) -> Searcher:
+        with monkeypatch.context() as later:
+            later.setattr(worker.resident.time, "monotonic", lambda: began + seconds)
+            return resident.searcher()
+
+    tables.rename(elsewhere)
+    for seconds in (0, SECONDS_BETWEEN_TRIES + 1):
+        assert seconds_later(seconds) is intact
+    assert len([it for it in caplog.records if it.levelname == "ERROR"]) == 1, "it is said once"
+    elsewhere.rename(tables)
+    assert seconds_later(SECONDS_BETWEEN_TRIES + 2) is intact, "not tried for every question"
+    opened = seconds_later(2 * SECONDS_BETWEEN_TRIES + 2)
+    assert opened is not intact
+    assert opened.index.version == version.name
+    assert seconds_later(9 * SECONDS_BETWEEN_TRIES) is opened
+
+
+def test_nobody_waits_while_a_version_is_tried_again(
+    resident: Resident, newer: tuple[Searcher, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intact, version = newer
+    (version / "faces.csv").unlink()
+    assert resident.searcher() is intact
+    meanwhile = []
+
+    def open_slowly(*_: object) -> Index:
+        with ThreadPoolExecutor(1) as other:
+            meanwhile.append(other.submit(resident.searcher).result(timeout=30))
+        raise Problem("index_damaged", file="faces.csv")
+
+    monkeypatch.setattr(worker.resident.Index, "open_current", open_slowly)
+    now = time.monotonic() + SECONDS_BETWEEN_TRIES
+    monkeypatch.setattr(worker.resident.time, "monotonic", lambda: now)
+    assert resident.searcher() is intact
+    assert meanwhile == [intact]
 
 
 def test_a_damaged_pointer_does_not_silence_an_intact_index(
