@@ -111,7 +111,7 @@ def load_extractor_of(settings: ModelSettings, *, look: bool = True) -> Extracto
     For `look` see `load_models`.
 
     PyTorch, which has one number of threads for a process, is given that of the settings, or one
-    where the extractor computes in int8.
+    where onnxruntime does the extractor's work, as it does in int8.
 
     Raises:
         core.models.ModelError: It cannot be used.
@@ -122,7 +122,7 @@ def load_extractor_of(settings: ModelSettings, *, look: bool = True) -> Extracto
     if settings.threads:
         torch.set_num_threads(settings.threads)
     extractor = _extractor_on(device, settings)
-    if getattr(extractor, "precision", None) == "int8":
+    if getattr(extractor, "in_onnxruntime", False):
         # What is left to PyTorch are small steps. Its threads, which wait for more by spinning,
         # would hold the cores that onnxruntime's need.
         torch.set_num_threads(1)

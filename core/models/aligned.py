@@ -79,10 +79,12 @@ class FaceNetwork(Protocol):
     Attributes:
         side: Of the faces that it takes, in pixels.
         dimensions: Length of its vectors.
+        in_onnxruntime: Whether onnxruntime computes them, and not PyTorch.
     """
 
     side: int
     dimensions: int
+    in_onnxruntime: bool
 
     def embed(self, faces: Pixels) -> Vectors:
         """``(n, side, side, 3)``, ``n`` at least 1 -> ``(n, dimensions)`` of any length.
@@ -95,7 +97,11 @@ class FaceNetwork(Protocol):
 
 
 class AlignedExtractor:
-    """A face network of somebody else beside our picture network. See `core.models.Extractor`."""
+    """A face network of somebody else beside our picture network. See `core.models.Extractor`.
+
+    Attributes:
+        in_onnxruntime: Whether onnxruntime does nearly all of its work, and PyTorch small steps.
+    """
 
     def __init__(
         self,
@@ -123,6 +129,7 @@ class AlignedExtractor:
         self.picture_dimensions = pictures.picture_dimensions
         self.weights_of_both = pictures.weights_of_both
         self.same_threshold = description.same_threshold
+        self.in_onnxruntime = network.in_onnxruntime and pictures.in_onnxruntime
         self._network = network
         self._pictures = pictures
         self._description = description

@@ -189,6 +189,7 @@ class FamiliarExtractor:
         configuration: What the networks are.
         framing: Of the squares that the face network sees.
         precision: What its convolutions compute in.
+        in_onnxruntime: Whether onnxruntime does nearly all of its work, and PyTorch small steps.
     """
 
     def __init__(
@@ -227,6 +228,7 @@ class FamiliarExtractor:
         self.picture_side = configuration.picture.side
         self._device = torch.device(device)
         self.precision = precision
+        self.in_onnxruntime = precision == "int8"
         of_face, of_picture = trunks or (None, None)
         self._face = self._ready(face, configuration.face, of_face)
         self._picture = self._ready(picture, configuration.picture, of_picture)

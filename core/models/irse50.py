@@ -129,6 +129,7 @@ class IrSe50Faces:
 
     side = SIDE
     dimensions = DIMENSIONS
+    in_onnxruntime = False
 
     def __init__(self, network: IrSe50Network, device: str = "cpu") -> None:
         self._device = torch.device(device)

@@ -38,6 +38,8 @@ class OnnxDescription(Description):
 class OnnxFaces:
     """A session with its preprocessing. See `core.models.aligned.FaceNetwork`."""
 
+    in_onnxruntime = True
+
     def __init__(self, path: Path, session: Any, description: OnnxDescription) -> None:
         """
         Args:

@@ -24,6 +24,7 @@ class CornerNetwork:
 
     side = 112
     dimensions = 6
+    in_onnxruntime = False
 
     def embed(self, faces: Pixels) -> Vectors:
         return np.concatenate([faces[:, 0, 0], faces[:, 56, 56]], axis=1).astype(np.float32)

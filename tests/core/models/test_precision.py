@@ -31,11 +31,13 @@ from core.models.backbones import (
     ResidualBlock,
 )
 from core.models.extractor import CONFIGURATION
+from core.models.irse50 import IrSe50Network
 from core.models.precision import bfloat16_is_fast, convolve_in_bfloat16, fold_norms
 from core.models.tensorflow_runtime import tf
 from core.settings import ModelSettings
 from tests.core.fakes import HAIR, drawn_scene
 from tests.core.models.networks import network_in_use
+from tests.core.models.test_onnx import write
 from worker.resident import extractor_precision, load_detector_of, load_extractor_of, load_models
 
 SHAPE = NetworkShape((16, 24), (2, 1), 12, colour_channels=8)
@@ -222,6 +224,24 @@ def test_an_extractor_alone_keeps_to_the_threads_of_the_settings(
     extractor = load_extractor_of(ModelSettings(device="cpu", precision=setting, threads=count))
     kept = 1 if getattr(extractor, "precision", None) == "int8" else count or threads
     assert torch.get_num_threads() == kept
+
+
+@pytest.mark.parametrize("setting", ["float32", "int8"])
+def test_beside_a_face_network_in_onnx_pytorch_keeps_no_core_waiting_in_int8(
+    setting: Precision, threads: int, tmp_path: Path
+) -> None:
+    named = f"onnx:{write(tmp_path / 'net.onnx', ['n', 3, 32, 32])}"
+    load_extractor_of(ModelSettings(extractor=named, device="cpu", precision=setting))
+    shipped = load_extractor(precision=setting)
+    kept = 1 if getattr(shipped, "precision", None) == "int8" else threads
+    assert torch.get_num_threads() == kept
+
+
+def test_ir_se50_which_pytorch_computes_keeps_its_threads(threads: int, tmp_path: Path) -> None:
+    torch.save(IrSe50Network().state_dict(), tmp_path / "model.pth")
+    named = f"ir-se50:{tmp_path / 'model.pth'}"
+    load_extractor_of(ModelSettings(extractor=named, device="cpu", precision="int8"))
+    assert torch.get_num_threads() == threads
 
 
 def test_the_setting_reaches_the_models() -> None:
