@@ -62,7 +62,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def fill(network: nn.Module, tensors: dict[str, Tensor], whose: str, source: str) -> None:
     """Put tensors into a network.
 
-    How many batches a normalisation has seen may be missing: nothing depends on it afterwards.
+    How many batches a normalisation has seen may be missing, and stays as the network has it:
+    nothing depends on it afterwards.
 
     Args:
         network: Takes them.
@@ -71,7 +72,8 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], whose: str, source: str
         source: Where they come from, for the sentence.
 
     Raises:
-        ModelError: Tensors are missing, too many, of another shape, or not of numbers.
+        ModelError: Tensors are missing, too many, of another shape, or not of numbers that the
+            network can hold.
     """
     wanted = network.state_dict()
     counts = {name for name, value in wanted.items() if not value.is_floating_point()}
@@ -91,23 +93,23 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], whose: str, source: str
             [
                 name
                 for name in sorted(wanted.keys() & tensors.keys() - counts)
-                if not _finite(tensors[name])
+                if not _finite(tensors[name], wanted[name].dtype)
             ],
         ),
     )
     found = [f"{what}: {_some(names)}" for what, names in faults if names]
     if found:
         raise ModelError(f"{source} does not hold the weights of {whose}; {'; '.join(found)}.")
-    network.load_state_dict({name: wanted[name] for name in counts} | tensors)
+    network.load_state_dict(tensors | {name: wanted[name] for name in counts})
 
 
-def _finite(tensor: Tensor) -> bool:
-    """Whether a tensor has a finite number in each of its places."""
+def _finite(tensor: Tensor, kind: torch.dtype) -> bool:
+    """Whether a tensor has a finite number in each of its places, also as numbers of a kind."""
     return (
         tensor.dtype in _NUMBERS
         and tensor.layout is torch.strided
         and not tensor.is_meta
-        and bool(torch.isfinite(tensor).all())
+        and bool(torch.isfinite(tensor.to(kind)).all())
     )
 
 

@@ -47,6 +47,14 @@ def test_counts_of_batches_may_be_missing() -> None:
     )
 
 
+@pytest.mark.parametrize("count", [torch.tensor(7), torch.zeros((), device="meta")])
+def test_counts_of_batches_stay_the_networks_own(count: torch.Tensor) -> None:
+    filled = network()
+    fill(filled, state() | {"1.num_batches_tracked": count}, "the network", "a file")
+    assert filled[1].num_batches_tracked.item() == 0
+    assert torch.equal(filled[1].weight, state()["1.weight"])
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -62,6 +70,10 @@ def test_counts_of_batches_may_be_missing() -> None:
         ),
         (
             lambda it: it.update({"0.bias": torch.zeros(4, dtype=torch.int8)}),
+            "not of finite numbers: 0.bias.",
+        ),
+        (
+            lambda it: it.update({"0.bias": torch.full((4,), 1e300, dtype=torch.float64)}),
             "not of finite numbers: 0.bias.",
         ),
         *(
@@ -80,7 +92,7 @@ def test_counts_of_batches_may_be_missing() -> None:
         ),
     ],
     ids=[
-        "missing", "surplus", "shape", "nan", "integers", "float8", "sparse", "meta", "empty",
+        "missing", "surplus", "shape", "nan", "integers", "too large", "float8", "sparse", "meta", "empty",
         "both",
     ],
 )  # fmt: skip
