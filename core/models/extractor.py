@@ -315,7 +315,7 @@ class FamiliarExtractor:
             else:
                 precision = "float32"
         return cls(
-            folder.name,
+            folder.resolve().name,
             _identity(contents[CONFIGURATION], hashes),
             configuration,
             face,

@@ -157,6 +157,7 @@ def load(weights: Path, pictures: FamiliarExtractor, device: str = "cpu") -> Ali
             nothing else; or what stands beside it cannot be used, or says that its vectors are
             not compared by their cosine.
     """
+    tensors = read_tensors(weights)
     description = described(weights, IrSe50Description)
     if description.likeness != COSINE.name:
         raise ModelError(
@@ -167,6 +168,6 @@ def load(weights: Path, pictures: FamiliarExtractor, device: str = "cpu") -> Ali
     with torch.device("meta"):  # numbers drawn by chance would only be replaced
         network = IrSe50Network()
     network = network.to_empty(device="cpu")
-    fill(network, read_tensors(weights), "IR-SE50", str(weights))
+    fill(network, tensors, "IR-SE50", str(weights))
     identity = identity_of(network)
     return AlignedExtractor(NAME, identity, IrSe50Faces(network, device), pictures, description)

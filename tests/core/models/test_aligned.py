@@ -224,6 +224,12 @@ def test_a_name_that_there_is_not_is_answered_with_those_that_there_are(name: st
         load_extractor(name)
 
 
+@pytest.mark.parametrize("name", ["ir-se50:.", "ir-se50:/", "onnx:.", "onnx:/"])
+def test_a_folder_in_place_of_a_file_is_named(name: str) -> None:
+    with pytest.raises(ModelError, match=r"^[./] cannot be read \(Is a directory\)\.$"):
+        load_extractor(name)
+
+
 def test_a_folder_that_training_wrote_is_loaded_by_its_path() -> None:
     shipped = load_extractor()
     assert load_extractor(str(SHIPPED / "familiar-character")).sha256 == shipped.sha256

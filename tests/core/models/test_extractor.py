@@ -139,6 +139,13 @@ def test_the_name_of_the_weights_follows_every_file(tmp_path: Path) -> None:
     assert FamiliarExtractor.load(copy).sha256 != first
 
 
+def test_a_folder_has_its_name_from_within_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shutil.copytree(SHIPPED, tmp_path / "copy"))
+    assert load_extractor("trained:.").name == "copy"
+
+
 def test_another_threshold_asks_for_no_other_index(tmp_path: Path) -> None:
     copy = shutil.copytree(SHIPPED, tmp_path / "copy")
     told = json.loads((copy / CONFIGURATION).read_text())
