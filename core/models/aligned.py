@@ -29,7 +29,7 @@ LIFT: Final = 0.25
 centre 20 pixels below the square's: a box is widened and moved up to show the same."""
 
 
-_LATER: Final = frozenset({"aligned", "likeness"})
+_LATER: Final = frozenset({"aligned", "likeness", "output"})
 """What of descriptions came later: at its default, it leaves hashes as they were before."""
 
 

@@ -28,11 +28,13 @@ class OnnxDescription(Description):
         side: Of the faces that it takes, in pixels; to be given where the file leaves it open.
         mean: Of the pixels 0..255, taken off, a channel each in the network's order.
         deviation: What is left is divided by this, a channel each.
+        output: Name of the output that is taken; to be given where there are several.
     """
 
     side: int | None = Field(default=None, ge=16, le=1024)
     mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat] = (127.5, 127.5, 127.5)
     deviation: tuple[_Divisor, _Divisor, _Divisor] = (127.5, 127.5, 127.5)
+    output: str | None = None
 
 
 class OnnxFaces:
@@ -49,16 +51,23 @@ class OnnxFaces:
 
         Raises:
             ModelError: The network does not take one batch of square colour pictures, its side
-                is not known, or it does not give one vector a picture.
+                or which of its outputs is meant is not known, or it does not give one vector a
+                picture.
         """
         self._session = session
         self._mean = np.array(description.mean, np.float32)
         self._deviation = np.array(description.deviation, np.float32)
-        entering, leaving = session.get_inputs(), session.get_outputs()
+        entering = session.get_inputs()
         if len(entering) != 1 or entering[0].type != "tensor(float)" or len(entering[0].shape) != 4:
             raise ModelError(f"{path} does not take one batch of pictures as 32-bit floats.")
-        self._input, self._output = entering[0].name, leaving[0].name
-        batch, *shape = entering[0].shape
+        self._input = entering[0].name
+        given = [leaving.name for leaving in session.get_outputs()]
+        self._output = _output(path, given, description.output)
+        # Of 0 nothing could be shown: what is meant is that it is open.
+        batch, *shape = (
+            length if isinstance(length, int) and length > 0 else None
+            for length in entering[0].shape
+        )
         if shape[0] == 3:
             self._channels_first, sides = True, shape[1:]
         elif shape[2] == 3:
@@ -68,9 +77,9 @@ class OnnxFaces:
                 f"{path} does not take pictures of three colours, but {entering[0].shape}."
             )
         self.side = _side(path, sides, description.side)
-        self._at_once = batch if isinstance(batch, int) else _MOST_AT_ONCE
-        self._fixed = isinstance(batch, int)
-        shown = batch if isinstance(batch, int) else 2
+        self._at_once = batch or _MOST_AT_ONCE
+        self._fixed = batch is not None
+        shown = batch or 2
         try:
             vectors = self._run(np.zeros((shown, self.side, self.side, 3), np.uint8))
         except Exception as error:  # onnxruntime's errors share no other class
@@ -112,8 +121,26 @@ class OnnxFaces:
         return np.asarray(vectors, np.float32)
 
 
-def _side(path: Path, sides: list[int | str | None], described: int | None) -> int:
-    stated = {side for side in sides if isinstance(side, int)}
+def _output(path: Path, given: list[str], described: str | None) -> str:
+    if described is None and len(given) == 1:
+        return given[0]
+    beside = path.with_suffix(".json").name
+    names = ", ".join(given)
+    if described is None:
+        raise ModelError(
+            f"{path} gives several outputs: {names}; say in {beside} beside it which are the"
+            f' vectors of faces, such as {{"output": "{given[0]}"}}.'
+        )
+    if described not in given:
+        raise ModelError(
+            f"{path} gives no output {described!r}, as {beside} says, but {names}; name one of"
+            " these."
+        )
+    return described
+
+
+def _side(path: Path, sides: list[int | None], described: int | None) -> int:
+    stated = {side for side in sides if side is not None}
     if described is not None:
         stated.add(described)
     if not stated:
