@@ -51,9 +51,9 @@ class Description(BaseModel):
         longest: The picture's longest side as the network wants to see it, in pixels. A network
             that takes one size alone says so itself.
         classes: Of the detector's classes, those that are faces; None: all of them.
-        files: SHA-256 of each file of the SavedModel and of its networks in int8, by its path from
+        files: SHA-256 of every file of the SavedModel and of its networks in int8, by its path from
             the folder; where none is given, the SavedModel is taken as it is. Networks that are
-            not listed are not looked at.
+            not listed are not looked at; other files that are not are refused.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -319,6 +319,12 @@ def _hashes(folder: Path, saved: Path, description: Description) -> dict[str, st
                 " a file saved_model.pb."
             )
         return {path.relative_to(saved).as_posix(): _hash(path) for path in _files(saved)}
+    needed = [path.relative_to(folder).as_posix() for path in _files(saved)]
+    if unlisted := [name for name in needed if name not in expected]:
+        raise ModelError(
+            f"{folder / 'detector.json'} lists files, but not {unlisted[0]}, which belongs to the"
+            " detector; list them all with their SHA-256, or leave files out."
+        )
     for name, value in expected.items():
         if _hash(folder / name) != value:
             raise ModelError(

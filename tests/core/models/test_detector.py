@@ -64,7 +64,8 @@ def save_red_finder(folder: Path) -> None:
     )
     files = {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in (folder / "saved_model").rglob("*.pb")
+        for path in (folder / "saved_model").rglob("*")
+        if path.is_file()
     }
     (folder / "detector.json").write_text(
         json.dumps({"threshold": 0.5, "longest": 128, "files": files})
@@ -224,6 +225,17 @@ class TestDamage:
     def test_missing_weights(self, folder: Path) -> None:
         (folder / "saved_model" / "saved_model.pb").unlink()
         with pytest.raises(ModelError, match="is missing"):
+            SavedModelDetector.load(folder)
+
+    @pytest.mark.parametrize(
+        "name",
+        ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"],
+    )
+    def test_weights_that_are_not_listed(self, folder: Path, name: str) -> None:
+        description = json.loads((folder / "detector.json").read_text())
+        del description["files"][f"saved_model/{name}"]
+        (folder / "detector.json").write_text(json.dumps(description))
+        with pytest.raises(ModelError, match=f"not saved_model/{name}, which .*; list them all"):
             SavedModelDetector.load(folder)
 
     def test_missing_description(self, folder: Path) -> None:
