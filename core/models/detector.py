@@ -283,7 +283,13 @@ def _entrance(name: str, signature: Any) -> tuple[str, int, tuple[int, int] | No
     batch, height, width = spec.shape[0], spec.shape[1], spec.shape[2]
     if batch not in {None, 1}:
         raise ModelError(f"The detector {name} takes {batch} pictures at a time, no more, no less.")
-    frame = (int(height), int(width)) if height is not None and width is not None else None
+    if (height is None) != (width is None):
+        fixed, open_side = ("width", "height") if height is None else ("height", "width")
+        raise ModelError(
+            f"The detector {name} takes pictures of one {fixed} and any {open_side}, {spec.shape}:"
+            " export it with both sides open, or both fixed."
+        )
+    frame = None if height is None else (int(height), int(width))
     return key, batch or _MOST_AT_ONCE, frame
 
 

@@ -335,6 +335,17 @@ class TestExported:
         np.testing.assert_allclose(faces[0].box, (0, 0, 200, 150), atol=1)
         assert len(faces) == 1
 
+    @pytest.mark.parametrize(
+        ("frame", "told"),
+        [([None, 320], "one width and any height"), ([320, None], "one height and any width")],
+    )
+    def test_one_side_alone_that_is_fixed_is_refused(
+        self, tmp_path: Path, frame: list[int | None], told: str
+    ) -> None:
+        save_exported(tmp_path, frame)
+        with pytest.raises(ModelError, match=f"takes pictures of {told}, .*: export it with both"):
+            load_detector(str(tmp_path))
+
     def test_what_it_does_not_say_stands_beside_it(self, folder: Path, tmp_path: Path) -> None:
         copy = Path(shutil.copytree(folder, tmp_path / "copy"))
         described = {"threshold": 0.3, "longest": 320, "classes": [1]}
