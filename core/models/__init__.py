@@ -38,7 +38,7 @@ class Detector(Protocol):
     """Finds faces.
 
     Attributes:
-        name: For people: of its folder, or of its kind where it is a single file.
+        name: For people: of its folder, or of its file where it is a single one.
         sha256: Identity of the weights, 64 hexadecimal digits.
         threshold: Score from which a box counts as a face, 0..1.
     """

@@ -45,7 +45,7 @@ class CascadeDetector:
     ) -> None:
         """
         Args:
-            name: Of the kind of cascade, for people.
+            name: Of its file, for people.
             sha256: Identity of whatever its answers depend on.
             classifier: OpenCV's.
             stage_thresholds: Sum from which each of its stages lets a place pass.
@@ -58,8 +58,8 @@ class CascadeDetector:
         self._lock = threading.Lock()
 
     @classmethod
-    def load(cls, path: Path, name: str = "lbpcascade") -> CascadeDetector:
-        """Read a cascade's XML file.
+    def load(cls, path: Path) -> CascadeDetector:
+        """Read a cascade's XML file, whose name without its ending is the detector's.
 
         Raises:
             ModelError: The file is missing, or is no cascade.
@@ -77,7 +77,7 @@ class CascadeDetector:
             raise ModelError(f"{path} is no cascade that OpenCV can use.")
         # Faces are kept with their scores, which depend on what is read as a threshold, too.
         identity = hashlib.sha256(data + repr((thresholds, LONGEST)).encode()).hexdigest()
-        return cls(name, identity, classifier, thresholds)
+        return cls(path.stem, identity, classifier, thresholds)
 
     def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
         """Every face that passes the cascade, most confident first, for each picture."""

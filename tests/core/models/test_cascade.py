@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import core.models.cascade
-from core.models import ModelError
+from core.models import ModelError, load_detector
 from core.models.cascade import CascadeDetector
 from core.train.parts import split
 from core.voc import read_folder
@@ -82,6 +82,12 @@ def test_how_large_pictures_are_looked_at_is_part_of_its_identity(
     assert CascadeDetector.load(path).sha256 == before
     monkeypatch.setattr(core.models.cascade, "LONGEST", 640)
     assert CascadeDetector.load(path).sha256 != before
+
+
+@pytest.mark.parametrize("form", ["cascade:{}", "lbpcascade:{}", "{}"])
+def test_it_is_called_as_its_file_is(form: str) -> None:
+    path = Path(cv2.data.haarcascades) / "haarcascade_eye.xml"
+    assert load_detector(form.format(path)).name == "haarcascade_eye"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
