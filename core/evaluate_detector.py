@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from core.embed import BATCH, Progress, detect_folder
+from core.embed import BATCH, Progress, above_threshold, detect_folder
 from core.evaluate import average_precision, claims
 from core.face import Face
 from core.faceless import Faceless, Kind
@@ -26,9 +26,10 @@ class BoxedFigures:
     """What a detector reaches on pictures whose faces are boxed.
 
     Attributes:
-        average_precision: At IoU 0.5, over all pictures together, 0..1.
-        precision: Share of the boxes at or above the threshold that are right (IoU 0.5); None
-            where there is no such box.
+        average_precision: At IoU 0.5, over all boxes of all pictures together, 0..1.
+        precision: Share of the boxes at or above the threshold that are right (IoU 0.5), of those
+            on one face the most confident alone, as wherever faces are used
+            (`core.face.distinct`); None where there is no such box.
         recall: Share of the faces that such a box finds.
         boxes: Faces that are there.
         pictures: That were looked at, those without any box among them.
@@ -109,11 +110,11 @@ def evaluate_boxed(
             f"All boxes lie beyond their pictures, those of {boxed[0]} among them, and so there is"
             " nothing to measure; were the pictures scaled or cut since, box them anew."
         )
+    choose = above_threshold(detector)
     made = [
         right
         for faces, boxes in zip(found, truths, strict=True)
-        for score, right in claims(faces, boxes)
-        if score >= detector.threshold
+        for _, right in claims(choose(faces), boxes)
     ]
     figures = BoxedFigures(
         average_precision(found, truths),

@@ -71,6 +71,20 @@ def test_a_second_box_on_a_face_is_wrong_although_another_face_beside_it_is_free
     assert figures.average_precision == 1.0
 
 
+@pytest.mark.parametrize(
+    ("scores", "expected"), [((0.9, 0.8), (1.0, 1.0)), ((0.8, 0.9), (0.0, 0.0))]
+)
+def test_at_the_threshold_a_box_around_another_one_is_no_face_as_wherever_faces_are_used(
+    tmp_path: Path, scores: tuple[float, float], expected: tuple[float, float]
+) -> None:
+    face, around = (10.0, 10.0, 30.0, 30.0), (0.0, 0.0, 50.0, 50.0)
+    detector = Answers((Face(face, scores[0]), Face(around, scores[1])))
+    figures, found = evaluate_boxed([numbered(tmp_path, 0, face)], detector)
+    assert (figures.precision, figures.recall) == expected
+    assert figures.average_precision == (1.0 if scores[0] > scores[1] else 0.5)
+    assert found == Found(pictures=1, with_box=1)
+
+
 def test_a_box_where_nothing_is_boxed_is_wrong_and_in_no_picture_with_a_face(
     tmp_path: Path,
 ) -> None:
