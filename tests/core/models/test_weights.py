@@ -92,8 +92,8 @@ def test_counts_of_batches_stay_the_networks_own(count: torch.Tensor) -> None:
         ),
     ],
     ids=[
-        "missing", "surplus", "shape", "nan", "integers", "too large", "float8", "sparse", "meta", "empty",
-        "both",
+        "missing", "surplus", "shape", "nan", "integers", "too large", "float8", "sparse", "meta",
+        "empty", "both",
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(change, told: str) -> None:
