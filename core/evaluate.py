@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Face, Vectors
 from core.likeness import COSINE, Likeness
+
+Block: TypeAlias = tuple[Vectors, NDArray[np.bool_], NDArray[np.bool_]]
+"""The likenesses of some pairs, which of them count, and which are of one label."""
+
+_MOST_KEPT: Final = 2**26
+"""The likenesses of so many pairs are kept and sorted, 4 bytes each; those of more are counted."""
+
+_BITS: Final = 16
+"""Half of those of a likeness, by which likenesses are counted at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,40 +98,45 @@ def pair_likenesses(
     vectors: Vectors, labels: NDArray[np.int64], likeness: Likeness = COSINE
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Sorted likenesses of all pairs of one label, and of all pairs of two labels."""
-
     count = len(vectors)
+    return sorted_by_kind(_blocks(vectors, labels, likeness), count * (count - 1) // 2)
 
-    def blocks() -> Iterator[tuple[Vectors, NDArray[np.bool_], NDArray[np.bool_]]]:
-        for start in range(0, count, 512):
-            rows = np.arange(start, min(start + 512, count))
-            alike = likeness.between(vectors[rows], vectors)
-            after = np.arange(count)[None, :] > rows[:, None]
-            yield alike, after, labels[rows][:, None] == labels[None, :]
 
-    return sorted_by_kind(blocks(), count * (count - 1) // 2)
+def _blocks(vectors: Vectors, labels: NDArray[np.int64], likeness: Likeness) -> Iterator[Block]:
+    count = len(vectors)
+    for start in range(0, count, 512):
+        rows = np.arange(start, min(start + 512, count))
+        alike = likeness.between(vectors[rows], vectors)
+        after = np.arange(count)[None, :] > rows[:, None]
+        yield alike, after, labels[rows][:, None] == labels[None, :]
 
 
 def sorted_by_kind(
-    blocks: Iterable[tuple[Vectors, NDArray[np.bool_], NDArray[np.bool_]]], pairs: int
+    blocks: Iterable[Block], pairs: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The likenesses of pairs of one label, and of pairs of two labels, each sorted.
 
-    Large galleries have hundreds of millions, so that each takes no more than its four bytes.
+    Each takes no more than its four bytes.
 
     Args:
-        blocks: Each the likenesses of some pairs, which of them count, and which are of one label.
+        blocks: Of all pairs.
         pairs: How many count in all blocks together.
     """
     found = np.empty(pairs, np.float32)
     same, different = 0, pairs  # those of one label from the front, the others from the back
-    for alike, counted, one_label in blocks:
-        of_one, of_two = alike[counted & one_label], alike[counted & ~one_label]
+    for of_one, of_two in map(_by_kind, blocks):
         found[same : same + len(of_one)] = of_one
         found[different - len(of_two) : different] = of_two
         same, different = same + len(of_one), different - len(of_two)
     found[:same].sort()
     found[different:].sort()
     return found[:same], found[different:]
+
+
+def _by_kind(block: Block) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The likenesses that count of pairs of one label, and of pairs of two."""
+    alike, counted, one_label = block
+    return alike[counted & one_label], alike[counted & ~one_label]
 
 
 def equal_error_rate(
@@ -136,7 +151,27 @@ def equal_error_rate(
     Raises:
         ValueError: There is no pair of one label, or none of two.
     """
-    return equal_error_of(*pair_likenesses(vectors, labels, likeness))
+    count = len(vectors)
+    return equal_error_of_blocks(
+        lambda: _blocks(vectors, labels, likeness), count * (count - 1) // 2
+    )
+
+
+def equal_error_of_blocks(blocks: Callable[[], Iterable[Block]], pairs: int) -> tuple[float, float]:
+    """`equal_error_rate` of pairs that are compared some at a time.
+
+    Of however many pairs, it takes 256 MiB at most beside what one block does.
+
+    Args:
+        blocks: Compares all pairs, the same way each time: twice where they are many.
+        pairs: How many count in all blocks together.
+
+    Raises:
+        ValueError: There is no pair of one label, or none of two.
+    """
+    if pairs <= _MOST_KEPT:
+        return equal_error_of(*sorted_by_kind(blocks(), pairs))
+    return equal_error_counted(blocks)
 
 
 def equal_error_of(
@@ -172,6 +207,68 @@ def equal_error_of(
     best = min(sorted(around), key=lambda threshold: abs(apart(threshold)))
     rejected, accepted = rates(best)
     return (rejected + accepted) / 2, float(best)
+
+
+def equal_error_counted(blocks: Callable[[], Iterable[Block]]) -> tuple[float, float]:
+    """`equal_error_of`, to the last bit, of pairs too many to be kept.
+
+    They are counted by the first half of their bits, and where the two rates may meet, once more
+    by the second half.
+
+    Args:
+        blocks: Compares all pairs, the same way both times.
+
+    Raises:
+        ValueError: There is no pair of one label, or none of two.
+    """
+    coarse = np.zeros((2, 2**_BITS), np.int64)  # of pairs of one label, of pairs of two
+    for block in blocks():
+        for kind, likenesses in enumerate(_by_kind(block)):
+            coarse[kind] += np.bincount(_in_order(likenesses) >> _BITS, minlength=2**_BITS)
+    total = coarse.sum(1)
+    if not total.all():
+        raise ValueError("An equal error rate needs pairs of one label and pairs of two.")
+    up_to = coarse.cumsum(1)
+    rejected, accepted = up_to[0] / total[0], 1 - up_to[1] / total[1]
+    crossing = int(np.argmax(rejected >= accepted))
+    near: set[int] = set()  # where the likenesses of either kind next to the crossing lie
+    for counts in coarse:
+        there = np.flatnonzero(counts)
+        place = int(np.searchsorted(there, crossing))
+        near.update(there[max(0, place - 1) : place + 2].tolist())
+    fine = {first: np.zeros((2, 2**_BITS), np.int64) for first in sorted(near)}
+    for block in blocks():
+        for kind, likenesses in enumerate(_by_kind(block)):
+            numbers = _in_order(likenesses)
+            for first, both in fine.items():
+                second = numbers[numbers >> _BITS == first] & (2**_BITS - 1)
+                both[kind] += np.bincount(second, minlength=2**_BITS)
+    thresholds, below = [], []
+    for first, both in fine.items():
+        there = np.flatnonzero(both.any(0))
+        thresholds.append((first << _BITS) + there)
+        smaller = up_to[:, [first]] - coarse[:, [first]] + both.cumsum(1) - both
+        below.append(smaller[:, there])
+    of_one, of_two = np.concatenate(below, 1)
+    rejected, accepted = of_one / total[0], 1 - of_two / total[1]
+    best = int(np.argmin(np.abs(rejected - accepted)))
+    threshold = _numbered(np.concatenate(thresholds)[best])
+    return float((rejected[best] + accepted[best]) / 2), threshold
+
+
+_SIGN: Final = 2**31
+
+
+def _in_order(likenesses: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Whole numbers of 32 bits, larger where the likenesses are; equal ones have the same."""
+    bits = (np.asarray(likenesses, np.float32) + np.float32(0)).view(np.uint32)  # no -0
+    return np.where(bits >= _SIGN, ~bits, bits | np.uint32(_SIGN))
+
+
+def _numbered(number: np.int64) -> float:
+    """The likeness that `_in_order` gives a number."""
+    bits = int(number) - _SIGN if number >= _SIGN else 2**32 - 1 - int(number)
+    return float(np.uint32(bits).view(np.float32))
 
 
 def threshold_at(

@@ -38,7 +38,7 @@ from core.embed import (
     embed_batch,
     embed_crops,
 )
-from core.evaluate import equal_error_of, precisions, sorted_by_kind
+from core.evaluate import Block, equal_error_of_blocks, precisions
 from core.face import Vectors
 from core.face_space import FaceSpace
 from core.likeness import COSINE, Likeness
@@ -210,7 +210,7 @@ def measure_pairs(
     labels = _labels(vectors)
     count = len(labels)
 
-    def blocks() -> Iterator[tuple[Vectors, NDArray[np.bool_], NDArray[np.bool_]]]:
+    def blocks() -> Iterator[Block]:
         for start in range(0, count, _ASKING_TOGETHER):
             rows = np.arange(start, min(start + _ASKING_TOGETHER, count))
             alike, _ = similarities(vectors, rows, look, weights, likeness)
@@ -219,7 +219,7 @@ def measure_pairs(
             other = np.arange(count)[None, :] != rows[:, None]
             yield alike, other, labels[rows][:, None] == labels[None, :]
 
-    return equal_error_of(*sorted_by_kind(blocks(), count * (count - 1)))
+    return equal_error_of_blocks(blocks, count * (count - 1))
 
 
 def equal_error_of_pairs(

@@ -222,6 +222,19 @@ def test_ordered_pairs_take_hardly_more_memory_than_their_likenesses() -> None:
     assert peak < 10 * count**2  # 4, and what is computed together
 
 
+def test_the_pairs_of_many_pictures_take_no_more_memory_than_those_of_some() -> None:
+    count = 9_000
+    vectors = unit(np.random.default_rng(0), count, 2)
+    names = tuple(f"c{number % 7}" for number in range(count))
+    folder = LabelledVectors(names, vectors, vectors[:0], np.zeros(count, np.int64))
+    tracemalloc.start()
+    rate, _ = measure_pairs(folder, Look.FEEL, WEIGHTS)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rate == pytest.approx(0.5, abs=0.01)
+    assert peak < count**2  # 4 times as much were they kept
+
+
 @pytest.mark.parametrize("names", [("a", "a", "a"), ("a", "b", "c")])
 def test_pairs_of_one_kind_alone_have_no_equal_error_rate(names: tuple[str, ...]) -> None:
     vectors = unit(np.random.default_rng(3), 3, 6)

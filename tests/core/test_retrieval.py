@@ -8,13 +8,16 @@ import tracemalloc
 import numpy as np
 import pytest
 
+import core.evaluate
 from core.evaluate import (
+    equal_error_counted,
     equal_error_of,
     equal_error_rate,
     pair_likenesses,
     retrieval,
     threshold_at,
 )
+from core.likeness import COSINE, MANHATTAN, Likeness
 
 
 def unit_rows(rng: np.random.Generator, rows: int, dimensions: int) -> np.ndarray:
@@ -159,6 +162,42 @@ def test_the_two_likenesses_around_the_crossing_give_the_rate_of_all_to_the_last
             different.sort()
             assert equal_error_of(same, different) == of_all_thresholds(same, different)
             assert equal_error_of(different, same) == of_all_thresholds(different, same)
+
+
+@pytest.mark.parametrize("levels", [2, 5, 40, 100_000])
+@pytest.mark.parametrize("of_one_label", [1, 2, 500])
+@pytest.mark.parametrize("of_two_labels", [1, 7, 300])
+def test_counted_pairs_have_the_rate_and_threshold_of_sorted_ones_to_the_last_bit(
+    levels: int, of_one_label: int, of_two_labels: int
+) -> None:
+    rng = np.random.default_rng(levels)
+    count = of_one_label + of_two_labels
+    one_label = np.arange(count) < of_one_label
+    for scale, shift in ((1, 0.0), (1, -0.3), (1e-7, 0.2), (3000, -2000)):
+        for nothing in (0, 1, 200):
+            alike = np.float32(scale * rng.integers(0, levels, count) / levels + shift)
+            alike[rng.integers(0, count, nothing)] = -np.inf
+            alike[rng.integers(0, count, 2)] = 0.0, -0.0
+            expected = equal_error_of(np.sort(alike[one_label]), np.sort(alike[~one_label]))
+            order = rng.permutation(count)
+            blocks = [
+                (alike[part], np.ones(len(part), bool), one_label[part])
+                for part in np.array_split(order, 3)
+            ]
+            assert equal_error_counted(lambda blocks=blocks: blocks) == expected
+
+
+@pytest.mark.parametrize("likeness", [COSINE, MANHATTAN])
+def test_pairs_of_vectors_are_counted_where_they_are_too_many_to_be_kept(
+    monkeypatch: pytest.MonkeyPatch, likeness: Likeness
+) -> None:
+    rng = np.random.default_rng(1)
+    vectors, labels = unit_rows(rng, 700, 3), rng.integers(0, 5, 700)
+    kept = equal_error_rate(vectors, labels, likeness)
+    monkeypatch.setattr(core.evaluate, "_MOST_KEPT", 1000)
+    assert equal_error_rate(vectors, labels, likeness) == kept
+    with pytest.raises(ValueError, match="pairs of one label and pairs of two"):
+        equal_error_rate(vectors, np.zeros(700, np.int64), likeness)
 
 
 def test_pairs_take_hardly_more_memory_than_their_likenesses() -> None:
