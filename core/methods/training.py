@@ -20,6 +20,11 @@ IDENTITIES: Final = 16
 PICTURES: Final = 4
 EPOCHS: Final = 4
 
+FORMAT: Final = 1
+"""Of the trainings that are kept: one more with each change to `core.train`, or to the networks,
+after which the same options and pictures make other weights. Those of another number are made
+anew."""
+
 Name = Literal[
     "attributes-of-faces",
     "attributes-of-pictures",
@@ -126,7 +131,8 @@ def trained(
 
     Args:
         name: Of the training.
-        options: Its options; other ones have a place of their own, whatever the device.
+        options: Its options; other ones have a place of their own, whatever the device, and so has
+            each `FORMAT`.
         folder: ``<label>/<picture>``; other pictures have a place of their own.
         models: Where results are kept, and what was begun is gone on with.
         progress: Told of each step.
@@ -139,7 +145,8 @@ def trained(
         core.train.face_data.TrainingDataError: The folder cannot be trained on.
     """
     pictures = list(contents(folder))
-    identity = json.dumps([asdict(replace(options, device="")), pictures], sort_keys=True)
+    told = [FORMAT, asdict(replace(options, device="")), pictures]
+    identity = json.dumps(told, sort_keys=True)
     out = models / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
     if not ((out / WEIGHTS).is_file() and (out / METRICS).is_file()):
         train(folder, out, options, resume=True, progress=progress, left_out=left_out)

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import core.methods.table
+import core.methods.training
 from core.evaluate_folder import evaluate_folder
 from core.face import Pixels, Vectors
 from core.look import Look
@@ -292,6 +293,15 @@ def test_what_is_trained_is_kept_and_other_options_have_their_own_place(
     others = shutil.copytree(gallery, tmp_path / "others")
     shutil.copy(others / "blue" / "0.png", others / "amber" / "0.png")
     assert trained("facenet", options, others, tmp_path) != first
+
+
+def test_what_earlier_code_trained_is_trained_anew(
+    gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = small("facenet")
+    first = trained("facenet", options, gallery, tmp_path)
+    monkeypatch.setattr(core.methods.training, "FORMAT", core.methods.training.FORMAT + 1)
+    assert trained("facenet", options, gallery, tmp_path) != first
 
 
 def test_a_file_that_this_user_may_not_read_is_told_and_ends_nothing(
