@@ -7,7 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from telegram.error import BadRequest, NetworkError, RetryAfter
+import httpx
+from telegram.error import BadRequest, NetworkError, RetryAfter, TelegramError
 
 log = logging.getLogger(__name__)
 
@@ -16,11 +17,20 @@ MOST_SECONDS: Final = 90.0
 
 ATTEMPTS: Final = 4
 
+_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
 Result = TypeVar("Result")
 
 
-async def patiently(call: Callable[[], Awaitable[Result]]) -> Result:
+async def patiently(
+    call: Callable[[], Awaitable[Result]], *, harmless_twice: bool = True
+) -> Result:
     """What `call` returns, after as many attempts as are reasonable.
+
+    Args:
+        call: One call of the Bot API.
+        harmless_twice: Whether Telegram may get it twice, as an edit; what posts something is
+            made again only where it surely has not reached Telegram or was not taken.
 
     Raises:
         telegram.error.TelegramError: It was refused, or the last attempt failed.
@@ -40,12 +50,19 @@ async def patiently(call: Callable[[], Awaitable[Result]]) -> Result:
             # A refusal, though the library counts it among the network's errors.
             raise
         except NetworkError as error:
-            if attempt == ATTEMPTS:
+            if attempt == ATTEMPTS or (not harmless_twice and may_have_arrived(error)):
                 raise
             wait, pause = pause, 2 * pause
             log.info("Again in %.1f s: %s", wait, error)
         await asyncio.sleep(wait)
     raise AssertionError("the last attempt returns or raises")
+
+
+def may_have_arrived(error: TelegramError) -> bool:
+    """Whether Telegram may have done what was asked for: its answer was lost, or came too late."""
+    if isinstance(error, BadRequest) or not isinstance(error, NetworkError):
+        return False
+    return not isinstance(error.__cause__, _NEVER_SENT)
 
 
 def seconds_of(error: RetryAfter) -> float:

@@ -10,7 +10,7 @@ from telegram import Message
 from telegram.constants import ChatAction
 from telegram.error import BadRequest, TelegramError
 
-from bot.telegram.patience import patiently
+from bot.telegram.patience import may_have_arrived, patiently
 from core.job import TelegramDestination
 from core.problem import Problem
 from core.texts import say
@@ -27,10 +27,12 @@ async def reply(message: Message, sentence: str) -> Message:
     """Answer a message below it, or at the chat's end where it was deleted meanwhile.
 
     Raises:
-        telegram.error.TelegramError: The bot may not write there, or Telegram is away.
+        telegram.error.TelegramError: The bot may not write there, or Telegram is away, or nobody
+            can tell whether the answer stands there.
     """
     return await patiently(
-        lambda: message.reply_text(sentence, do_quote=True, allow_sending_without_reply=True)
+        lambda: message.reply_text(sentence, do_quote=True, allow_sending_without_reply=True),
+        harmless_twice=False,
     )
 
 
@@ -46,9 +48,17 @@ class Placeholder:
         """Reply to the asking message with the sentence `key`, and show that work is under way.
 
         Raises:
-            telegram.error.TelegramError: As `reply`.
+            telegram.error.TelegramError: As `reply`. Where a placeholder may stand there that
+                nobody can edit, the person has been asked to try again.
         """
-        placeholder = cls(asked, await reply(asked, say(key, language_of(asked))))
+        language = language_of(asked)
+        try:
+            posted = await reply(asked, say(key, language))
+        except TelegramError as error:
+            if may_have_arrived(error):
+                await reply(asked, say("command_failed", language))
+            raise
+        placeholder = cls(asked, posted)
         try:
             await asked.reply_chat_action(
                 ChatAction.UPLOAD_PHOTO, message_thread_id=placeholder.destination.topic_id

@@ -5,7 +5,7 @@ It follows https://core.telegram.org/bots/api in what this project touches: meth
 POST, with parameters urlencoded, as JSON or as multipart with ``attach://``; long polling with
 offsets and ``allowed_updates``; files with their real bytes; privacy mode; and the errors, in
 the wording of the real server. Faults come on demand: `TelegramServer.refuse`, `.hang_up`,
-`.block`, `.delete`.
+`.lose_answer`, `.block`, `.delete`.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ class TelegramServer:
         self._changed = threading.Condition()
         self._chats: dict[int, Chat] = {}
         self._files: dict[str, StoredFile] = {}
-        self._faults: dict[str, list[ApiError | Literal["hang up"]]] = {}
+        self._faults: dict[str, list[ApiError | Literal["hang up", "lose answer"]]] = {}
         self._blocked: set[int] = set()
         self._updates: list[Payload] = []
         self._update_of: dict[tuple[int, int], Payload] = {}
@@ -527,6 +527,12 @@ class TelegramServer:
         with self._changed:
             self._faults.setdefault(method.lower(), []).extend(["hang up"] * times)
 
+    def lose_answer(self, method: str, times: int = 1) -> None:
+        """The next calls of a method are done, and find the connection closed before they are
+        answered."""
+        with self._changed:
+            self._faults.setdefault(method.lower(), []).extend(["lose answer"] * times)
+
     def pending_faults(self, method: str) -> int:
         """How many faults of a method no call has met yet."""
         with self._changed:
@@ -696,13 +702,14 @@ class TelegramServer:
                 self._authorise(request)
                 faults = self._faults.get(method)
                 fault = faults.pop(0) if faults else None
-            if fault == "hang up":
+            if isinstance(fault, ApiError):
+                raise fault
+            if fault != "hang up":
+                result = await self._result(method, parameters)
+            if fault is not None:
                 if request.transport is not None:
                     request.transport.close()
                 return web.Response()
-            if fault is not None:
-                raise fault
-            result = await self._result(method, parameters)
         except ApiError as error:
             return web.json_response(error.payload(), status=error.code)
         return web.json_response({"ok": True, "result": result})

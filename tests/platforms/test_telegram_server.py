@@ -419,6 +419,12 @@ class TestRefusals:
         with pytest.raises(TelegramNetworkError):
             await bot.send_message(MIKA.id, "hello")
 
+    async def test_a_lost_answer_on_demand(self, server: TelegramServer, bot: Bot) -> None:
+        server.lose_answer("sendMessage")
+        with pytest.raises(TelegramNetworkError):
+            await bot.send_message(MIKA.id, "nobody learns of this")
+        assert server.from_bot()[-1].text == "nobody learns of this"
+
     async def test_an_unknown_method(self, bot: Bot) -> None:
         with pytest.raises(TelegramNotFound):
             await bot.get_my_name()

@@ -565,6 +565,29 @@ class TestLimitsAndRepeats:
         community.is_answered_in(job, asked)
 
 
+class TestALostAnswer:
+    """Telegram has done what it was asked for, and the bot does not learn of it."""
+
+    def test_a_placeholder_stands_there_once_and_the_person_is_asked_to_try_again(
+        self, community: Community
+    ) -> None:
+        """No worker could find that placeholder: whoever waited below it would do so for ever."""
+        community.telegram.lose_answer("sendMessage")
+        asked = community.telegram.send_photo(community.mika, community.chat, picture())
+        community.telegram.wait_for_sentence(asked, say("command_failed"))
+        said = [message.text for message in community.telegram.replies(asked)]
+        assert said == [LOOKING, say("command_failed")]
+        assert waiting_similar_jobs(community.redis) == []
+
+    def test_an_edit_is_made_again(self, community: Community) -> None:
+        community.redis.delete(WORKER_HEARTBEAT_KEY)
+        community.telegram.lose_answer("editMessageText")
+        asked = community.telegram.send_photo(community.mika, community.chat, picture())
+        community.jobs()
+        (placeholder,) = community.telegram.replies(asked)
+        assert placeholder.text == say("worker_away", minutes=10)
+
+
 class TestWithoutAWorker:
     def test_the_person_is_told_and_the_request_is_kept(self, community: Community) -> None:
         community.redis.delete(WORKER_HEARTBEAT_KEY)

@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from telegram import Bot, Update
+from telegram import Bot, Message, Update
 from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter, TimedOut
+from telegram.request import HTTPXRequest
 
 from bot.telegram import patience, polling
+from bot.telegram.asking import tell
 from bot.telegram.patience import patiently
+from bot.telegram.placeholder import reply
 from bot.telegram.polling import Polling, TelegramProblem
 from tests.platforms.telegram_server import TOKEN, ApiError, TelegramServer, User, telegram_server
 
@@ -219,3 +222,39 @@ class TestPatience:
         with pytest.raises(type(refusal)):
             await self.result(refusal)
         assert pauses == []
+
+
+class TestAnswering:
+    """What is posted twice stands there twice."""
+
+    @pytest.fixture
+    async def asked(self, server: TelegramServer, bot: Bot) -> Message:
+        server.send_text(MIKA, server.private_chat(MIKA), "who is this?")
+        (update,) = await bot.get_updates()
+        assert update.message is not None
+        return update.message
+
+    async def test_what_telegram_posted_without_saying_so_is_not_posted_again(
+        self, server: TelegramServer, asked: Message, pauses: list[float]
+    ) -> None:
+        server.lose_answer("sendMessage")
+        await tell(asked, "a face")
+        assert [message.text for message in server.from_bot()] == ["a face"]
+        assert pauses == []
+
+    async def test_what_telegram_would_not_take_yet_is_posted_later(
+        self, server: TelegramServer, asked: Message, pauses: list[float]
+    ) -> None:
+        server.limit("sendMessage", 7)
+        await tell(asked, "a face")
+        assert [message.text for message in server.from_bot()] == ["a face"]
+        assert pauses == [7.0]
+
+    async def test_what_found_no_way_to_telegram_is_tried_again(
+        self, asked: Message, pauses: list[float]
+    ) -> None:
+        async with HTTPXRequest() as request:
+            asked.set_bot(Bot(TOKEN, base_url="http://127.0.0.1:9/bot", request=request))
+            with pytest.raises(NetworkError, match="ConnectError"):
+                await reply(asked, "a face")
+        assert pauses == [0.5, 1.0, 2.0]
