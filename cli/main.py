@@ -12,7 +12,6 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version as installed_version
 from types import FrameType
 from typing import Annotated, Final, NoReturn
 
@@ -35,6 +34,7 @@ from cli import (
 from cli.demo.command import demo
 from cli.supervisor import AWAY
 from cli.terminal import Failure, messages, results
+from core import program
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130
@@ -70,7 +70,7 @@ app = typer.Typer(
 
 def _show_version(asked: bool) -> None:
     if asked:
-        results.print(f"familiar {installed_version('familiar-faces')}")
+        results.print(f"familiar {program.version()}")
         raise typer.Exit
 
 

@@ -4,7 +4,8 @@ SimCord keeps one virtual Discord: members, channels, permissions, commands, int
 messages. Here a bot *process* and a worker *process* reach it over sockets, unmodified, and a test
 plays the people. What SimCord leaves open is filled in: the size limit of uploads, the answer to an
 expired interaction token, nonces that are enforced, intents that are not granted, wrong tokens,
-files with an address that can be fetched, replies to messages that are gone, and a clock that runs.
+clients that do not name themselves, files with an address that can be fetched, replies to messages
+that are gone, and a clock that runs.
 
 The server has a thread and an event loop of its own, so a test may block.
 """
@@ -15,6 +16,7 @@ import asyncio
 import copy
 import io
 import json
+import re
 import threading
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -49,6 +51,11 @@ WRONG_TOKEN, INTENT_NOT_GRANTED, GOING_AWAY = 4004, 4014, 4000
 
 T = TypeVar("T")
 Upload = tuple[str, bytes]
+
+# As `DiscordBot (https://discord.js.org, 14.0)`; discord.py writes no comma.
+USER_AGENT = re.compile(r"DiscordBot \(https?://\S+ [^)]+\)")
+# With a token of an interaction's, discord.py leaves it to its HTTP library.
+LIBRARYS_AGENT = re.compile(r"Python/\S+ aiohttp/\S+")
 
 
 @dataclass(frozen=True)
@@ -663,13 +670,16 @@ class DiscordServer:
     def _answer(
         self, request: web.Request, path: str, body: Any, files: list[_File]
     ) -> tuple[int, Any]:
+        parts = path.strip("/").split("/")
+        by_token = parts[0] in {"webhooks", "interactions"}
+        agent = request.headers.get("user-agent", "")
+        if not USER_AGENT.match(agent) and not (by_token and LIBRARYS_AGENT.match(agent)):
+            return 403, {"message": "internal network error", "code": 40333}
         for fault in self._faults:
             if fault.times > 0 and fault.method == request.method and path.startswith(fault.path):
                 fault.times -= 1
                 return fault.status, fault.body
         backend = self._env.backend
-        parts = path.strip("/").split("/")
-        by_token = parts[0] in {"webhooks", "interactions"}
         if not by_token and request.headers.get("authorization") != f"Bot {TOKEN}":
             return 401, {"message": "401: Unauthorized", "code": 0}
         if parts[0] == "webhooks" and self._expired(parts[2]):

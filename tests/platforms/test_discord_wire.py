@@ -15,7 +15,8 @@ import pytest
 
 from tests.platforms.discord_wire import TOKEN, TOKEN_SECONDS, DiscordServer, discord_server
 
-AUTHORIZED = {"Authorization": f"Bot {TOKEN}"}
+NAMED = {"User-Agent": "DiscordBot (https://example.com, 1)"}
+AUTHORIZED = {**NAMED, "Authorization": f"Bot {TOKEN}"}
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def server() -> Iterator[DiscordServer]:
 
 @pytest.fixture
 def api(server: DiscordServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://{server.address}/api/v10") as client:
+    with httpx.Client(base_url=f"http://{server.address}/api/v10", headers=NAMED) as client:
         yield client
 
 
@@ -34,6 +35,11 @@ def api(server: DiscordServer) -> Iterator[httpx.Client]:
 def test_a_wrong_token_is_refused(api: httpx.Client, headers: dict[str, str]) -> None:
     assert api.get("/users/@me", headers=headers).status_code == 401
     assert api.get("/users/@me", headers=AUTHORIZED).status_code == 200
+
+
+def test_clients_that_do_not_name_themselves_are_kept_away(api: httpx.Client) -> None:
+    kept_away = api.get("/users/@me", headers={**AUTHORIZED, "User-Agent": "Mozilla/5.0"})
+    assert (kept_away.status_code, kept_away.json()["code"]) == (403, 40333)
 
 
 def test_an_interactions_token_expires_with_discords_code(

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import httpx
 
+from core import program
 from core.job import DiscordDestination
 from core.settings import DiscordSettings
 from worker.delivery import LONGEST_PATIENCE, DeliveryFailed
@@ -24,6 +25,12 @@ from worker.delivery import LONGEST_PATIENCE, DeliveryFailed
 log = logging.getLogger(__name__)
 
 API: Final = "https://discord.com/api/v10"
+USER_AGENT: Final = (
+    f"DiscordBot (https://www.python-httpx.org, {httpx.__version__})"
+    f" {program.NAME}/{program.version()}"
+)
+"""In the form of Discord's reference: the library's address and version, then what one likes. Other
+clients may be refused before Discord sees them."""
 CONTENT_CHARACTERS: Final = 2000
 SPOILER: Final = "SPOILER_"
 """A file whose name begins so is covered."""
@@ -123,7 +130,7 @@ class DiscordDelivery:
         try:
             self._client.post(
                 f"{self._api}/channels/{self._destination.channel_id}/typing",
-                headers=self._authorization(),
+                headers=self._headers(authorized=True),
                 timeout=TYPING_SECONDS,
             )
         except httpx.HTTPError as error:
@@ -215,7 +222,7 @@ class DiscordDelivery:
             DeliveryFailed: The deadline came first, Discord wants to hear nothing for longer, or
                 there is no bot token.
         """
-        headers = self._authorization() if authorized else {}
+        headers = self._headers(authorized=authorized)
         pause = FIRST_PAUSE_SECONDS
         while True:
             asked: float | None = None
@@ -251,10 +258,13 @@ class DiscordDelivery:
             time.sleep(wait)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    def _authorization(self) -> dict[str, str]:
-        if self._token is None:
-            raise DeliveryFailed("There is no token for the Discord bot.", final=True)
-        return {"Authorization": f"Bot {self._token.get_secret_value()}"}
+    def _headers(self, *, authorized: bool) -> dict[str, str]:
+        headers = {"User-Agent": USER_AGENT}
+        if authorized:
+            if self._token is None:
+                raise DeliveryFailed("There is no token for the Discord bot.", final=True)
+            headers["Authorization"] = f"Bot {self._token.get_secret_value()}"
+        return headers
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:
