@@ -95,7 +95,7 @@ class _Fault:
     method: str
     path: str
     status: int
-    body: dict[str, Any]
+    body: dict[str, Any] | str
     times: int
 
 
@@ -463,6 +463,10 @@ class DiscordServer:
             body |= {"retry_after": retry_after, "global": False}
         self._faults.append(_Fault(method, path, status, body, times))
 
+    def intercept(self, method: str, path: str, status: int, page: str) -> None:
+        """Something in between answers the next call whose path begins with `path`."""
+        self._faults.append(_Fault(method, path, status, page, 1))
+
     def drop_gateway(self) -> None:
         """Close every gateway connection, as Discord does every few hours."""
 
@@ -660,6 +664,8 @@ class DiscordServer:
         self.requests.append(Request(request.method, path, body, sizes, status))
         if answer is None:
             return web.Response(status=status)
+        if isinstance(answer, str):
+            return web.Response(status=status, text=answer, content_type="text/html")
         return web.Response(
             status=status,
             body=json.dumps(answer, default=str).encode(),

@@ -5,7 +5,7 @@ It follows https://core.telegram.org/bots/api in what this project touches: meth
 POST, with parameters urlencoded, as JSON or as multipart with ``attach://``; long polling with
 offsets and ``allowed_updates``; files with their real bytes; privacy mode; and the errors, in
 the wording of the real server. Faults come on demand: `TelegramServer.refuse`, `.hang_up`,
-`.lose_answer`, `.block`, `.delete`.
+`.lose_answer`, `.intercept`, `.block`, `.delete`.
 """
 
 from __future__ import annotations
@@ -233,6 +233,14 @@ class Call:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What something between a client and Telegram answers."""
+
+    status: int
+    text: str
+
+
 class _Parameters:
     """A request's parameters, whichever way they were sent."""
 
@@ -287,7 +295,7 @@ class TelegramServer:
         self._changed = threading.Condition()
         self._chats: dict[int, Chat] = {}
         self._files: dict[str, StoredFile] = {}
-        self._faults: dict[str, list[ApiError | Literal["hang up", "lose answer"]]] = {}
+        self._faults: dict[str, list[ApiError | _Page | Literal["hang up", "lose answer"]]] = {}
         self._blocked: set[int] = set()
         self._updates: list[Payload] = []
         self._update_of: dict[tuple[int, int], Payload] = {}
@@ -522,6 +530,11 @@ class TelegramServer:
         )
         self.refuse(method, error, times)
 
+    def intercept(self, method: str, status: int, page: str) -> None:
+        """The next call of a method is answered by something in between."""
+        with self._changed:
+            self._faults.setdefault(method.lower(), []).append(_Page(status, page))
+
     def hang_up(self, method: str, times: int = 1) -> None:
         """The next calls of a method find the connection closed after they were sent."""
         with self._changed:
@@ -704,6 +717,8 @@ class TelegramServer:
                 fault = faults.pop(0) if faults else None
             if isinstance(fault, ApiError):
                 raise fault
+            if isinstance(fault, _Page):
+                return web.Response(status=fault.status, text=fault.text, content_type="text/html")
             if fault != "hang up":
                 result = await self._result(method, parameters)
             if fault is not None:

@@ -39,6 +39,8 @@ SPOILER: Final = "SPOILER_"
 UNKNOWN_MESSAGE: Final = 10008
 UNKNOWN_WEBHOOK: Final = 10015
 INVALID_WEBHOOK_TOKEN: Final = 50027
+KEPT_AWAY: Final = 40333
+"""Of Cloudflare, which stands before Discord: no word of Discord's own."""
 
 TYPING_SECONDS: Final = 3.0
 REQUEST_SECONDS: Final = 30.0
@@ -51,7 +53,7 @@ class _Refused(Exception):
 
     Attributes:
         status: Of HTTP.
-        code: Discord's own, 0 where it gave none.
+        code: Discord's own, 0 where it has none for this.
     """
 
     def __init__(self, status: int, code: int) -> None:
@@ -219,8 +221,8 @@ class DiscordDelivery:
 
         Raises:
             _Refused: Discord does not take it.
-            DeliveryFailed: The deadline came first, Discord wants to hear nothing for longer, or
-                there is no bot token.
+            DeliveryFailed: The deadline came first, Discord wants to hear nothing for longer,
+                something else answered in its place, or there is no bot token.
         """
         headers = self._headers(authorized=authorized)
         pause = FIRST_PAUSE_SECONDS
@@ -240,16 +242,23 @@ class DiscordDelivery:
             except httpx.TransportError as error:
                 reason, wait = type(error).__name__, pause
             else:
-                if response.is_success:
-                    return _json(response)
-                if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
-                    if response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
-                        code = _json(response).get("code", 0)
-                        raise _Refused(response.status_code, int(code))
-                    reason, wait = f"status {response.status_code}", pause
-                else:
+                body = _json(response)
+                if response.is_success and "id" in body:
+                    return body
+                if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
                     asked = _retry_after(response)
                     reason, wait = "rate limit", pause if asked is None else asked
+                elif response.is_server_error:
+                    reason, wait = f"status {response.status_code}", pause
+                else:
+                    code = body.get("code")
+                    if response.is_client_error and isinstance(code, int) and code != KEPT_AWAY:
+                        raise _Refused(response.status_code, code)
+                    raise DeliveryFailed(
+                        f"Discord was not reached: status {response.status_code} came from"
+                        " something in between.",
+                        final=False,
+                    )
             if time.time() + wait >= deadline or (asked or 0.0) > LONGEST_PATIENCE:
                 raise DeliveryFailed(
                     f"Discord was not reached in time: {reason}.", final=False, retry_after=asked

@@ -159,7 +159,8 @@ class TelegramDelivery:
 
         Raises:
             _Refused: It never will.
-            DeliveryFailed: It has not before the deadline, or wants to hear nothing for longer.
+            DeliveryFailed: It has not before the deadline, wants to hear nothing for longer, or
+                something else answered in its place.
         """
         pause = FIRST_PAUSE
         reason = "the deadline was over"
@@ -180,10 +181,19 @@ class TelegramDelivery:
                 if answer.get("ok") is True or _NOT_MODIFIED in description:
                     return
                 reason = f"{response.status_code} {description}"
+                telegrams_own = answer.get("ok") is False and isinstance(
+                    answer.get("error_code"), int
+                )
+                if not telegrams_own and not response.is_server_error:
+                    raise DeliveryFailed(
+                        f"Telegram was not reached: status {response.status_code} came from"
+                        " something in between.",
+                        final=False,
+                    )
                 if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
                     asked = _retry_after(answer)
                     wait = pause if asked is None else asked
-                elif response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+                elif not response.is_server_error:
                     raise _Refused(response.status_code, description)
             if wait >= deadline - time.time() or (asked or 0.0) > LONGEST_PATIENCE:
                 break

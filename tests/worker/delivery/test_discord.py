@@ -15,6 +15,7 @@ from core.job import DiscordDestination
 from core.settings import DiscordSettings
 from tests.platforms.discord_wire import TOKEN, TOKEN_SECONDS, DiscordServer, discord_server
 from worker.delivery import LONGEST_PATIENCE, DeliveryFailed
+from worker.delivery import discord as module
 from worker.delivery.discord import CONTENT_CHARACTERS, DiscordDelivery, plain
 
 JOB = "discord-1234567890"
@@ -322,6 +323,52 @@ class TestPatience:
         assert not failed.value.final
         assert "ConnectError" in str(failed.value)
         assert failed.value.retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("status", "page"),
+    [
+        (403, "<html>Sorry, you have been blocked</html>"),
+        (404, "<html>no such site</html>"),
+        (407, ""),
+        (408, '"a string"'),
+        (403, '{"message": "internal network error", "code": 40333}'),
+        (403, '{"code": "forbidden"}'),
+        (302, "<html>Log in to this network</html>"),
+        (200, "<html>Log in to this network</html>"),
+        (200, '{"logged_in": false}'),
+    ],
+)
+class TestWhatSomethingInBetweenAnswers:
+    """A firewall, a proxy, a hotel's network: none of them knows what Discord would say."""
+
+    @pytest.fixture
+    def no_pauses(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        """Returns how long each sleep would have been."""
+        slept: list[float] = []
+        monkeypatch.setattr(module.time, "sleep", slept.append)
+        return slept
+
+    def test_is_not_final_for_an_edit(
+        self, server: DiscordServer, place: Place, no_pauses: list[float], status: int, page: str
+    ) -> None:
+        token, response = server.new_interaction()
+        server.intercept("PATCH", "/webhooks/", status, page)
+        with pytest.raises(DeliveryFailed, match=str(status)) as failed:
+            place.delivery(token=token).answer(picture("PNG"), "found", deadline=soon())
+        assert not failed.value.final
+        assert no_pauses == []
+        place.delivery(token=token).answer(picture("PNG"), "found", deadline=soon())
+        assert server.shown(response).pictures == (picture("PNG"),)
+
+    def test_is_not_final_for_a_post(
+        self, server: DiscordServer, place: Place, no_pauses: list[float], status: int, page: str
+    ) -> None:
+        server.intercept("POST", "/channels/", status, page)
+        with pytest.raises(DeliveryFailed, match=str(status)) as failed:
+            place.delivery().say("found", deadline=soon())
+        assert not failed.value.final
+        assert no_pauses == []
 
 
 def test_a_file_over_the_limit_is_final(server: DiscordServer, place: Place) -> None:

@@ -256,6 +256,35 @@ class TestTroubles:
         assert failed.value.final
         assert no_pauses == []
 
+    @pytest.mark.parametrize(
+        ("status", "page"),
+        [
+            (403, "<html>Sorry, you have been blocked</html>"),
+            (404, '{"error": "no such site"}'),
+            (407, ""),
+            (408, '{"ok": false}'),
+            (429, "<html>slow down</html>"),
+            (302, "<html>Log in to this network</html>"),
+            (200, "<html>Log in to this network</html>"),
+        ],
+    )
+    def test_what_something_in_between_answers_is_not_final(
+        self,
+        scene: Scene,
+        edit: tuple[str, Callable[[], None]],
+        status: int,
+        page: str,
+        no_pauses: list[float],
+    ) -> None:
+        method, deliver = edit
+        scene.server.intercept(method, status, page)
+        with pytest.raises(DeliveryFailed, match=str(status)) as failed:
+            deliver()
+        assert not failed.value.final
+        assert no_pauses == []
+        deliver()
+        assert scene.message.words == "done"
+
 
 def test_a_deleted_placeholder_is_not_posted_anew(scene: Scene) -> None:
     scene.server.delete(scene.message)
