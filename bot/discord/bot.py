@@ -196,7 +196,11 @@ async def _serve(bot: FamiliarBot, token: str) -> None:
             key = "discord_token_refused" if revoked else "discord_unreachable"
             raise DiscordProblem(key) from error
         except discord.HTTPException as error:
-            refused = error.status < http.HTTPStatus.INTERNAL_SERVER_ERROR
-            raise (DiscordProblem if refused else DiscordAway)("discord_unreachable") from error
+            # Cloudflare's 429 passes, though it may take an hour; the others of these are refusals.
+            passing = (
+                error.status >= http.HTTPStatus.INTERNAL_SERVER_ERROR
+                or error.status == http.HTTPStatus.TOO_MANY_REQUESTS
+            )
+            raise (DiscordAway if passing else DiscordProblem)("discord_unreachable") from error
         except (discord.GatewayNotFound, aiohttp.ClientError, OSError) as error:
             raise DiscordAway("discord_unreachable") from error

@@ -240,6 +240,13 @@ class TestWhatItLacks:
         }
         assert self.fails(environment, tmp_path, AWAY) == say("discord_unreachable")
 
+    def test_a_discord_that_asks_for_patience(
+        self, discord: DiscordServer, redis: RealRedis, tmp_path: Path
+    ) -> None:
+        discord.fail("GET", "/users/@me", 429, retry_after=60)
+        environment = {**discord.settings(), "REDIS_URL": redis.url}
+        assert self.fails(environment, tmp_path, AWAY) == say("discord_unreachable")
+
     def test_a_way_to_discord_that_is_closed_for_good(
         self, discord: DiscordServer, redis: RealRedis, tmp_path: Path
     ) -> None:
