@@ -6,8 +6,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+import aiohttp
 import discord
 
 from bot.discord.pictures import Downloads
@@ -16,6 +17,9 @@ from core.job import DiscordDestination
 from core.look import DEFAULT_COUNT, Look
 from core.problem import Problem
 from core.texts import say
+
+if TYPE_CHECKING:
+    from bot.discord.bot import FamiliarBot
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,20 @@ class Wish:
     count: int = DEFAULT_COUNT
 
 
+def original(interaction: discord.Interaction[FamiliarBot]) -> Edit:
+    """Edits the response to a command."""
+    return lambda sentence: interaction.edit_original_response(content=sentence)
+
+
+async def tell(edit: Edit, sentence: str) -> None:
+    """Replace a placeholder's text, as far as Discord and the way to it let us: a request is not
+    lost for want of a word about it."""
+    try:
+        await edit(sentence)
+    except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+        log.warning("A placeholder could not be edited: %s", error)
+
+
 class Asking:
     """Hands pictures to the queue, and says in the placeholder what went wrong."""
 
@@ -52,15 +70,15 @@ class Asking:
         try:
             return await self._intake.first_sight(event)
         except Problem as problem:
-            await self._tell(edit, problem.sentence(language))
+            await tell(edit, problem.sentence(language))
             return False
 
-    async def allowed(self, wish: Wish, tell: Edit, *, every_time: bool) -> bool:
+    async def allowed(self, wish: Wish, say_why: Edit, *, every_time: bool) -> bool:
         """Count a request; whether the person may have it. Asked before a placeholder is posted.
 
         Args:
             wish: Who asks.
-            tell: Says to the person why not.
+            say_why: Says to the person why not.
             every_time: At each refusal, for what must be answered; else once a minute, so that
                 nobody can make the bot write more than Discord lets it.
         """
@@ -69,10 +87,10 @@ class Asking:
         except TooManyRequests as refused:
             log.info("Not taken, for user %d: %s", wish.person, refused.key)
             if every_time or refused.first:
-                await self._tell(tell, refused.sentence(wish.language))
+                await tell(say_why, refused.sentence(wish.language))
             return False
         except Problem as problem:
-            await self._tell(tell, problem.sentence(wish.language))
+            await tell(say_why, problem.sentence(wish.language))
             return False
         return True
 
@@ -96,7 +114,7 @@ class Asking:
         try:
             if not await self._intake.worker_alive():
                 minutes = self._intake.kept_minutes
-                await self._tell(edit, say("worker_away", wish.language, minutes=minutes))
+                await tell(edit, say("worker_away", wish.language, minutes=minutes))
             await self._intake.similar(
                 event=event,
                 data=partial(self._downloads.fetch, picture),
@@ -108,16 +126,8 @@ class Asking:
             )
         except Problem as problem:
             log.info("Not taken: %s, %s", event, problem.key)
-            await self._tell(edit, problem.sentence(wish.language))
+            await tell(edit, problem.sentence(wish.language))
         except Exception:
             # Whatever it was, nobody is left waiting before a placeholder.
             log.exception("Not taken: %s", event)
-            await self._tell(edit, say("command_failed", wish.language))
-
-    @staticmethod
-    async def _tell(edit: Edit, sentence: str) -> None:
-        try:
-            await edit(sentence)
-        except discord.HTTPException as error:
-            # The placeholder or the access is gone; there is nobody left to tell.
-            log.warning("A placeholder could not be edited: %s", error)
+            await tell(edit, say("command_failed", wish.language))

@@ -9,6 +9,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
+from bot.discord.asking import original, tell
 from bot.discord.texts import text
 from bot.intake import Intake
 from core.job import DiscordDestination
@@ -41,13 +42,13 @@ class Reindex(commands.Cog):
         await interaction.response.defer(thinking=True)
         if interaction.channel_id is None:
             raise ValueError("Discord sends a channel with every command")
-        event = f"discord-{interaction.id}"
+        event, edit = f"discord-{interaction.id}", original(interaction)
         try:
             if not await self._intake.first_sight(event):
                 return
             if not await self._intake.worker_alive():
                 sentence = say("worker_away_reindex", language)
-                await interaction.edit_original_response(content=sentence)
+                await tell(edit, sentence)
             await self._intake.reindex(
                 event=event,
                 destination=DiscordDestination(
@@ -59,4 +60,4 @@ class Reindex(commands.Cog):
                 language=language,
             )
         except Problem as problem:
-            await interaction.edit_original_response(content=problem.sentence(language))
+            await tell(edit, problem.sentence(language))

@@ -9,7 +9,7 @@ from discord import app_commands
 from discord.app_commands import Choice
 from discord.ext import commands
 
-from bot.discord.asking import Asking, Edit, Wish
+from bot.discord.asking import Asking, Edit, Wish, original
 from bot.discord.pictures import pictures_of
 from bot.discord.texts import text
 from core.job import DiscordDestination
@@ -62,7 +62,7 @@ class Similar(commands.Cog):
         """Answer one attached picture."""
         wish = Wish(interaction.user.id, str(interaction.locale), Look(look), count)
         await interaction.response.defer(thinking=True, ephemeral=private)
-        event, edit = f"discord-{interaction.id}", _original(interaction)
+        event, edit = f"discord-{interaction.id}", original(interaction)
         if not await self._asking.first_sight(event, wish.language, edit):
             return
         if await self._asking.allowed(wish, edit, every_time=True):
@@ -80,7 +80,7 @@ class Similar(commands.Cog):
             await interaction.response.send_message(sentence, ephemeral=True)
             return
         await interaction.response.defer(thinking=True)
-        event, edit = f"discord-{interaction.id}", _original(interaction)
+        event, edit = f"discord-{interaction.id}", original(interaction)
         if not await self._asking.first_sight(event, wish.language, edit):
             return
         if not await self._asking.allowed(wish, edit, every_time=True):
@@ -118,10 +118,6 @@ def _destination(
         private=private,
         file_bytes=interaction.filesize_limit,
     )
-
-
-def _original(interaction: discord.Interaction[FamiliarBot]) -> Edit:
-    return lambda sentence: interaction.edit_original_response(content=sentence)
 
 
 def _whisper(interaction: discord.Interaction[FamiliarBot]) -> Edit:

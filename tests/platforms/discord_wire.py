@@ -67,7 +67,7 @@ class Request:
         path: Below ``/api/v10``.
         body: The JSON of the call; None where it has none.
         files: Name and size in bytes of each file.
-        status: What was answered.
+        status: What was answered; 0 where the connection was closed instead.
     """
 
     method: str
@@ -467,6 +467,10 @@ class DiscordServer:
         """Something in between answers the next call whose path begins with `path`."""
         self._faults.append(_Fault(method, path, status, page, 1))
 
+    def hang_up(self, method: str, path: str, *, times: int = 1) -> None:
+        """Close the connection on the next calls whose path begins with `path`."""
+        self._faults.append(_Fault(method, path, 0, "", times))
+
     def drop_gateway(self) -> None:
         """Close every gateway connection, as Discord does every few hours."""
 
@@ -662,6 +666,10 @@ class DiscordServer:
         status, answer = self._answer(request, path, body, files)
         sizes = tuple((file.filename, len(file.fp.getbuffer())) for file in files)
         self.requests.append(Request(request.method, path, body, sizes, status))
+        if not status:
+            if request.transport is not None:
+                request.transport.close()
+            return web.Response()
         if answer is None:
             return web.Response(status=status)
         if isinstance(answer, str):

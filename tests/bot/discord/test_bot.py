@@ -527,6 +527,33 @@ class TestWorkerDown:
         wait_for(lambda: waiting_reindex_jobs(community.redis), "the job in the queue", 10)
 
 
+class TestAWordThatIsLostOnTheWay:
+    """The bot cannot say that nobody is at work; the job is enqueued all the same."""
+
+    def test_of_a_command(self, community: Community) -> None:
+        community.redis.delete(WORKER_HEARTBEAT_KEY)
+        community.discord.hang_up("PATCH", "/webhooks/")
+        asked = community.discord.slash("similar", picture=("a.png", picture()))
+        community.wait_for_jobs()
+        assert asked.shown is not None
+        assert asked.shown.thinking
+
+    def test_of_each_of_a_messages_pictures(self, community: Community) -> None:
+        community.redis.delete(WORKER_HEARTBEAT_KEY)
+        channel = f"/channels/{community.discord.channel.id}/messages/"
+        community.discord.hang_up("PATCH", channel, times=2)
+        files = [(f"{colour}.png", picture(colour)) for colour in ("red", "green")]
+        community.discord.send(community.discord.bot_mention, files)
+        community.wait_for_jobs(2)
+        assert [m.content for m in community.discord.bot_messages()] == [say("looking")] * 2
+
+    def test_of_a_reindex(self, community: Community) -> None:
+        community.redis.delete(WORKER_HEARTBEAT_KEY)
+        community.discord.hang_up("PATCH", "/webhooks/")
+        community.discord.slash("reindex", by=community.discord.admin)
+        wait_for(lambda: waiting_reindex_jobs(community.redis), "the job in the queue", 10)
+
+
 class TestReindex:
     def test_an_admin_gets_a_job_in_the_other_queue(self, community: Community) -> None:
         asked = community.discord.slash("reindex", by=community.discord.admin)
