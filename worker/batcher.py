@@ -27,16 +27,23 @@ class _Request:
     vectors: Future[Vectors] = field(default_factory=Future)
 
 
+class BatcherClosed(Exception):
+    """Nothing is embedded any more: the worker ends."""
+
+
 class Batcher(WrappedExtractor):
     """An extractor that is fed by one thread. Itself an `Extractor`.
 
     A request that comes alone is served at once; while a forward pass runs, those that arrive
     gather, and the next pass takes them together. An error reaches every request of its pass.
+    Both ways to embed raise `BatcherClosed` for what comes after `close`.
     """
 
     def __init__(self, extractor: Extractor) -> None:
         super().__init__(extractor)
         self._arrived: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._closed = False
+        self._entering = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
         self._thread.start()
 
@@ -49,13 +56,19 @@ class Batcher(WrappedExtractor):
         return self._wait(self._extractor.embed_pictures, pictures)
 
     def close(self) -> None:
-        """Serve what has arrived, then end the thread."""
-        self._arrived.put(None)
+        """Serve what has arrived, refuse what comes, and end the thread."""
+        with self._entering:
+            self._closed = True
+            self._arrived.put(None)
         self._thread.join()
 
     def _wait(self, embed: Callable[[Pixels], Vectors], crops: Pixels) -> Vectors:
         request = _Request(embed, crops)
-        self._arrived.put(request)
+        # Nothing may arrive behind the end, where nobody looks any more.
+        with self._entering:
+            if self._closed:
+                raise BatcherClosed("the worker ends")
+            self._arrived.put(request)
         return request.vectors.result()
 
     def _run(self) -> None:

@@ -28,6 +28,7 @@ from core.problem import Problem
 from core.steps import Steps
 from core.texts import say
 from worker.app import REINDEX_TASK, SIMILAR_TASK
+from worker.batcher import BatcherClosed
 from worker.claim import Claims, Standing
 from worker.delivery import Delivery, DeliveryFailed
 from worker.delivery.routes import Routes, room_at
@@ -313,7 +314,12 @@ class Answering:
     def _sentence_instead(
         self, job: _Job, delivery: Delivery, work: Callable[[_Job, Delivery], None]
     ) -> str | None:
-        """Do the work; what to tell the person where it cannot be done."""
+        """Do the work; what to tell the person where it cannot be done.
+
+        Raises:
+            DeliveryFailed: The platform did not take it.
+            Reject: Another worker is to go on with it, as this one ends or has lost it.
+        """
         try:
             with _showing_work(delivery):
                 work(job, delivery)
@@ -322,6 +328,8 @@ class Answering:
             return problem.sentence(job.language)
         except (DeliveryFailed, RedisError, Reject):
             raise
+        except BatcherClosed as closed:
+            raise Reject(job.id, requeue=True) from closed
         except Exception:
             log.exception("%s failed", job.id)
             failed = "reindex_failed" if isinstance(job, ReindexJob) else "unexpected"

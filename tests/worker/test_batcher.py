@@ -10,7 +10,7 @@ import pytest
 
 from core.face import Pixels, Vectors
 from tests.platforms.processes import wait_for
-from worker.batcher import ROWS, Batcher
+from worker.batcher import ROWS, Batcher, BatcherClosed
 
 
 class CountingExtractor:
@@ -133,3 +133,40 @@ def test_closing_serves_what_has_arrived() -> None:
         extractor.may_go.release()
         closing.result(5)
         assert future.result(5).tolist() == [[6]]
+
+
+def test_after_closing_nobody_waits() -> None:
+    """The hands of a worker that is ended a second time are at work still."""
+    extractor = CountingExtractor()
+    batcher = Batcher(extractor)
+    batcher.close()
+    refused: list[BaseException | None] = []
+
+    def ask() -> None:
+        for embed in (batcher.embed_faces, batcher.embed_pictures):
+            with pytest.raises(BatcherClosed) as error:
+                embed(crops(6))
+            refused.append(error.value)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(5)
+    assert len(refused) == 2
+    batcher.close()
+
+
+def test_what_arrives_while_it_closes_is_served_or_refused() -> None:
+    extractor = CountingExtractor()
+    batcher = Batcher(extractor)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(batcher.embed_faces, crops(6))
+        extractor.entered.acquire()
+        closing = pool.submit(batcher.close)
+        try:
+            wait_for(lambda: batcher._closed, "it closes")
+            with pytest.raises(BatcherClosed):
+                batcher.embed_faces(crops(7))
+        finally:
+            extractor.may_go.release()
+        assert first.result(5).tolist() == [[6]]
+        closing.result(5)

@@ -506,6 +506,29 @@ def test_an_unexpected_error_is_one_sentence_and_a_traceback_in_the_log(
     assert claims.take("job-1") is Standing.ANSWERED, "it would fail again"
 
 
+def test_a_worker_that_ends_leaves_its_job_to_another(
+    claims: Claims, redis: Redis, indexed: Path, person: Person
+) -> None:
+    """It is ended while its hands are at work."""
+    resident = Resident(FakeDetector(), FakeExtractor(), indexed / "data")
+    resident.close()
+    answering = answering_of(claims, redis, person, indexed, resident)
+    it = job(redis, indexed)
+    back: list[Reject] = []
+
+    def answer() -> None:
+        with pytest.raises(Reject) as rejected:
+            answering.once(it, "tag", answering.similar)
+        back.append(rejected.value)
+
+    at_work = threading.Thread(target=answer, daemon=True)
+    at_work.start()
+    at_work.join(10)
+    assert [reject.requeue for reject in back] == [True]
+    assert person.shown == []
+    assert claims.take(it.id) is Standing.OURS
+
+
 class FailingReindexer:
     """Fails in a way that nobody foresaw."""
 
