@@ -34,7 +34,7 @@ from core.models.precision import bfloat16_is_fast
 from core.models.weights import NOT_OF_TORCH
 from core.train.attributes import COLOURS, TASKS, estimated
 from core.train.augment import augmented, plain
-from core.train.copies import copied, prints_of, write_prints
+from core.train.copies import Prints, copied, prints_of, read_prints, write_prints
 from core.train.extractor_options import (
     LEARNS_UNLABELLED,
     LIKENESS,
@@ -76,7 +76,8 @@ CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 METRICS = "metrics.json"
 LEARNED = "learned.safetensors"
-"""What the labelled pictures are known again by; see `core.train.copies.Prints`."""
+"""What the labelled pictures are known again by, those of the training that this one began with
+among them; see `core.train.copies.Prints`."""
 
 HELD_OUT: Final = "held out"
 """What the labels are called that are kept away from training, where figures are given."""
@@ -379,7 +380,6 @@ def _write_results(out: Path, run: _Run, curve: list[dict[str, Any]]) -> None:
     if run.options.backbone == "ir-se50" and run.options.fit == "pad":
         beside = _as_trained(run.options.loss).model_dump_json()
         write_text((out / WEIGHTS).with_suffix(".json"), beside)
-    write_prints(prints_of(run.known.pixels), out / LEARNED)
     metrics = {"options": asdict(run.options), "labels": len(run.known.names), "curve": curve}
     write_text(out / METRICS, json.dumps(metrics, indent=1) + "\n")
 
@@ -548,6 +548,30 @@ def _digest_of_start(start: Path) -> str:
         ) from error
 
 
+def _learned_before(start: Path, apart: LabelledPictures | None) -> Prints:
+    """What the pictures are known again by that the training to begin with had labels of.
+
+    Args:
+        start: What it wrote; one from before this was kept tells of no picture.
+        apart: What is held out now, if anything.
+
+    Raises:
+        TrainingDataError: What it kept of them is damaged, or copies of them are held out.
+    """
+    if not (start / LEARNED).exists():
+        return prints_of(())
+    try:
+        learned = read_prints(start / LEARNED)
+    except ValueError as error:
+        raise TrainingDataError(f"{error} Begin with another training, or with none.") from error
+    if apart is not None and (count := int(copied(prints_of(apart.pixels), learned).sum())):
+        raise TrainingDataError(
+            f"The training in {start} learned {count:,} of the pictures that are held out now, or"
+            " copies of them; begin with another training, or choose another seed."
+        )
+    return learned
+
+
 def _begin(run: _Run, start: Path) -> None:
     """Begin with what an earlier training of the same network and labels reached."""
     begun = _read_checkpoint(start / CHECKPOINT, "begin with another training, or with none")
@@ -627,7 +651,7 @@ def train(
         unlabelled: Further pictures, of which each is an identity of its own; only losses of
             `LEARNS_UNLABELLED` see them. Copies of held-out pictures are left out.
         start: What an earlier training of the same network on the same labels wrote, to begin
-            with instead of random weights.
+            with instead of random weights. What it learned counts as learned.
         resume: Go on from the checkpoint in `out`, where there is one.
         progress: Called after each step.
         left_out: Told of each picture file that cannot be read.
@@ -637,9 +661,9 @@ def train(
 
     Raises:
         TrainingDataError: A folder cannot be trained on, one label alone or too many are held out,
-            `also` has labels that are held out, `out` holds another training, a checkpoint is
-            damaged or belongs to another network, to other pictures or other options, or the loss
-            is no longer a number.
+            `also` has labels that are held out, `start` learned what is held out, `out` holds
+            another training, a checkpoint is damaged or belongs to another network, to other
+            pictures or other options, or the loss is no longer a number.
     """
     options = options or ExtractorTraining()
     if taken := why_taken(out, CHECKPOINT, resume):
@@ -659,6 +683,14 @@ def train(
         before = _go_on(run, checkpoint, before)
     elif start is not None:
         _begin(run, start)
+    learned = prints_of(known.pixels)
+    if start is not None:
+        earlier = _learned_before(start, checks.get(HELD_OUT))
+        learned = Prints(
+            np.concatenate([learned.hashes, earlier.hashes]),
+            np.concatenate([learned.colours, earlier.colours]),
+        )
+    write_prints(learned, out / LEARNED)
     curve, losses = before.curve, before.losses
     epoch_began = time.monotonic() - before.seconds
     kept_at = time.monotonic()

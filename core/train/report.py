@@ -15,8 +15,8 @@ import numpy as np
 from core.evaluate import retrieval
 from core.face import Vectors
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
-from core.train.copies import copies_among, prints_of
-from core.train.extractor import HELD_OUT, METRICS, parted, without_labels
+from core.train.copies import copies_among, prints_of, read_prints
+from core.train.extractor import HELD_OUT, LEARNED, METRICS, parted, without_labels
 from core.train.extractor_options import LEARNS_UNLABELLED, LIKENESS, ExtractorTraining
 from core.train.face_data import LabelledPictures, LeftOut, load_labelled
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
@@ -129,10 +129,9 @@ def report_extractor(
         + ("" if apart is None else f"; {len(apart.names)} more were held out")
     ]
     known = set(own.names)
-    learned = [prints_of(own.pixels)]
+    learned = [read_prints(out / LEARNED)]
     for each in also:
         further = load_labelled(each, options.stored_side, fit=options.fit)
-        learned.append(prints_of(further.pixels))
         new = [name for name in further.names if name not in known]
         known.update(new)
         data.append(f"`{each.name}`: {len(further.labels):,} pictures of {len(new)} more")

@@ -322,6 +322,47 @@ def test_a_training_begins_with_none_that_learned_what_is_held_out_now(
         train(folder, tmp_path / "out", other, unlabelled=others, start=trained)
 
 
+def test_pictures_that_an_earlier_training_learned_are_not_held_out(
+    folder: Path, trained: Path, tmp_path: Path
+) -> None:
+    """The same labels, of which a learned and a held-out one have changed their pictures."""
+    kept, held = split_by_label(8, TINY.held_out, TINY.seed)
+    changed = tmp_path / "changed"
+    shutil.copytree(folder, changed)
+    names = sorted(path.name for path in folder.iterdir())
+    for one, other in ((kept[0], held[0]), (held[0], kept[0])):
+        shutil.rmtree(changed / names[one])
+        shutil.copytree(folder / names[other], changed / names[one])
+    with pytest.raises(TrainingDataError, match="learned 6 of the pictures that are held out now"):
+        train(changed, tmp_path / "out", TINY, start=trained)
+
+    start = tmp_path / "start"
+    shutil.copytree(trained, start)
+    (start / LEARNED).write_bytes(b"no tensors")
+    with pytest.raises(TrainingDataError, match=r"holds no prints .* Begin with another training"):
+        train(changed, tmp_path / "out", TINY, start=start)
+    (start / LEARNED).unlink()  # as from before it was kept
+    train(changed, tmp_path / "out", replace(TINY, epochs=1), start=start)
+
+
+def test_what_an_earlier_training_learned_counts_as_learned(folder: Path, tmp_path: Path) -> None:
+    """Split by picture once a training has learned all of them."""
+    once = replace(TINY, epochs=1, held_out=0)
+    train(folder, tmp_path / "first", once)
+    for path in folder.rglob("*.png"):
+        side = tmp_path / ("val" if path.stem in ("4", "5") else "train") / path.parent.name
+        side.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, side)
+    out = tmp_path / "next"
+    train(tmp_path / "train", out, once, start=tmp_path / "first")
+
+    checks = load_checks([tmp_path / "val"], once)
+    assert learned_among(checks["val"].pixels, [out]) == 16
+    report_extractor(out, tmp_path / "train", once, Origin("familiar"), checks=checks)
+    told = "16 pictures of `val` or copies of them were trained on"
+    assert told in (out / "README.md").read_text()
+
+
 def test_a_folder_without_a_training_is_no_beginning(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingDataError, match="holds no training to begin with"):
         train(folder, tmp_path / "out", TINY, start=tmp_path)
@@ -1027,7 +1068,7 @@ def test_checkpoints_from_before_an_option_stay_good() -> None:
 def test_a_finished_training_is_reported_on(
     folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
-    for name in (METRICS, "weights.safetensors"):
+    for name in (METRICS, LEARNED, "weights.safetensors"):
         (tmp_path / name).write_bytes((trained / name).read_bytes())
     origin = Origin("familiar train extractor drawn --seed 11", "Drawn by code: free to use.")
     damaged = tmp_path / folder.name
