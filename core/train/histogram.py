@@ -9,6 +9,13 @@ from core.models.backbones import ColourHistogram
 from core.train.augment import plain
 from core.train.face_data import TrainingDataError
 
+_LEAST_SPREAD = 0.02
+"""Of the mean: keeps directions in which there is next to nothing from being blown up. Of series,
+frames and single pictures, the last of 32 components has 0.18 of the mean and more."""
+
+_NO_SPREAD = 1e-12
+"""A direction with less is arbitrary, such as one in which all pictures are alike."""
+
 
 def fit_histogram(pictures: Pixels, dimensions: int, whitening: float = 0.5) -> ColourHistogram:
     """Principal components of the pictures' colour histograms.
@@ -18,6 +25,9 @@ def fit_histogram(pictures: Pixels, dimensions: int, whitening: float = 0.5) -> 
         dimensions: How many components are kept.
         whitening: 0 keeps each component's spread, 1 makes all alike; between, the many small
             differences count more than they would, and less than the noise among them.
+
+    Returns:
+        Components in which the pictures do not differ are zero.
 
     Raises:
         TrainingDataError: There are too few pictures.
@@ -42,7 +52,8 @@ def fit_histogram(pictures: Pixels, dimensions: int, whitening: float = 0.5) -> 
         # The sign of a component is arbitrary; fixed, so that a fit can be repeated.
         strongest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
         directions = directions * strongest.sign()
-        scale = spread.clamp(min=1e-12) ** (-whitening / 2)
+        scale = spread.clamp(min=_LEAST_SPREAD * float(spread.mean())) ** (-whitening / 2)
+        scale[spread < _NO_SPREAD] = 0.0
         histogram.mean.copy_(mean)
         histogram.components.copy_(directions * scale)
     return histogram

@@ -38,6 +38,30 @@ def test_components_are_those_of_the_pictures() -> None:
     assert np.allclose(scores.std(0), 1.0, atol=1e-3)
 
 
+def test_what_no_picture_shows_counts_for_nothing() -> None:
+    """Fitted to grey pictures, of whose components most are arbitrary, and asked about colours."""
+    pictures = coloured(60)
+    grey = np.repeat(pictures[..., :1], 3, 3)
+    histogram = fit_histogram(grey, 32)
+    shares = histogram.shares(plain(grey)).double().numpy()
+    spread = np.linalg.svd(shares - shares.mean(0), compute_uv=False)[:32] ** 2 / 60
+    arbitrary = torch.from_numpy(spread < 1e-9)
+    assert 16 < int(arbitrary.sum()) < 32
+    energy = (histogram(plain(pictures)) ** 2).sum(0)
+    assert float(energy[arbitrary].sum()) == 0.0
+    assert float(energy.sum()) == pytest.approx(60, abs=1e-3)
+
+
+def test_what_hardly_any_picture_shows_is_not_blown_up() -> None:
+    """Of 200 grey pictures one has a few red pixels."""
+    pictures = np.repeat(coloured(200, side=64)[..., :1], 3, 3)
+    pictures[7, :2, :1] = [255, 0, 0]
+    histogram = fit_histogram(pictures, 16)
+    lengths = histogram.components.norm(dim=0)
+    lengths = lengths[lengths > 0]
+    assert float(lengths.max() / lengths.min()) < 4.0
+
+
 def test_as_few_pictures_as_components_are_refused() -> None:
     with pytest.raises(TrainingDataError, match="more than 8 pictures, and there are 8; give"):
         fit_histogram(coloured(8), 8)
