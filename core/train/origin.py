@@ -37,12 +37,13 @@ def begun(out: Path, now: Origin, checkpoint: str, resume: bool) -> Origin:
         out: Folder of the training; made if it is missing.
         now: Of the command that runs.
         checkpoint: Name of the file that a training of this kind goes on from.
-        resume: Whether it is to go on.
+        resume: Whether it is to go on, if there is that file.
 
     Raises:
         BlockingIOError: Another training is at work in that folder.
     """
-    before = _kept(out / ORIGIN) if resume else None
+    goes_on = resume and (out / checkpoint).exists()
+    before = _kept(out / ORIGIN) if goes_on else None
     origin = now if before is None else Origin(before.command, now.terms or before.terms)
     if why_taken(out, checkpoint, resume) is None:
         out.mkdir(parents=True, exist_ok=True)

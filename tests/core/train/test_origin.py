@@ -42,3 +42,11 @@ def test_the_first_command_is_kept_whatever_is_in_it(tmp_path: Path) -> None:
     begun(tmp_path / "new" / "out", FIRST, "checkpoint.pt", False)
     (tmp_path / "new" / "out" / "checkpoint.pt").touch()
     assert begun(tmp_path / "new" / "out", NEXT, "checkpoint.pt", True) == FIRST
+
+
+def test_a_training_that_kept_nothing_to_go_on_from_begins_anew(tmp_path: Path) -> None:
+    """The first command ended before its first checkpoint."""
+    begun(tmp_path, FIRST, "checkpoint.pt", True)
+    assert begun(tmp_path, NEXT, "checkpoint.pt", True) == NEXT
+    (tmp_path / "checkpoint.pt").touch()
+    assert begun(tmp_path, FIRST, "checkpoint.pt", True).command == NEXT.command
