@@ -190,11 +190,11 @@ def load_labelled(
         if name is None or name in without:
             continue
         files = ((str(folder / file.path), bytes_of(file.location)) for file in its_files)
-        pictures = list(_readable(files, left_out))
-        if len(pictures) < _AT_LEAST:
+        its_squares = [squared(picture, side, fit) for picture in _readable(files, left_out)]
+        if len(its_squares) < _AT_LEAST:
             continue
-        squares.extend(squared(picture, side, fit) for picture in pictures)
-        labels.extend([len(names)] * len(pictures))
+        squares.extend(its_squares)
+        labels.extend([len(names)] * len(its_squares))
         names.append(name)
     if len(names) < 2:
         raise TrainingDataError(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import tracemalloc
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -50,6 +51,20 @@ def test_labels_follow_the_folders(tmp_path: Path) -> None:
     assert found.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert found.pixels.shape == (9, 16, 16, 3)
     assert found.pixels[4, 8, 8].tolist() == [200, 0, 0]
+
+
+def test_of_a_label_no_more_than_two_full_pictures_are_held_at_once(tmp_path: Path) -> None:
+    large = plain_picture((9, 90, 200), 1000, 1000)
+    for name in ("one", "two"):
+        for number in range(8):
+            write(tmp_path / name / f"{number}.png", large)
+    tracemalloc.start()
+    try:
+        load_labelled(tmp_path, 32)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert large.nbytes < most < 4 * large.nbytes
 
 
 def test_labels_can_be_left_out_and_only_such_as_there_are(tmp_path: Path) -> None:
