@@ -4,7 +4,8 @@ What is written to the output folder:
 
 - ``checkpoint.safetensors``: everything needed to go on after a kill, replaced every five minutes
   and after each epoch;
-- ``refiner.safetensors``: the averaged weights, with hashes of the pictures that they learned;
+- ``refiner.safetensors``: the averaged weights, with hashes of the pictures that they and the first
+  stage learned;
 - ``familiar-face/``: both stages as one detector, as `core.models` loads it;
 - ``taught.safetensors``: boxes of the pictures that nobody boxed, where there are such;
 - ``proposed.safetensors``: what the first stage proposes in the training pictures;
@@ -20,7 +21,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
@@ -32,7 +33,7 @@ from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork, named_variables
 from core.train.face_data import LeftOut
-from core.train.parts import digest_of, read_parts
+from core.train.parts import Boxed, digest_of, read_parts
 from core.train.quantise import examples_of
 from core.train.refiner_choice import (
     FIRST_ALONE,
@@ -66,6 +67,9 @@ from core.train.session import (
     share_gpus,
 )
 from core.train.teacher import Lessons, Teacher, Unboxed, collect, load_teacher, of_network, teach
+
+_WEIGHTS: Final = ("detector.safetensors", "refiner.safetensors")
+"""What trainings leave beside the detector that they export."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,8 @@ def train(
     Args:
         folders: Pascal VOC pictures. Only the first folder is split; what is in the others is
             trained on as a whole.
-        detector: Folder of the first stage, which stays as it is.
+        detector: Folder of the first stage, which stays as it is. What it learned counts as
+            learned, where it lies beside the weights of its training.
         out: Where to write; made if it is missing.
         options: See `RefinerTraining`.
         start: Weights of a detector's training (``detector.safetensors``), whose backbone the
@@ -150,12 +155,12 @@ def train(
         What ``metrics.json`` holds.
 
     Raises:
-        AnnotationError: The pictures cannot be used, or `start` has learned some that are kept for
-            tuning or validation.
+        AnnotationError: The pictures cannot be used, or `start` or `detector` has learned some
+            that are kept for tuning or validation.
         ModelError: `detector` holds no detector.
         TrainingError: The checkpoint was made with other options or other data, the detector takes
-            pictures of one size alone, `start` is no detector's weights, or there are too few
-            pictures.
+            pictures of one size alone, `start` is no detector's weights, those of `detector` are
+            damaged, or there are too few pictures.
     """
     options = options or RefinerTraining()
     refuse_taken(out, resume)
@@ -165,7 +170,7 @@ def train(
     first = FirstStage(loaded)
     begun = _read_start(start, options.width) if start is not None else None
     boxed = read_parts(folders)
-    learned = boxed.contents | learned_before(start, boxed)
+    learned = boxed.contents | learned_before(start, boxed) | _learned_by_first(detector, boxed)
     learning = boxed.learning
     if not learning:
         raise TrainingError(
@@ -239,6 +244,29 @@ def train(
     }
     write_text(out / METRICS, json.dumps(metrics, indent=2) + "\n")
     return metrics
+
+
+def _learned_by_first(detector: Path, boxed: Boxed) -> frozenset[str]:
+    """What the first stage has learned: by the weights of its training, where it lies beside them.
+
+    Raises:
+        AnnotationError: See `core.train.parts.refuse_learned`.
+        TrainingError: These weights are damaged.
+    """
+    place = detector.resolve()
+    if place.name != DETECTOR:
+        return frozenset()
+    learned: frozenset[str] = frozenset()
+    for weights in (place.with_name(name) for name in _WEIGHTS):
+        if weights.exists():
+            try:
+                learned |= learned_before(weights, boxed)
+            except (OSError, SafetensorError) as error:
+                raise TrainingError(
+                    f"{weights} is damaged, which says what {place} has learned; train that anew,"
+                    " or give another detector."
+                ) from error
+    return learned
 
 
 def _views_of(boxed: int, taught: int, options: RefinerTraining) -> list[int]:

@@ -233,6 +233,29 @@ def test_weights_remember_what_they_learned_and_are_refused_where_that_is_kept(
         train(other, first, tmp_path / "out", TINY, start=start, progress=pytest.fail)
 
 
+@pytest.mark.parametrize("name", ["detector.safetensors", "refiner.safetensors"])
+def test_a_first_stage_that_learned_what_is_kept_is_refused(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    first, weights = write_first_stage(tmp_path / "familiar-face"), tmp_path / name
+    kept = contents_of(split(read_folder(folder)).validation[:1])
+    write_weights(weights, DetectorNetwork(16), 16, kept)
+    with pytest.raises(AnnotationError, match=rf"{name} were trained on 1 of the .*010\.png"):
+        train(folder, first, tmp_path / "out", TINY, progress=pytest.fail)
+    weights.write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match=rf"{name} is damaged, which says what .* has learned"):
+        train(folder, first, tmp_path / "out", TINY, progress=pytest.fail)
+
+
+def test_what_a_first_stage_learned_is_remembered(folder: Path, tmp_path: Path) -> None:
+    first = write_first_stage(tmp_path / "familiar-face")
+    elsewhere = "ab" * 32
+    write_weights(tmp_path / "detector.safetensors", DetectorNetwork(16), 16, [elsewhere])
+    train(folder, first, tmp_path / "out", replace(TINY, epochs=1))
+    learned = contents_of(split(read_folder(folder)).training) | {elsewhere}
+    assert learned_by(tmp_path / "out" / "refiner.safetensors") == learned
+
+
 @pytest.mark.parametrize("change", [{}, {"batch": 64}, {"rate": 1e-4}])
 def test_whether_there_is_anything_to_train_is_known_before_pictures_are_boxed(
     folder: Path,
