@@ -37,7 +37,8 @@ RUNS := runs/shipped
 # a copy without them. With other pictures in DATA, name those: make weights DATA=... REPORTED="...".
 REPORTED := code_geass neon_genesis_evangelion rezero steins_gate
 UNBOXED = --unboxed $(RUNS)/series --crops $(DATA)/characters/train
-HEADS := --margin 0.7 --lift 0.5 --smallest 28
+# The detector that was trained, not the one in use: other crops would be other pictures to go on with.
+HEADS = --detector saved-model:$(RUNS)/refiner/familiar-face --margin 0.7 --lift 0.5 --smallest 28
 FACES = $(DATA)/characters/train --unlabelled $(DATA)/unlabelled
 JOINED = --colours $(RUNS)/series --unlabelled $(DATA)/unlabelled --unlabelled $(RUNS)/heads/faces \
 	--unlabelled $(RUNS)/heads/series --characters $(DATA)/frames

@@ -376,6 +376,16 @@ class TestMake:
         for line in learning:
             assert "../shared/data/series" not in line
 
+    def test_heads_are_cut_by_the_detector_that_was_trained(self) -> None:
+        """Whatever is in use: other heads would be other pictures, which nothing goes on with."""
+        commands = self.plan("weights").replace("\\\n", " ").splitlines()
+        trained = "runs/shipped/refiner"
+        last = max(n for n, line in enumerate(commands) if f"--out {trained} " in line)
+        crops = [line for line in commands[last:] if "familiar data crop" in line]
+        assert len(crops) == sum("familiar data crop" in line for line in commands) == 2
+        for line in crops:
+            assert f"--detector saved-model:{trained}/familiar-face " in line
+
     if shared_data.present("characters", "faces", "frames", "gallery", "series"):
 
         @pytest.mark.parametrize(
