@@ -328,6 +328,7 @@ def refiner(
     from core.models import ModelError
     from core.train.detector_changes import OFTEN
     from core.train.refiner import RefinerTraining, train
+    from core.train.report import is_in_int8
     from core.train.session import CHECKPOINT, TrainingError
     from core.voc import AnnotationError
 
@@ -359,6 +360,12 @@ def refiner(
     before, after = metrics["first_stage_tuning_ap50"], metrics["tuning_ap50"]
     if before is not None and after is not None:
         results.print(f"AP50 on the tuning pictures: {before:.3f} before, {after:.3f} with it")
+    if not is_in_int8(out):
+        messages.print(
+            "The detector has no networks in int8 and takes longer on a processor: the one of"
+            " --detector has none or several, or proposes nothing. One that `familiar train"
+            " detector` wrote has one."
+        )
     _report(out, boxed, metrics, seed, origin, without)
 
 

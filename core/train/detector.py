@@ -365,7 +365,8 @@ def score(network: DetectorNetwork, samples: Sequence[Sample]) -> float | None:
 
 
 def exported_score(folder: Path, annotations: Sequence[Annotation]) -> float | None:
-    """Average precision of a detector's folder at IoU 0.5, 0..1, as it runs: in int8.
+    """Average precision of a detector's folder at IoU 0.5, 0..1, as it runs: in int8
+    where it has that.
 
     None where the pictures have no box.
     """

@@ -197,7 +197,7 @@ def export_both(
     """The same of a detector and a second look at what it proposes, as one detector.
 
     Args:
-        first: The detector. Both stages are in int8 where it is.
+        first: The detector. Both stages are in int8 where it is, as one network.
         network: Looks again; its kernels are stored in half precision.
         folder: Made if it is missing; other files in it stay.
         agreement: Of the two.

@@ -14,6 +14,7 @@ import numpy as np
 
 from core.evaluate import retrieval
 from core.face import Vectors
+from core.models.quantised import network_path
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
 from core.train.copies import copies_among, prints_of, read_prints
 from core.train.extractor import HELD_OUT, LEARNED, METRICS, parted, without_labels
@@ -199,6 +200,13 @@ def report_extractor(
     return problem
 
 
+def is_in_int8(out: Path) -> bool:
+    """Whether the detector that a training exported into `out` has networks in int8."""
+    from core.train.session import DETECTOR  # it brings TensorFlow with it
+
+    return network_path(out / DETECTOR, 1).exists()
+
+
 def report_detector(
     out: Path,
     folders: Sequence[Path],
@@ -267,7 +275,7 @@ def report_detector(
         limits=[
             "The threshold was chosen on the tuning pictures, in single precision; other kinds of"
             " pictures may need another. AP50 on the validation pictures is that of the exported"
-            " detector, as it runs: in int8.",
+            f" detector, as it runs: in {'int8' if is_in_int8(out) else 'single precision'}.",
             "Small faces, faces from behind and faces of animals are missed more often.",
             "Made for drawings, not for photographs of people.",
         ],

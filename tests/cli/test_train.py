@@ -134,6 +134,11 @@ def test_refiner(
     assert "Epoch 2 of 5, loss 0.250, AP50 0.500" in told.err
     assert "0.625 before, 0.750 with it" in told.out
     assert str(out / "familiar-face") in told.out
+    assert "has no networks in int8" in told.err
+    (out / "familiar-face" / "int8").mkdir(parents=True)
+    (out / "familiar-face" / "int8" / "1.onnx").touch()
+    assert ended("train", "refiner", faces, *options, *further) == 0
+    assert "int8" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("loss", ["arcface", "attributes"])

@@ -14,6 +14,7 @@ from core.train.detector_export import export, export_both
 from core.train.detector_network import DetectorNetwork
 from core.train.quantise import examples_of
 from core.train.refiner_network import Agreement, FirstStage, RefinerNetwork
+from core.train.report import is_in_int8
 from tests.core.train.refiner_drawings import SIDE, drawn
 
 EXAMPLES = [drawn(np.random.default_rng(seed))[0] for seed in range(4)]
@@ -90,6 +91,15 @@ def test_a_first_stage_that_has_no_int8_leaves_both_without(tmp_path: Path) -> N
     export(DetectorNetwork(16), tmp_path / "first", SIDE, 0.5)
     both = export_second(tmp_path / "first", tmp_path / "both", EXAMPLES)
     assert networks_of(both) == []
+
+
+def test_a_first_stage_of_two_networks_leaves_both_without(first: Path, tmp_path: Path) -> None:
+    both = export_second(first, tmp_path / "both", EXAMPLES)
+    again = export_second(both, tmp_path / "again" / "familiar-face", EXAMPLES)
+    assert networks_of(again) == []
+    assert not is_in_int8(tmp_path / "again")
+    export_second(first, again, EXAMPLES)
+    assert is_in_int8(tmp_path / "again")
 
 
 def test_where_nothing_is_proposed_there_is_nothing_to_quantise_by(tmp_path: Path) -> None:

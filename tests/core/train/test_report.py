@@ -40,6 +40,16 @@ def test_a_detector_has_a_card_and_curves(tmp_path: Path) -> None:
     assert (tmp_path / "figures" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_card_says_in_which_precision_the_detector_was_measured(tmp_path: Path) -> None:
+    (tmp_path / "curve.csv").write_text(CURVE)
+    report_detector(tmp_path, [Path("faces")], METRICS, 4, ORIGIN)
+    assert "as it runs: in single precision." in (tmp_path / "README.md").read_text()
+    (tmp_path / "familiar-face" / "int8").mkdir(parents=True)
+    (tmp_path / "familiar-face" / "int8" / "1.onnx").touch()
+    report_detector(tmp_path, [Path("faces")], METRICS, 4, ORIGIN)
+    assert "as it runs: in int8." in (tmp_path / "README.md").read_text()
+
+
 def test_a_card_counts_what_was_left_out(tmp_path: Path) -> None:
     (tmp_path / "curve.csv").write_text(CURVE)
     metrics = METRICS | {"copies_left_out": 1234, "unboxed_left_to_judge_on": 56}
