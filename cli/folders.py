@@ -110,9 +110,30 @@ def check_file(out: Path, option: str) -> None:
     """Refuse the name of a file that cannot be written, before hours of work end in it."""
     if out.is_dir():
         raise Failure(f"{out} is a folder; give {option} the name of a file.")
+    above = _above(out, option)
+    place, rights = (out, os.W_OK) if out.exists() else (above, os.W_OK | os.X_OK)
+    _refuse_closed(out, place, rights, option)
+
+
+def check_result(out: Path, option: str) -> None:
+    """Refuse a folder that cannot be written, or nothing beside it, before hours of work end in it.
+
+    What is to appear whole is written beside it first; see `core.files.partial_folder`.
+    """
+    if out.exists() and not out.is_dir():
+        raise Failure(f"{out} is no folder; give {option} another name.")
+    for place in (_above(out.resolve(), option), *([out] if out.exists() else [])):
+        _refuse_closed(out, place, os.W_OK | os.X_OK, option)
+
+
+def _above(out: Path, option: str) -> Path:
+    """The nearest folder above `out` that is there."""
     above = next(place for place in out.absolute().parents if place.exists())
     if not above.is_dir():
         raise Failure(f"{out} cannot be written, {above} is no folder; give {option} another name.")
-    place, rights = (out, os.W_OK) if out.exists() else (above, os.W_OK | os.X_OK)
+    return above
+
+
+def _refuse_closed(out: Path, place: Path, rights: int, option: str) -> None:
     if not os.access(place, rights):
         raise Failure(f"{out} cannot be written, {place} is read-only; give {option} another name.")

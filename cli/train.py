@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cli.folders import check_folder
+from cli.folders import check_folder, check_result
 from cli.terminal import Failure, messages, plain_progress, results
 from core.folder import scan
 
@@ -588,9 +588,12 @@ def assembled(
     ] = True,
 ) -> None:
     """Put a face network and a picture network into one extractor's folder."""
-    folders = (face, picture, characters, *(beside or []), *(unlabelled or []))
-    for each in (*folders, *([colours] if colours else [])):
+    read = (face, characters, *(beside or []), *(unlabelled or []), *([colours] if colours else []))
+    for each in (*read, picture):
         check_folder(each)
+    # An extractor's folder may get another face network beside its own picture network.
+    _refuse_inside(read if _is_extractor(picture) else (*read, picture), out)
+    check_result(out, "--out")
     refuse_splits((), (characters,))
     from core.models import ModelError
     from core.train.assemble import (
@@ -641,6 +644,12 @@ def assembled(
         f"The extractor is in {out}; two faces are the same character from a likeness of"
         f" {threshold:.3f} on."
     )
+
+
+def _is_extractor(folder: Path) -> bool:
+    from core.models.extractor import CONFIGURATION
+
+    return (folder / CONFIGURATION).exists()
 
 
 def _with_name(folder: Path) -> Path:

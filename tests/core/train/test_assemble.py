@@ -386,6 +386,71 @@ def test_one_command_joins_networks(
     assert FamiliarExtractor.load(out).configuration.face.divided == divided
 
 
+@pytest.mark.parametrize("read", ["face", "picture", "beside", "faces", "crops", "colours"])
+def test_no_extractor_is_written_into_what_it_is_made_of(
+    characters: Path,
+    tmp_path: Path,
+    read: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A training with ``extractor.json`` beside it would be taken for an extractor ever after."""
+    monkeypatch.setattr(assembling, "load_characters", lambda *_: pytest.fail("crops were read"))
+    trainings = {each: written(tmp_path / each, 1) for each in ("face", "picture", "beside")}
+    folders = {each: tmp_path / each for each in ("faces", "crops", "colours")}
+    for folder in folders.values():
+        shutil.copytree(characters, folder)
+    places = {"characters": folders["faces"], "unlabelled": folders["crops"]}
+    places |= {"colours": folders["colours"], "beside": trainings["beside"]}
+    given = [trainings["face"], trainings["picture"], "--out", tmp_path / read]
+    for option, place in places.items():
+        given += [f"--{option}", place]
+    assert ended("train", "assemble", *given) == 1
+    assert f"{read} lies in {tmp_path / read}, which is only read" in capsys.readouterr().err
+    assert not (tmp_path / read / "extractor.json").exists()
+
+
+def test_an_extractor_that_a_picture_network_is_taken_from_may_be_replaced(
+    trained: Path, characters: Path, tmp_path: Path
+) -> None:
+    out = assemble(trained, trained, tmp_path / "extractor")
+    given = (trained, out, "--out", out, "--characters", characters)
+    assert ended("train", "assemble", *given) == 0
+
+
+@pytest.mark.parametrize(
+    ("out", "closed", "sentence"),
+    [
+        ("file", "", "file is no folder; give --out another name."),
+        ("file/new", "", "file is no folder; give --out another name."),
+        ("there/deeper/new", "there", "there is read-only; give --out another name."),
+        ("there", "there", "there is read-only; give --out another name."),
+        ("there/inner", "there", "there is read-only; give --out another name."),
+    ],
+)
+def test_where_no_extractor_can_be_written_nothing_is_computed(
+    trained: Path,
+    characters: Path,
+    tmp_path: Path,
+    out: str,
+    closed: str,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "there" / "inner").mkdir(parents=True)
+    (tmp_path / "file").touch()
+
+    def may(path: str | Path, rights: int) -> bool:
+        return Path(path) != tmp_path / closed or not rights & os.W_OK
+
+    monkeypatch.setattr(os, "access", may)  # root may write anywhere
+    monkeypatch.setattr(assembling, "load_characters", lambda *_: pytest.fail("crops were read"))
+    given = (trained, trained, "--out", tmp_path / out, "--characters", characters)
+    assert ended("train", "assemble", *given) == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith(sentence)
+
+
 def test_an_extractor_is_not_replaced_by_one_whose_threshold_nobody_chose(
     trained: Path, characters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
