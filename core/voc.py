@@ -65,7 +65,8 @@ def read_annotation(path: Path) -> Annotation:
 
     Raises:
         AnnotationError: The file cannot be read or is no Pascal VOC, a corner of a box is no finite
-            number, a size is no number, or there is no picture of its name.
+            number, its boxes are given as shares of the picture, a size is no number, or there is
+            no picture of its name.
     """
     try:
         # Expat refuses to blow entities up since 2.4.1, and reads none from elsewhere.
@@ -82,13 +83,18 @@ def read_annotation(path: Path) -> Annotation:
                 )
             if corners[2] > corners[0] and corners[3] > corners[1]:
                 boxes.append(corners)
-                names.append(item.findtext("name") or UNNAMED)
+                names.append(item.findtext("name", "").strip() or UNNAMED)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise AnnotationError(f"{path} is no Pascal VOC annotation: {error}.") from error
     except OSError as error:
         raise AnnotationError(
             f"{path} cannot be read ({error.strerror}); take it away, or let this user read it."
         ) from error
+    if boxes and np.abs(boxes).max() <= 1:
+        raise AnnotationError(
+            f"{path} has no corner beyond 1, as if boxes were shares of the picture; write them in"
+            " pixels, xmin and xmax times its width, ymin and ymax times its height."
+        )
     for suffix in (*PICTURE_SUFFIXES, *map(str.upper, PICTURE_SUFFIXES)):
         picture = path.with_suffix(suffix)
         if picture.is_file():

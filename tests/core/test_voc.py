@@ -43,6 +43,11 @@ def test_a_box_without_a_name_is_called_a_face(tmp_path: Path) -> None:
     assert read_annotation(path).names == ("velma", "face", "face")
 
 
+def test_a_name_is_the_same_on_a_line_of_its_own(tmp_path: Path) -> None:
+    path = write(tmp_path, "1", ("\n  Asuka \n", 1, 2, 30, 40), (" ", 5, 6, 7, 8))
+    assert read_annotation(path).names == ("Asuka", "face")
+
+
 def test_boxes_without_area_are_left_out(tmp_path: Path) -> None:
     path = write(tmp_path, "1", ("face", 5, 5, 5, 9), ("face", 1, 1, 3, 3))
     assert read_annotation(path).boxes.tolist() == [[1, 1, 3, 3]]
@@ -77,6 +82,16 @@ def test_a_corner_that_is_nowhere_is_named(tmp_path: Path, corner: str) -> None:
     path.write_text(path.read_text().replace("77", corner))
     with pytest.raises(AnnotationError, match=r"7\.xml has a box with a corner that is no finite"):
         read_annotation(path)
+
+
+def test_boxes_in_shares_of_the_picture_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "7", ("face", 11, 12, 13, 14), ("face", 11, 12, 13, 14))
+    for pixels, share in ((11, 0.1), (12, 0), (13, 0.4), (14, 1.0)):
+        path.write_text(path.read_text().replace(f">{pixels}<", f">{share}<"))
+    with pytest.raises(AnnotationError, match=r"7\.xml has no corner beyond 1.*write them in pix"):
+        read_annotation(path)
+    path.write_text(path.read_text().replace(">0.4<", ">1.5<", 1))
+    assert len(read_annotation(path).boxes) == 2
 
 
 def test_boxes_end_where_their_picture_ends(tmp_path: Path) -> None:
