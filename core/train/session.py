@@ -48,7 +48,7 @@ class Progress:
         step: Within the epoch, counted from 1.
         steps: An epoch.
         loss: Mean over the epoch so far.
-        tuning: AP50 on the tuning pictures when last looked at, else None.
+        tuning: AP50 on the tuning pictures right before the epoch; None where none was measured.
     """
 
     epoch: int
@@ -146,7 +146,7 @@ class Session:
         checkpoint: Path,
         progress: Callable[[Progress], None],
     ) -> None:
-        """Learn from each batch in turn, to the end of the epoch.
+        """Learn from each batch in turn, to the end of the epoch; `tuning` is None from there on.
 
         Args:
             drawn: The epoch's batches, from number `step` on.
@@ -176,7 +176,7 @@ class Session:
             epochs = self._options.epochs
             progress(Progress(self.epoch + 1, epochs, self.step, steps, self.loss, self.tuning))
         self.epoch += 1
-        self.step, self._total = 0, 0.0
+        self.step, self._total, self.tuning = 0, 0.0, None
         self.seconds += time.monotonic() - kept_at
 
     def _rate(self, step: int, steps: int) -> float:
@@ -202,7 +202,7 @@ class Session:
             average.assign(keep * average + (1.0 - keep) * variable)
 
     def line(self) -> dict[str, float | int | str]:
-        """Of the curve, for the epoch that is done."""
+        """Of the curve, for the epoch that is done, with what was measured at its end."""
         return {
             "epoch": self.epoch,
             "loss": round(self.loss, 5),

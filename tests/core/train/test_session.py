@@ -221,6 +221,23 @@ def test_what_cannot_be_gone_on_from_is_named_and_left_as_it_is(
     np.testing.assert_array_equal(session.variables["kernel"].numpy(), np.ones((4, 16)))
 
 
+def test_a_curve_holds_what_was_measured_and_no_epoch_another_ones_figure(tmp_path: Path) -> None:
+    session, steps = begun(), Steps()
+    steps.learn(session, tmp_path / "checkpoint.safetensors")
+    session.tuning = 0.5
+    measured = session.line()
+    steps.learn(session, tmp_path / "checkpoint.safetensors")
+    unmeasured = session.line()
+
+    assert (measured["tuning_ap50"], unmeasured["tuning_ap50"]) == (0.5, "")
+    # The second epoch is told what was measured right before it.
+    assert [progress.tuning for progress in steps.told] == [None] * 8 + [0.5] * 8
+    session.save(tmp_path / "checkpoint.safetensors")
+    again = begun()
+    again.restore(tmp_path / "checkpoint.safetensors")
+    assert again.tuning is None
+
+
 def test_the_rate_rises_and_then_falls_along_a_cosine(tmp_path: Path) -> None:
     found = rates(Options(epochs=8, warm_up=40, rate=0.1), 50, tmp_path)
     expected = [0.1 * (step + 1) / 40 for step in range(40)]
