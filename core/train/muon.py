@@ -39,13 +39,14 @@ class Muon(torch.optim.Optimizer):
             decay: Weight decay of all that has more than one dimension, in units of the rate.
             precision: What Muon's matrix products compute in.
         """
-        parameters = list(network.parameters())
+        parameters, beside = list(network.parameters()), list(beside)
+        plain = [p for p in (*parameters, *beside) if p.ndim <= 1]
         self.precision = precision
         super().__init__(
             [
                 {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
-                {"params": list(beside), "weight_decay": decay},
-                {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+                {"params": [p for p in beside if p.ndim > 1], "weight_decay": decay},
+                {"params": plain, "weight_decay": 0.0},
             ],
             {"lr": rate},
         )

@@ -82,19 +82,20 @@ def test_three_steps_agree_with_plain_arithmetic() -> None:
 
 
 def test_only_what_has_more_than_one_dimension_decays_and_what_has_no_gradient_stays() -> None:
-    model, beside = network(), nn.Parameter(torch.ones(4, 2))
+    model, beside, bias = network(), nn.Parameter(torch.ones(4, 2)), nn.Parameter(torch.ones(4))
     before = {name: value.clone() for name, value in model.named_parameters()}
-    optimiser = Muon(model, [beside], 0.1, 0.5)
+    optimiser = Muon(model, [beside, bias], 0.1, 0.5)
     optimiser.step()
     assert all((value == before[name]).all() for name, value in model.named_parameters())
 
-    for parameter in [*model.parameters(), beside]:
+    for parameter in [*model.parameters(), beside, bias]:
         parameter.grad = torch.zeros_like(parameter)
     optimiser.step()
 
     for name, value in model.named_parameters():
         torch.testing.assert_close(value, before[name] * (0.95 if value.ndim > 1 else 1.0))
     torch.testing.assert_close(beside.detach(), torch.full((4, 2), 0.95))
+    torch.testing.assert_close(bias.detach(), torch.ones(4))
 
 
 def test_what_it_keeps_goes_on_to_the_same_weights() -> None:
