@@ -84,7 +84,7 @@ def draw_figures(
     rate, threshold = equal_error_of(same, different)
     _write(_similarities(same, different, threshold, likeness.name), folder / "similarities.png")
     _write(_roc(same, different, rate), folder / "roc.png")
-    confused = confusions(vectors, labels, threshold, likeness)[:CONFUSED]
+    confused = confusions(vectors, labels, threshold, likeness)
     _write(_confused(confused, pictures.names), folder / "confused.png")
     retrieval_sheet(pictures.pixels, vectors, labels, likeness).save(folder / "retrieval.png")
     wanted = ("similarities.png", "roc.png", "confused.png", "retrieval.png")
@@ -121,15 +121,20 @@ def confusions(
     threshold: float,
     likeness: Likeness = COSINE,
 ) -> list[Confusion]:
-    """Every two labels, the most confused first; of equals, the first by number."""
-    numbers = np.unique(labels)
+    """The `CONFUSED` most confused pairs of labels, in order; of equals, the first by number."""
+    order = np.argsort(labels, kind="stable")
+    numbers, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
     found = []
-    for place, one in enumerate(numbers):
-        mine = vectors[labels == one]
-        for other in numbers[place + 1 :]:
-            alike = likeness.between(mine, vectors[labels == other])
-            found.append(Confusion(int(one), int(other), float(np.mean(alike >= threshold))))
-    return sorted(found, key=lambda pair: (-pair.rate, pair.one, pair.other))
+    for place, one in enumerate(numbers[:-1]):
+        start, end = starts[place], starts[place + 1]
+        alike = likeness.between(vectors[order[start:end]], vectors[order[end:]])
+        passing = np.add.reduceat((alike >= threshold).sum(0), starts[place + 1 :] - end)
+        rates = passing / (counts[place] * counts[place + 1 :])
+        found += [
+            Confusion(int(one), int(numbers[place + 1 + further]), float(rates[further]))
+            for further in np.argsort(-rates, kind="stable")[:CONFUSED]
+        ]
+    return sorted(found, key=lambda pair: (-pair.rate, pair.one, pair.other))[:CONFUSED]
 
 
 def retrieval_sheet(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from core.train import figures
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
 from core.train.face_data import LabelledPictures
 from core.train.figures import (
+    CONFUSED,
     confusions,
     draw_curves,
     draw_figures,
@@ -42,6 +45,28 @@ def test_the_most_confused_labels_come_first() -> None:
     assert [(pair.one, pair.other) for pair in found] == [(0, 1), (0, 2), (1, 2)]
     # Of the four pairs between 0 and 1, those 20 and 10 degrees apart pass.
     assert [pair.rate for pair in found] == [0.5, 0.0, 0.0]
+
+
+def test_the_most_confused_of_many_labels_are_found_label_by_label() -> None:
+    """Against every two of them compared alone; unevenly many pictures each, in any order."""
+    generator = np.random.default_rng(3)
+    labels = generator.permutation(np.repeat(np.arange(0, 60, 2), generator.integers(1, 6, 30)))
+    vectors = generator.normal(size=(len(labels), 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    pairs = [
+        (-np.mean(vectors[labels == one] @ vectors[labels == other].T >= 0.7), one, other)
+        for one, other in combinations(np.unique(labels).tolist(), 2)
+    ]
+    compared: list[int] = []
+
+    def between(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        compared.append(len(one))
+        return one @ other.T
+
+    found = confusions(vectors, labels, 0.7, replace(COSINE, between=between))
+
+    assert [(-pair.rate, pair.one, pair.other) for pair in found] == sorted(pairs)[:CONFUSED]
+    assert len(compared) < 30
 
 
 def test_pairs_that_just_reach_the_threshold_are_confused() -> None:
