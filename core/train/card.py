@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +57,11 @@ def written(card: ModelCard) -> str:
         lines = ["| set | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
         for of, figures in card.metrics.items():
             cells = [_number(figures.get(name)) for name in names]
-            lines.append(f"| {of} | " + " | ".join(cells) + " |")
+            lines.append(f"| {_plain(of)} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines))
     else:
         parts.append("Nothing was kept away from training, so nothing was measured.")
-    parts += [f"![{what}]({file})" for what, file in card.figures.items()]
+    parts += [f"![{_plain(what)}]({file})" for what, file in card.figures.items()]
     parts += [limits, _listed(card.limits)]
     return "\n\n".join(parts) + "\n"
 
@@ -87,7 +88,16 @@ def _is_card(path: Path) -> bool:
 
 
 def _listed(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
+    return "\n".join(f"- {_on_one_line(line)}" for line in lines)
+
+
+def _plain(name: str) -> str:
+    """A name that ends neither its cell of a table nor its link, whatever is in it."""
+    return re.sub(r"[\\`|\[\]]", r"\\\g<0>", _on_one_line(name))
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.splitlines())
 
 
 def _number(value: float | None) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 from core.evaluate import pair_likenesses
 from core.likeness import COSINE
 from core.train import figures
-from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
+from core.train.card import TERMS_UNKNOWN, ModelCard, write_card, written
 from core.train.face_data import LabelledPictures
 from core.train.figures import (
     CONFUSED,
@@ -178,3 +178,17 @@ def test_a_card_says_where_weights_come_from(tmp_path: Path, measured: bool) -> 
     assert "![loss](figures/curves.png)" in text
     assert ("| held out | 1,200 | 0.500 | - |" in text) is measured
     assert ("nothing was measured" in text) is not measured
+
+
+def test_a_cards_table_and_links_hold_whatever_a_set_is_called() -> None:
+    odd = "a|b]c[d`e\\f\r\ng"
+    metrics = {odd: {"mAP": 0.5}}
+    figures = {f"{odd}: roc": "figures/odd/roc.png"}
+    data = ["`two\nlines`: 100 pictures"]
+    text = written(
+        ModelCard("Net", "What.", data, "Terms.", "train", 3, metrics, ["Few."], figures)
+    )
+    name = r"a\|b\]c\[d\`e\\f g"
+    assert f"| {name} | 0.500 |\n" in text
+    assert f"![{name}: roc](figures/odd/roc.png)\n" in text
+    assert "- `two lines`: 100 pictures\n" in text
