@@ -334,10 +334,18 @@ class _Run:
         }
 
     def begin_with(self, state: dict[str, Any]) -> None:
-        """Take what an earlier training had learned; steps and learning rate begin anew."""
+        """Take what an earlier training had learned; steps and learning rate begin anew.
+
+        Where its loss learned other things than this one does, the network alone is taken.
+        """
         self.network.load_state_dict(state["average"])
         self.average.load_state_dict(state["average"])
-        self.learned.load_state_dict(state["margin"])
+        shapes = [
+            {name: value.shape for name, value in learned.items()}
+            for learned in (state["margin"], self.learned.state_dict())
+        ]
+        if shapes[0] == shapes[1]:
+            self.learned.load_state_dict(state["margin"])
 
     def restore(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
@@ -651,7 +659,8 @@ def train(
         unlabelled: Further pictures, of which each is an identity of its own; only losses of
             `LEARNS_UNLABELLED` see them. Copies of held-out pictures are left out.
         start: What an earlier training of the same network on the same labels wrote, to begin
-            with instead of random weights. What it learned counts as learned.
+            with instead of random weights; with another loss, it gives the network alone. What it
+            learned counts as learned.
         resume: Go on from the checkpoint in `out`, where there is one.
         progress: Called after each step.
         left_out: Told of each picture file that cannot be read.

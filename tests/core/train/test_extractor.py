@@ -310,6 +310,19 @@ def test_a_training_begins_with_an_earlier_one(
         train(folder, tmp_path / "other", replace(still, shape=shape), start=trained)
 
 
+@pytest.mark.parametrize("loss", ["arcface", "triplet", "attributes"])
+def test_a_training_with_another_loss_begins_with_the_network_of_an_earlier_one(
+    folder: Path, trained: Path, tmp_path: Path, loss: Loss
+) -> None:
+    still = replace(TINY, loss=loss, epochs=1, rate=1e-9, sides=((1.0, 24),))
+    weights = train(folder, tmp_path / "next", still, start=trained)
+    before, after = load_file(trained / "weights.safetensors"), load_file(weights)
+    assert torch.allclose(before["embed.weight"], after["embed.weight"], atol=1e-5)
+    further = tmp_path / "further"
+    train(folder, further, replace(TINY, epochs=1), start=tmp_path / "next")
+    assert (further / "weights.safetensors").is_file()
+
+
 def test_a_training_begins_with_none_that_learned_what_is_held_out_now(
     folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
