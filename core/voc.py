@@ -142,12 +142,25 @@ def within(annotation: Annotation, pixels: Pixels) -> Annotation:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The annotation files below `folder` in order, without hidden ones, such as macOS leaves."""
+    """The annotation files below `folder` in order, without hidden ones, such as macOS leaves.
+
+    XML of something else, such as a comic's ComicInfo.xml, is none of them; a damaged file may be.
+    """
     return [
         path
         for path in sorted(folder.rglob("*.xml"))
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not _is_of_something_else(path)
     ]
+
+
+def _is_of_something_else(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            _, root = next(ElementTree.iterparse(file, ("start",)))  # noqa: S314
+    except (OSError, ElementTree.ParseError, ValueError, LookupError):
+        return False
+    return bool(root.tag != "annotation")
 
 
 def read_folder(folder: Path) -> list[Annotation]:

@@ -199,6 +199,17 @@ def test_what_is_hidden_is_no_annotation(tmp_path: Path) -> None:
     assert [a.picture.name for a in read_folder(folder)] == ["00001.jpg"]
 
 
+@pytest.mark.parametrize("text", ["", "<annotation><object>", "no XML", "<annotation/>"])
+def test_xml_of_something_else_is_no_annotation_and_a_damaged_file_may_be_one(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "ComicInfo.xml").write_text("<?xml version='1.0'?>\n<ComicInfo></ComicInfo>")
+    with pytest.raises(AnnotationError, match="There is no Pascal VOC annotation"):
+        read_folder(tmp_path)
+    (tmp_path / "7.xml").write_text(text)
+    assert files_in(tmp_path) == [tmp_path / "7.xml"]
+
+
 def test_an_annotation_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "7.xml").mkdir()
     with pytest.raises(AnnotationError, match=r"7\.xml cannot be read \(Is a directory\)"):

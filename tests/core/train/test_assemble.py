@@ -562,6 +562,12 @@ def test_face_crops_beside_a_hidden_annotation_are_face_crops(characters: Path) 
     assert len(load_characters(characters, HEADS).names) == 6
 
 
+def test_face_crops_beside_xml_of_something_else_are_face_crops(characters: Path) -> None:
+    """Comics come with such files, one in each folder."""
+    (characters / "character 0" / "ComicInfo.xml").write_text("<ComicInfo><Page/></ComicInfo>")
+    assert len(load_characters(characters, HEADS).names) == 6
+
+
 def test_a_face_all_along_a_strip_needs_no_square_of_its_length(tmp_path: Path) -> None:
     folder = boxed(tmp_path / "boxed", ("Aki", (0, 0, 60_000, 20)))
     strip = np.zeros((20, 60_000, 3), np.uint8)
