@@ -48,6 +48,18 @@ def replacing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def remove_left_over(folder: Path, names: str) -> None:
+    """Remove what processes that were killed within `replacing` left in a folder.
+
+    Args:
+        folder: It may be missing.
+        names: A pattern of the files that they were writing, such as ``*.safetensors``; nobody may
+            be writing one of these now.
+    """
+    for partial in folder.glob(f".{names}.{'[0-9a-f]' * 8}.partial"):
+        partial.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file of UTF-8, so that a reader never finds half of it."""
     with replacing(path) as partial:

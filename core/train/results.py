@@ -8,12 +8,13 @@ from functools import wraps
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from core.files import alone
+from core.files import alone, remove_left_over
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 _FINISHED: Final = ("metrics.json", "weights.safetensors", "familiar-face")
+_LARGE: Final = ("*.pt", "*.safetensors")
 _BEGUN: Final = ("checkpoint.pt", "checkpoint.safetensors")
 
 
@@ -62,6 +63,7 @@ def one_at_a_time(train: Callable[_P, _R]) -> Callable[_P, _R]:
     """A training that keeps others out of its folder `out` until it ends.
 
     What it writes there comes long after it began, so that a second one would find nothing yet.
+    Checkpoints and weights that one before was killed within are removed.
 
     Raises:
         BlockingIOError: Another one is at work in that folder.
@@ -72,6 +74,8 @@ def one_at_a_time(train: Callable[_P, _R]) -> Callable[_P, _R]:
     def guarded(*arguments: _P.args, **options: _P.kwargs) -> _R:
         out = signature.bind(*arguments, **options).arguments["out"]
         with alone(out):
+            for names in _LARGE:
+                remove_left_over(out, names)
             return train(*arguments, **options)
 
     return guarded

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from core.evaluate_detector import evaluate_boxed
 from core.face import Face
+from core.files import replacing
 from core.models import tensorflow_runtime
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
@@ -163,12 +164,15 @@ def test_a_killed_training_goes_on_to_the_same_weights(
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL
-    (tmp_path / "checkpoint.partial").write_bytes(b"half a checkpoint")
+    with replacing(tmp_path / "checkpoint.safetensors") as half:
+        half.write_bytes((tmp_path / "checkpoint.safetensors").read_bytes())
+    half.write_bytes(b"half a checkpoint")
 
     after: list[Progress] = []
     train(folder, tmp_path, TINY, resume=True, progress=after.append)
 
     assert after[0].epoch == 2
+    assert not half.exists()
     expected = load_file(finished / "detector.safetensors")
     found = load_file(tmp_path / "detector.safetensors")
     assert found.keys() == expected.keys()

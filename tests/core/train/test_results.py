@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from core.files import alone
+from core.files import alone, replacing
+from core.models import ModelError
+from core.problem import Problem
 from core.train import detector, extractor, refiner
 from core.train.results import why_taken
+from core.voc import AnnotationError
 
 TRAININGS: dict[str, Callable[[Path, Path], object]] = {
     "extractor": extractor.train,
@@ -32,6 +35,29 @@ def test_of_two_trainings_into_one_folder_the_second_is_refused_at_once(
     assert refused.value.filename == str(out)
     assert not out.exists()
     assert not list(out.parent.iterdir())
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_what_a_killed_training_was_writing_is_gone_when_one_begins(
+    tmp_path: Path, kind: str
+) -> None:
+    """It is as large as a checkpoint; there are no pictures here to go on with."""
+    out = tmp_path / "runs" / "result"
+    out.mkdir(parents=True)
+    for name in ("checkpoint.pt", "checkpoint.safetensors", "detector.safetensors", "README.md"):
+        with replacing(out / name) as partial:
+            pass
+        partial.write_bytes(b"half of it")
+    whole = [out / "checkpoint.pt", out / "checkpoint.safetensors", out / "detector.safetensors"]
+    for path in whole:
+        path.unlink()
+    (out / ".mine.partial").touch()
+
+    with pytest.raises((AnnotationError, ModelError, Problem)):
+        TRAININGS[kind](tmp_path / "pictures", out)
+
+    left = {path.name.split(".")[1] for path in out.iterdir() if path.suffix == ".partial"}
+    assert left == {"README", "mine"}
 
 
 @pytest.mark.parametrize(
