@@ -16,7 +16,7 @@ from core.evaluate import average_precision, claims
 from core.face import Face
 from core.faceless import Faceless, Kind
 from core.models import Detector
-from core.voc import Annotation, AnnotationError, pixels_of, within
+from core.voc import Annotation, pixels_of, refuse_beyond, within
 
 _Item = TypeVar("_Item")
 
@@ -104,12 +104,7 @@ def evaluate_boxed(
         truths += [within(*each).boxes for each in zip(batch, pictures, strict=True)]
         progress(len(found), len(annotations))
     wanted = sum(len(boxes) for boxes in truths)
-    boxed = [annotation.picture for annotation in annotations if len(annotation.boxes)]
-    if boxed and not wanted:
-        raise AnnotationError(
-            f"All boxes lie beyond their pictures, those of {boxed[0]} among them, and so there is"
-            " nothing to measure; were the pictures scaled or cut since, box them anew."
-        )
+    refuse_beyond(annotations, wanted)
     choose = above_threshold(detector)
     made = [
         right

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -139,6 +140,24 @@ def within(annotation: Annotation, pixels: Pixels) -> Annotation:
     seen = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
     names = tuple(annotation.names[row] for row in seen)
     return replace(annotation, boxes=boxes[seen], names=names)
+
+
+def refuse_beyond(annotations: Sequence[Annotation], seen: int) -> None:
+    """Refuse to measure by boxes of which none lies in its picture.
+
+    Args:
+        annotations: Boxed pictures; where none has a box, there is nothing to refuse.
+        seen: How many of their boxes lie in their pictures; see `within`.
+
+    Raises:
+        AnnotationError: There are boxes, and none does.
+    """
+    boxed = [annotation.picture for annotation in annotations if len(annotation.boxes)]
+    if boxed and not seen:
+        raise AnnotationError(
+            f"All boxes lie beyond their pictures, those of {boxed[0]} among them, and so there is"
+            " nothing to measure; were the pictures scaled or cut since, box them anew."
+        )
 
 
 def files_in(folder: Path) -> list[Path]:

@@ -13,7 +13,14 @@ import numpy as np
 
 from core.folder import READERS
 from core.train.copies import Prints, copied, prints_of
-from core.voc import Annotation, AnnotationError, pixels_of, read_folder
+from core.voc import (
+    Annotation,
+    AnnotationError,
+    pixels_of,
+    read_folder,
+    refuse_beyond,
+    within,
+)
 
 
 def for_validation(number: int) -> bool:
@@ -53,10 +60,12 @@ class Kept(NamedTuple):
     Attributes:
         contents: As `contents_of` has them.
         prints: By which they are known scaled and re-encoded, too.
+        boxes: How many of each picture's boxes lie in it.
     """
 
     contents: frozenset[str]
     prints: Prints
+    boxes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +96,16 @@ def read_parts(folders: Path | Sequence[Path]) -> Boxed:
     one that the first folder keeps, such as the next frame of a film, is left out.
 
     Raises:
-        AnnotationError: The pictures of a folder cannot be used, or the very file of one that the
-            first keeps for tuning or validation would be trained on.
+        AnnotationError: The pictures of a folder cannot be used, all boxes of those for validation
+            lie beyond them, or the very file of one that the first keeps for tuning or validation
+            would be trained on.
     """
     first, *others = [folders] if isinstance(folders, Path) else list(folders)
     parts = split(read_folder(first))
     further = [annotation for folder in others for annotation in read_folder(folder)]
     given = [*parts.training, *further]
     kept = kept_of((*parts.tuning, *parts.validation))
+    refuse_beyond(parts.validation, sum(kept.boxes[len(parts.tuning) :]))
     contents = [_content(annotation) for annotation in given]
     for annotation, content in zip(given, contents, strict=True):
         if content in kept.contents:
@@ -102,7 +113,7 @@ def read_parts(folders: Path | Sequence[Path]) -> Boxed:
                 f"{annotation.picture} is one of the pictures in {first} that are kept for tuning"
                 " and validation; take it out of what is trained on."
             )
-    near = copied(_prints_of(given), kept.prints)
+    near = copied(_looked_at(given)[0], kept.prints)
     return Boxed(
         learning=tuple(given[row] for row in np.flatnonzero(~near)),
         tuning=parts.tuning,
@@ -171,10 +182,17 @@ def kept_of(annotations: Sequence[Annotation]) -> Kept:
     Raises:
         AnnotationError: One cannot be read.
     """
-    return Kept(contents_of(annotations), _prints_of(annotations))
+    return Kept(contents_of(annotations), *_looked_at(annotations))
 
 
-def _prints_of(annotations: Sequence[Annotation]) -> Prints:
+def _looked_at(annotations: Sequence[Annotation]) -> tuple[Prints, tuple[int, ...]]:
+    """What pictures are known again by, and how many boxes of each lie in it."""
+
+    def look(annotation: Annotation) -> tuple[Prints, int]:
+        pixels = pixels_of(annotation)
+        return prints_of([pixels]), len(within(annotation, pixels).boxes)
+
     with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
-        each = list(pool.map(lambda one: prints_of([pixels_of(one)]), annotations))
-    return Prints(*map(np.concatenate, zip(prints_of([]), *each, strict=True)))
+        looks = list(pool.map(look, annotations))
+    prints = [prints_of([]), *(each for each, _ in looks)]
+    return Prints(*map(np.concatenate, zip(*prints, strict=True))), tuple(n for _, n in looks)

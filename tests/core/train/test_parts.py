@@ -140,6 +140,22 @@ def test_every_picture_can_be_read_before_anything_is_learned(tmp_path: Path) ->
         (tmp_path / f"{name}.jpg").write_bytes(whole)
 
 
+def test_boxes_that_all_lie_beyond_what_is_reported_on_are_refused_before_anything_is_learned(
+    tmp_path: Path,
+) -> None:
+    """The pictures are 60 x 40 pixels; one box that is seen is enough to measure by."""
+    beyond = ("face", 70, 2, 90, 40)
+    for name in ("00001", "00010", "00020", "00025"):
+        write(tmp_path, name, beyond)
+    with pytest.raises(AnnotationError, match=r"All boxes lie beyond .*00010\.jpg among them"):
+        read_parts(tmp_path)
+    write(tmp_path, "00020", beyond, ("face", 50, 2, 70, 40))
+    assert len(read_parts(tmp_path).validation) == 2
+    for name in ("00010", "00020"):
+        write(tmp_path, name)
+    assert len(read_parts(tmp_path).validation) == 2
+
+
 def test_the_hash_of_pictures_is_that_of_names_contents_and_boxes(tmp_path: Path) -> None:
     write(tmp_path, "1", ("face", 1, 2, 30, 40))
     write(tmp_path, "2", ("face", 1, 2, 30, 40))
