@@ -26,6 +26,17 @@ if TYPE_CHECKING:
     from core.train.session import Progress as SessionProgress
     from core.train.teacher import Unboxed
 
+_LESS_BOXED = (
+    "end what else uses it, give fewer pictures, or train on another device: with"
+    " CUDA_VISIBLE_DEVICES=-1 on the processor"
+)
+_LESS_LEARNED = (
+    "end what else uses it, take fewer --identities into a batch, give fewer pictures, or choose"
+    " another --device"
+)
+_EXHAUSTED = ("out of memory", "DefaultCPUAllocator: can't allocate")
+_LESS_JOINED = "end what else uses it, or give fewer pictures"
+
 app = typer.Typer(help="Train a face detector or a feature extractor.", no_args_is_help=True)
 
 Out = Annotated[
@@ -135,6 +146,29 @@ def training_line() -> Iterator[TrainingLine]:
         return
     with Progress(*columns, console=messages) as bar:
         yield TrainingLine(bar)
+
+
+@contextmanager
+def _enough_memory(helps: str, *of_library: type[Exception]) -> Iterator[None]:
+    """Say in a sentence that memory does not suffice.
+
+    Args:
+        helps: What is to be done, for the sentence.
+        of_library: What is raised by a library that says so with a type of its own.
+
+    Raises:
+        Failure: It does not.
+    """
+    try:
+        yield
+    except Exception as error:
+        # PyTorch's types for it differ by device and version, its texts hardly.
+        of_torch = isinstance(error, RuntimeError) and any(
+            text in str(error) for text in _EXHAUSTED
+        )
+        if not of_torch and not isinstance(error, (MemoryError, *of_library)):
+            raise
+        raise Failure(f"There is not enough memory; {helps}.") from error
 
 
 def _without_boxes(unboxed: list[Path] | None, crops: list[Path] | None) -> list[Unboxed]:
@@ -258,6 +292,7 @@ def detector(
         check_folder(each)
     _refuse_inside(read, out)
     from core.models import ModelError
+    from core.models.tensorflow_runtime import tf
     from core.train.detector import DetectorTraining, train
     from core.train.detector_changes import OFTEN
     from core.train.session import CHECKPOINT, TrainingError
@@ -271,7 +306,8 @@ def detector(
     origin = _origin(out, CHECKPOINT, terms, resume)
     if without:
         messages.print("First another detector boxes the pictures that have no boxes.")
-    with training_line() as line:
+    too_much = tf.errors.ResourceExhaustedError
+    with _enough_memory(_LESS_BOXED, too_much), training_line() as line:
         try:
             metrics = train(
                 boxed,
@@ -326,6 +362,7 @@ def refiner(
         check_folder(each)
     _refuse_inside(read, out)
     from core.models import ModelError
+    from core.models.tensorflow_runtime import tf
     from core.train.detector_changes import OFTEN
     from core.train.refiner import RefinerTraining, train
     from core.train.report import is_in_int8
@@ -339,7 +376,8 @@ def refiner(
     _tell_device()
     origin = _origin(out, CHECKPOINT, terms, resume)
     messages.print("First the detector looks at every training picture.")
-    with training_line() as line:
+    too_much = tf.errors.ResourceExhaustedError
+    with _enough_memory(_LESS_BOXED, too_much), training_line() as line:
         try:
             metrics = train(
                 boxed,
@@ -495,7 +533,7 @@ def extractor(
     except TrainingDataError as error:
         raise Failure(str(error)) from error
     origin = _origin(out, CHECKPOINT, terms, resume)
-    with training_line() as line:
+    with _enough_memory(_LESS_LEARNED), training_line() as line:
 
         def show(now: TrainingProgress) -> None:
             reached = now.mean_average_precision
@@ -521,15 +559,16 @@ def extractor(
             raise Failure(str(error)) from error
     tell_unread(unread)
     try:
-        problem = report_extractor(
-            out,
-            folder,
-            options,
-            origin,
-            also=also,
-            unlabelled=unlabelled,
-            checks=checks,
-        )
+        with _enough_memory(_LESS_LEARNED):
+            problem = report_extractor(
+                out,
+                folder,
+                options,
+                origin,
+                also=also,
+                unlabelled=unlabelled,
+                checks=checks,
+            )
     except TrainingDataError as error:
         raise Failure(str(error)) from error
     _tell(problem)
@@ -615,22 +654,23 @@ def assembled(
     faces = [face, *(beside or [])]
     unread: list[str] = []
     try:
-        choices = Choices(mirrored=mirrored, divided=divided)
-        if colours is not None:
-            side = trained_on_pictures(picture).side
-            choices = replace(choices, colours=colours_of(colours, side, unread.append))
-        if unlabelled:
-            projection = projection_of(faces, unlabelled, choices, left_out=unread.append)
-            choices = replace(choices, projection=projection)
-        named = load_characters(characters, choices.framing, unread.append)
-        crops = examples_in(unlabelled) if unlabelled else named.pixels
-        pictures = examples_in([colours or characters], "squeeze")
-        learned = learned_among(named.pixels, faces)
-        with TemporaryDirectory() as work:
-            made = assemble(face, picture, Path(work) / "extractor", choices, beside=faces[1:])
-            add_int8(made, crops, pictures)
-            threshold = choose_threshold(made, named, false_accepts)
-            put_in_place(made, out)
+        with _enough_memory(_LESS_JOINED):
+            choices = Choices(mirrored=mirrored, divided=divided)
+            if colours is not None:
+                side = trained_on_pictures(picture).side
+                choices = replace(choices, colours=colours_of(colours, side, unread.append))
+            if unlabelled:
+                projection = projection_of(faces, unlabelled, choices, left_out=unread.append)
+                choices = replace(choices, projection=projection)
+            named = load_characters(characters, choices.framing, unread.append)
+            crops = examples_in(unlabelled) if unlabelled else named.pixels
+            pictures = examples_in([colours or characters], "squeeze")
+            learned = learned_among(named.pixels, faces)
+            with TemporaryDirectory() as work:
+                made = assemble(face, picture, Path(work) / "extractor", choices, beside=faces[1:])
+                add_int8(made, crops, pictures)
+                threshold = choose_threshold(made, named, false_accepts)
+                put_in_place(made, out)
     except (TrainingDataError, AnnotationError, ModelError) as error:
         raise Failure(str(error)) from error
     tell_unread(unread)

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import core.train.detector as detector_training
 import core.train.extractor as extractor_training
 import core.train.refiner as refiner_training
 import core.train.report as training_report
 from core.models import ModelError
+from core.models.tensorflow_runtime import tf
 from core.train.augment import stronger
 from core.train.detector import DetectorTraining
 from core.train.detector_changes import OFTEN
@@ -282,14 +284,60 @@ def test_more_labels_held_out_than_there_are_is_a_sentence(
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize(
+    ("kind", "module", "failure", "helps"),
+    [
+        (
+            "detector",
+            detector_training,
+            tf.errors.ResourceExhaustedError(None, None, "OOM"),
+            "CUDA",
+        ),
+        ("refiner", refiner_training, MemoryError(), "fewer pictures, or train on another device"),
+        (
+            "extractor",
+            extractor_training,
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+            "fewer --identities",
+        ),
+        (
+            "extractor",
+            extractor_training,
+            RuntimeError("alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+            "another --device",
+        ),
+    ],
+    ids=["GPU of TensorFlow", "main memory", "GPU of PyTorch", "main memory of PyTorch"],
+)
+def test_memory_that_does_not_suffice_is_a_sentence_on_what_helps(
+    kind: str,
+    module: object,
+    failure: Exception,
+    helps: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(module, "train", Called(None, None, failure))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    further = ("--detector", tmp_path) if kind == "refiner" else ("--device", "cpu")
+    further = () if kind == "detector" else further
+    assert ended("train", kind, tmp_path, *further, "--out", tmp_path.parent / "out") == 1
+    (told,) = (line for line in capsys.readouterr().err.splitlines() if "memory" in line)
+    assert told.startswith("There is not enough memory; end what else uses it, ")
+    assert helps in told
+
+
 def test_a_fault_of_the_program_is_not_told_as_the_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fault = ValueError("operands could not be broadcast together")
-    monkeypatch.setattr(extractor_training, "train", Called(None, None, fault))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert ended("train", "extractor", tmp_path, "--device", "cpu") == 1
-    assert "Something unexpected went wrong (ValueError: operands" in capsys.readouterr().err
+    for kind in (ValueError, RuntimeError, NotImplementedError):
+        fault = kind("operands could not be broadcast together")
+        monkeypatch.setattr(extractor_training, "train", Called(None, None, fault))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        assert ended("train", "extractor", tmp_path, "--device", "cpu") == 1
+        told = capsys.readouterr().err
+        assert f"Something unexpected went wrong ({kind.__name__}: operands" in told
 
 
 def test_faces_are_what_an_extractor_learns_from_unless_told_otherwise(
