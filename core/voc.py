@@ -62,7 +62,8 @@ def number_of(picture: Path) -> int:
 def read_annotation(path: Path) -> Annotation:
     """Read one LabelImg file and find its picture beside it.
 
-    Boxes without any area are left out: LabelImg writes them where somebody clicked twice.
+    Boxes without any area are left out: LabelImg writes them where somebody clicked twice. Those
+    that are marked as difficult count as all others, unlike in PASCAL VOC's own evaluation.
 
     Raises:
         AnnotationError: The file cannot be read or is no Pascal VOC, a corner of a box is no finite

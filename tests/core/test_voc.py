@@ -48,6 +48,13 @@ def test_a_name_is_the_same_on_a_line_of_its_own(tmp_path: Path) -> None:
     assert read_annotation(path).names == ("Asuka", "face")
 
 
+def test_a_box_that_is_difficult_counts_as_any_other(tmp_path: Path) -> None:
+    path = write(tmp_path, "1", ("velma", 1, 2, 30, 40))
+    marked = path.read_text().replace("<bndbox>", "<difficult>1</difficult><bndbox>")
+    path.write_text(marked)
+    assert read_annotation(path).boxes.tolist() == [[1, 2, 30, 40]]
+
+
 def test_boxes_without_area_are_left_out(tmp_path: Path) -> None:
     path = write(tmp_path, "1", ("face", 5, 5, 5, 9), ("face", 1, 1, 3, 3))
     assert read_annotation(path).boxes.tolist() == [[1, 1, 3, 3]]
