@@ -131,6 +131,11 @@ def prints_in(folder: Path, without: Collection[str] = ()) -> tuple[tuple[str, .
     return tuple(path for path, _ in found), _together(each for _, each in found)
 
 
+def joined(prints: Sequence[Prints]) -> Prints:
+    """Of all pictures of several, in order."""
+    return Prints(*map(np.concatenate, zip(prints_of([]), *prints, strict=True)))
+
+
 def write_prints(prints: Prints, path: Path) -> None:
     """Keep prints in a file, 208 bytes a picture."""
     kept = prints._replace(colours=prints.colours.astype(np.uint8))

@@ -34,7 +34,7 @@ from core.models.precision import bfloat16_is_fast
 from core.models.weights import NOT_OF_TORCH
 from core.train.attributes import COLOURS, TASKS, estimated
 from core.train.augment import augmented, plain
-from core.train.copies import Prints, copied, prints_of, read_prints, write_prints
+from core.train.copies import Prints, copied, joined, prints_of, read_prints, write_prints
 from core.train.extractor_options import (
     LEARNS_UNLABELLED,
     LIKENESS,
@@ -694,11 +694,7 @@ def train(
         _begin(run, start)
     learned = prints_of(known.pixels)
     if start is not None:
-        earlier = _learned_before(start, checks.get(HELD_OUT))
-        learned = Prints(
-            np.concatenate([learned.hashes, earlier.hashes]),
-            np.concatenate([learned.colours, earlier.colours]),
-        )
+        learned = joined([learned, _learned_before(start, checks.get(HELD_OUT))])
     write_prints(learned, out / LEARNED)
     curve, losses = before.curve, before.losses
     epoch_began = time.monotonic() - before.seconds

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from core.folder import READERS
-from core.train.copies import Prints, copied, prints_of
+from core.train.copies import Prints, copied, joined, prints_of
 from core.voc import (
     Annotation,
     AnnotationError,
@@ -194,5 +194,4 @@ def _looked_at(annotations: Sequence[Annotation]) -> tuple[Prints, tuple[int, ..
 
     with ThreadPoolExecutor(READERS, thread_name_prefix="read") as pool:
         looks = list(pool.map(look, annotations))
-    prints = [prints_of([]), *(each for each, _ in looks)]
-    return Prints(*map(np.concatenate, zip(*prints, strict=True))), tuple(n for _, n in looks)
+    return joined([each for each, _ in looks]), tuple(count for _, count in looks)
