@@ -54,6 +54,11 @@ def difference_hash(pixels: Pixels) -> int:
     return int.from_bytes(bits.tobytes(), "big")
 
 
+def both_hashes(pixels: Pixels) -> tuple[int, int]:
+    """The difference hashes of a picture and of its mirror image."""
+    return difference_hash(pixels), difference_hash(pixels[:, ::-1])
+
+
 def groups_of_duplicates(
     hashes: Sequence[int], mirrored: Sequence[int], near: int = NEAR
 ) -> NDArray[np.int64]:
@@ -159,22 +164,21 @@ def read_prints(path: Path) -> Prints:
         raise ValueError(f"{path} holds no prints of pictures.") from error
 
 
-_Print: TypeAlias = tuple[int, Pixels, int]
+_Print: TypeAlias = tuple[int, int, Pixels]
 
 
 def _print_of(pixels: Pixels) -> _Print:
     cells = cv2.resize(pixels, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA)
-    mirrored = difference_hash(pixels[:, ::-1])
-    return difference_hash(pixels), np.asarray(cells, np.uint8), mirrored
+    return *both_hashes(pixels), np.asarray(cells, np.uint8)
 
 
 def _together(prints: Iterable[_Print]) -> Prints:
     each = list(prints)
-    colours = np.array([cells for _, cells, _ in each], np.float32)
+    colours = np.array([cells for _, _, cells in each], np.float32)
     return Prints(
-        np.array([value for value, _, _ in each], np.uint64),
+        np.array([own for own, _, _ in each], np.uint64),
         colours.reshape(len(each), 3 * _CELLS * _CELLS),
-        np.array([mirrored for _, _, mirrored in each], np.uint64),
+        np.array([mirrored for _, mirrored, _ in each], np.uint64),
     )
 
 

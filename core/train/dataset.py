@@ -22,7 +22,7 @@ from core.files import partial_folder
 from core.folder import PictureFile, read_ahead, scan
 from core.picture import OWN_LIMITS, UnreadablePicture, read
 from core.problem import Problem
-from core.train.copies import NEAR, difference_hash, groups_of_duplicates
+from core.train.copies import NEAR, both_hashes, groups_of_duplicates
 
 TRAIN: Final = "train"
 VALIDATION: Final = "val"
@@ -97,7 +97,7 @@ def split_folder(
     _refuse_split(folder)
     with new_folder(folder, out) as partial:
         readable, unreadable = _readable(folder, progress, left_out)
-        hashes, mirrored = [each.value for each in readable], [each.mirrored for each in readable]
+        hashes, mirrored = zip(*(each.hashes for each in readable), strict=True)
         groups = groups_of_duplicates(hashes, mirrored, near)
         files = [each.file for each in readable]
         characters = [file.character for file in files]
@@ -131,8 +131,7 @@ class _Hashed:
     """A file's difference hash and that of its mirror image, or why it has none."""
 
     file: PictureFile
-    value: int = 0
-    mirrored: int = 0
+    hashes: tuple[int, int] = (0, 0)
     problem: Problem | None = None
 
     @property
@@ -142,8 +141,7 @@ class _Hashed:
 
 def _hashed(file: PictureFile) -> _Hashed:
     try:
-        pixels = read(file.location, OWN_LIMITS).pixels
-        return _Hashed(file, difference_hash(pixels), difference_hash(pixels[:, ::-1]))
+        return _Hashed(file, both_hashes(read(file.location, OWN_LIMITS).pixels))
     except UnreadablePicture as problem:
         return _Hashed(file, problem=problem)
 
