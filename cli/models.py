@@ -93,16 +93,15 @@ def use(
     ] = False,
 ) -> None:
     """Check that models load and see pictures, and write them into .env."""
-    from core.models import DEFAULT_DETECTOR, DEFAULT_EXTRACTOR, with_whole_path
+    from core.models import with_whole_path
     from core.models.first_look import look_first
 
     chosen: dict[str, str] = {}
     outdated: list[str] = []
     for name in names:
         with terminal.waiting(f"Loading {name}"):
-            role, model = _loaded(name)
-            if name in {DEFAULT_DETECTOR, DEFAULT_EXTRACTOR}:  # others did when they were loaded
-                look_first(model)
+            role, model = _loaded(name, look=False)
+            look_first(model)
         if role in chosen:
             raise Failure(f"There can be only one {role} in use; name one.")
         chosen[role] = with_whole_path(name)
@@ -120,13 +119,15 @@ def use(
         messages.print("A worker that is running keeps the models it was started with: restart it.")
 
 
-def _loaded(name: str) -> tuple[str, Detector | Extractor]:
+def _loaded(name: str, *, look: bool = True) -> tuple[str, Detector | Extractor]:
+    """A model and its role; for `look` see `worker.resident.load_models`."""
     from core.models import role_of
     from worker.resident import load_detector_of, load_extractor_of
 
     role = role_of(name)
     settings = load_settings().model.model_copy(update={role: name})
-    return role, load_detector_of(settings) if role == "detector" else load_extractor_of(settings)
+    load = load_detector_of if role == "detector" else load_extractor_of
+    return role, load(settings, look=look)
 
 
 def _facts(model: Detector | Extractor) -> dict[str, object]:

@@ -270,7 +270,7 @@ class FamiliarExtractor:
 
         Raises:
             ModelError: A file is missing, damaged or belongs to another network, or the device
-            does not take the networks.
+                does not take the networks.
         """
         contents = {}
         for name in (CONFIGURATION, FACE_WEIGHTS, PICTURE_WEIGHTS):
