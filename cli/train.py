@@ -23,6 +23,7 @@ from core.folder import scan
 if TYPE_CHECKING:
     from core.train.extractor import TrainingProgress
     from core.train.origin import Origin
+    from core.train.reached import Reached
     from core.train.session import Progress as SessionProgress
     from core.train.teacher import Unboxed
 
@@ -188,7 +189,7 @@ def _given(**options: Any) -> dict[str, Any]:
 def _report(
     out: Path,
     boxed: Sequence[Path],
-    metrics: dict[str, float | int | None],
+    reached: Reached,
     seed: int,
     origin: Origin,
     unboxed: Sequence[Unboxed],
@@ -196,22 +197,21 @@ def _report(
     """Say what a training of boxes has reached, and write its card and figures."""
     from core.train.report import report_detector
 
-    if copies := metrics.get("copies_left_out"):
+    if copies := reached.copies_left_out:
         messages.print(
             f"{copies:,} pictures are nearly some that are kept for tuning and validation, and were"
             " left out."
         )
-    if judged := metrics.get("unboxed_left_to_judge_on"):
+    if judged := reached.unboxed_left_to_judge_on:
         messages.print(
             f"{judged:,} pictures without boxes were left out by their numbers, so that something"
             " remains to judge on."
         )
-    reached = metrics["validation_ap50"]
-    if reached is not None:
-        results.print(f"AP50 on the pictures kept for validation: {reached:.3f}")
+    if reached.validation_ap50 is not None:
+        results.print(f"AP50 on the pictures kept for validation: {reached.validation_ap50:.3f}")
     boxed = [_with_name(folder) for folder in boxed]
     unboxed = [replace(each, folder=_with_name(each.folder)) for each in unboxed]
-    _tell(report_detector(out, boxed, metrics, seed, origin, unboxed=unboxed))
+    _tell(report_detector(out, boxed, reached, seed, origin, unboxed=unboxed))
     results.print(f"The detector is in {out / 'familiar-face'}")
 
 
@@ -309,7 +309,7 @@ def detector(
     too_much = tf.errors.ResourceExhaustedError
     with _enough_memory(_LESS_BOXED, too_much), training_line() as line:
         try:
-            metrics = train(
+            reached = train(
                 boxed,
                 out,
                 options,
@@ -324,7 +324,7 @@ def detector(
         except (TrainingError, AnnotationError, ModelError) as error:
             raise Failure(str(error)) from error
     tell_unread(unread)
-    _report(out, boxed, metrics, seed, origin, without)
+    _report(out, boxed, reached, seed, origin, without)
 
 
 @app.command("refiner")
@@ -379,7 +379,7 @@ def refiner(
     too_much = tf.errors.ResourceExhaustedError
     with _enough_memory(_LESS_BOXED, too_much), training_line() as line:
         try:
-            metrics = train(
+            reached = train(
                 boxed,
                 detector,
                 out,
@@ -395,7 +395,7 @@ def refiner(
         except (TrainingError, AnnotationError, ModelError) as error:
             raise Failure(str(error)) from error
     tell_unread(unread)
-    before, after = metrics["first_stage_tuning_ap50"], metrics["tuning_ap50"]
+    before, after = reached.first_stage_tuning_ap50, reached.tuning_ap50
     if before is not None and after is not None:
         results.print(f"AP50 on the tuning pictures: {before:.3f} before, {after:.3f} with it")
     if not is_in_int8(out):
@@ -404,7 +404,7 @@ def refiner(
             " --detector has none or several, or proposes nothing. One that `familiar train"
             " detector` wrote has one."
         )
-    _report(out, boxed, metrics, seed, origin, without)
+    _report(out, boxed, reached, seed, origin, without)
 
 
 def _refuse_useless(of: Kind, loss: Loss, backbone: Backbone, unlabelled: Path | None) -> None:

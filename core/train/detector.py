@@ -14,7 +14,6 @@ What is written to the output folder:
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,6 @@ from safetensors import SafetensorError, safe_open
 from core.evaluate import average_precision, claims
 from core.evaluate_detector import evaluate_boxed
 from core.face import Face
-from core.files import write_text
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import Module, set_threads, tf
 from core.train.boxes_found import Told
@@ -52,11 +50,11 @@ from core.train.detector_network import (
 from core.train.face_data import LeftOut
 from core.train.parts import Boxed, digest_of, read_parts, refuse_learned
 from core.train.quantise import examples_of
+from core.train.reached import DetectorReached
 from core.train.results import one_at_a_time
 from core.train.session import (
     CHECKPOINT,
     DETECTOR,
-    METRICS,
     Progress,
     Session,
     TrainingError,
@@ -144,7 +142,7 @@ def train(
     progress: Callable[[Progress], None] = lambda _: None,
     boxing: Told = lambda done, total: None,
     left_out: LeftOut | None = None,
-) -> dict[str, float | int | None]:
+) -> DetectorReached:
     """Train a detector; the same seed, data and processor give the same weights.
 
     On a GPU they differ a little from one training to another: it adds up in any order.
@@ -205,8 +203,8 @@ def train(
         facts += lessons.key
         learned |= frozenset(lessons.contents)
     session = _Session(options, learning, begun, facts)
-    if told := session.go_on(out, resume):
-        return told
+    if reached := session.go_on(out, resume, DetectorReached):
+        return reached
     taught: Taught | None = None
     if lessons is not None:
         taught = Taught(teach(lessons, out / "taught.safetensors", boxing), options.taught)
@@ -232,22 +230,22 @@ def train(
         chosen.threshold,
         examples_of(samples),
     )
-    metrics: dict[str, float | int | None] = {
-        "tuning_ap50": score(network, tuning),
-        "threshold": chosen.threshold,
-        "tuning_precision_at_threshold": chosen.precision,
-        "tuning_recall_at_threshold": chosen.recall,
-        "windows_without_faces": len(empty),
-        "boxes_there_at_threshold": chosen.false,
-        "validation_ap50": exported_score(out / DETECTOR, boxed.validation),
-        "validation_pictures": len(boxed.validation),
-        "training_pictures": len(samples),
-        "copies_left_out": len(boxed.copies) + (lessons.copies if lessons else 0),
-        "unboxed_left_to_judge_on": lessons.judged if lessons else 0,
-        "seconds": round(session.seconds, 1),
-    }
-    write_text(out / METRICS, json.dumps(metrics, indent=2) + "\n")
-    return metrics
+    reached = DetectorReached(
+        tuning_ap50=score(network, tuning),
+        threshold=chosen.threshold,
+        tuning_precision_at_threshold=chosen.precision,
+        tuning_recall_at_threshold=chosen.recall,
+        windows_without_faces=len(empty),
+        boxes_there_at_threshold=chosen.false,
+        validation_ap50=exported_score(out / DETECTOR, boxed.validation),
+        validation_pictures=len(boxed.validation),
+        training_pictures=len(samples),
+        copies_left_out=len(boxed.copies) + (lessons.copies if lessons else 0),
+        unboxed_left_to_judge_on=lessons.judged if lessons else 0,
+        seconds=round(session.seconds, 1),
+    )
+    reached.write(out)
+    return reached
 
 
 def _refuse_incomplete(

@@ -16,7 +16,6 @@ What is written to the output folder:
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ from typing import Any, Final, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
-from core.files import write_text
 from core.models.tensorflow_runtime import set_threads, tf
 from core.train.boxes_found import Told
 from core.train.detector import exported_score, learned_before, read_weights, write_weights
@@ -35,6 +33,7 @@ from core.train.detector_network import FIRST_LAYERS, DetectorNetwork, named_var
 from core.train.face_data import LeftOut
 from core.train.parts import Boxed, digest_of, read_parts
 from core.train.quantise import examples_of
+from core.train.reached import RefinerReached
 from core.train.refiner_choice import (
     FIRST_ALONE,
     choose,
@@ -57,7 +56,6 @@ from core.train.results import one_at_a_time
 from core.train.session import (
     CHECKPOINT,
     DETECTOR,
-    METRICS,
     Progress,
     Session,
     TrainingError,
@@ -129,7 +127,7 @@ def train(
     boxing: Told = lambda done, total: None,
     proposing: Told = lambda done, total: None,
     left_out: LeftOut | None = None,
-) -> dict[str, float | int | None]:
+) -> RefinerReached:
     """Train a second stage for a detector; see `core.train.detector.train`.
 
     Args:
@@ -191,8 +189,8 @@ def train(
     counts = _views_of(len(learning), len(lessons.pictures) if lessons else 0, options)
     _refuse_few(sum(counts), len(learning), options.batch)
     session = _Session(options, begun, _key(options, counts, facts))
-    if told := session.go_on(out, resume):
-        return told
+    if reached := session.go_on(out, resume, RefinerReached):
+        return reached
     samples = load_samples(learning, 2 * loaded.longest)
     taught = teach(lessons, out / "taught.safetensors", boxing) if lessons else []
     counts = _views_of(len(samples), len(taught), options)
@@ -224,26 +222,26 @@ def train(
         threshold=chosen.threshold,
         examples=examples_of(samples),
     )
-    metrics = {
-        "first_stage_tuning_ap50": precision_of_both(tuning, FIRST_ALONE) if tuning else None,
-        "tuning_ap50": chosen.average_precision,
-        "first_stage_share": chosen.agreement.first,
-        "way_of_boxes": chosen.agreement.way,
-        "threshold": chosen.threshold,
-        "tuning_precision_at_threshold": chosen.precision,
-        "tuning_recall_at_threshold": chosen.recall,
-        "tuning_pictures_with_a_box_at_threshold": chosen.found,
-        "windows_without_faces": len(empty),
-        "boxes_there_at_threshold": chosen.false,
-        "validation_ap50": exported_score(out / DETECTOR, boxed.validation),
-        "validation_pictures": len(boxed.validation),
-        "training_views": len(views),
-        "copies_left_out": len(boxed.copies) + (lessons.copies if lessons else 0),
-        "unboxed_left_to_judge_on": lessons.judged if lessons else 0,
-        "seconds": round(session.seconds, 1),
-    }
-    write_text(out / METRICS, json.dumps(metrics, indent=2) + "\n")
-    return metrics
+    reached = RefinerReached(
+        first_stage_tuning_ap50=precision_of_both(tuning, FIRST_ALONE) if tuning else None,
+        tuning_ap50=chosen.average_precision,
+        first_stage_share=chosen.agreement.first,
+        way_of_boxes=chosen.agreement.way,
+        threshold=chosen.threshold,
+        tuning_precision_at_threshold=chosen.precision,
+        tuning_recall_at_threshold=chosen.recall,
+        tuning_pictures_with_a_box_at_threshold=chosen.found,
+        windows_without_faces=len(empty),
+        boxes_there_at_threshold=chosen.false,
+        validation_ap50=exported_score(out / DETECTOR, boxed.validation),
+        validation_pictures=len(boxed.validation),
+        training_views=len(views),
+        copies_left_out=len(boxed.copies) + (lessons.copies if lessons else 0),
+        unboxed_left_to_judge_on=lessons.judged if lessons else 0,
+        seconds=round(session.seconds, 1),
+    )
+    reached.write(out)
+    return reached
 
 
 def _learned_by_first(detector: Path, boxed: Boxed) -> frozenset[str]:

@@ -22,6 +22,7 @@ from core.train.extractor_options import LEARNS_UNLABELLED, LIKENESS, ExtractorT
 from core.train.face_data import LabelledPictures, LeftOut, load_labelled
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
 from core.train.origin import Origin
+from core.train.reached import Reached
 from core.train.trained import TrainedNetwork
 
 if TYPE_CHECKING:  # it brings TensorFlow with it
@@ -210,7 +211,7 @@ def is_in_int8(out: Path) -> bool:
 def report_detector(
     out: Path,
     folders: Sequence[Path],
-    metrics: Mapping[str, float | int | None],
+    reached: Reached,
     seed: int,
     origin: Origin,
     *,
@@ -221,7 +222,7 @@ def report_detector(
     Args:
         out: What `core.train.detector.train` wrote; gets ``figures/`` and the card.
         folders: That it was trained on.
-        metrics: What the training returned.
+        reached: What the training returned.
         seed: That it was trained with.
         origin: For the card.
         unboxed: Pictures without boxes that it was trained on, too.
@@ -239,13 +240,15 @@ def report_detector(
     }
     shown: dict[str, str] = {}
     problem = _draw_curves(out, lines, shown)
-    # Those of earlier versions do not say.
-    copies, judged = (
-        int(metrics.get(name) or 0) for name in ("copies_left_out", "unboxed_left_to_judge_on")
-    )
     omitted = [
-        (copies, "as nearly the same as some that are kept for tuning and validation"),
-        (judged, "so that something remains to judge on: of those without boxes, by their numbers"),
+        (
+            reached.copies_left_out,
+            "as nearly the same as some that are kept for tuning and validation",
+        ),
+        (
+            reached.unboxed_left_to_judge_on,
+            "so that something remains to judge on: of those without boxes, by their numbers",
+        ),
     ]
     card = ModelCard(
         title="Face detector",
@@ -265,12 +268,12 @@ def report_detector(
         seed=seed,
         metrics={
             "tuning pictures": {
-                "AP50": metrics.get("tuning_ap50"),
-                "threshold": metrics.get("threshold"),
-                "precision there": metrics.get("tuning_precision_at_threshold"),
-                "recall there": metrics.get("tuning_recall_at_threshold"),
+                "AP50": reached.tuning_ap50,
+                "threshold": reached.threshold,
+                "precision there": reached.tuning_precision_at_threshold,
+                "recall there": reached.tuning_recall_at_threshold,
             },
-            "validation pictures": {"AP50": metrics.get("validation_ap50")},
+            "validation pictures": {"AP50": reached.validation_ap50},
         },
         limits=[
             "The threshold was chosen on the tuning pictures, in single precision; other kinds of"

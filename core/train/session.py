@@ -20,16 +20,15 @@ from core.files import replacing
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import named_variables
 from core.train.detector_optimiser import Optimiser
+from core.train.reached import Reached
 from core.train.results import is_finished, why_taken
-
-METRICS: Final = "metrics.json"
-"""What a finished training reaches."""
 
 CHECKPOINT: Final = "checkpoint.safetensors"
 DETECTOR: Final = "familiar-face"
 """Folder of the detector that comes out of a training, within that of the training."""
 
 _Drawn = TypeVar("_Drawn")
+_Reached = TypeVar("_Reached", bound=Reached)
 
 logger = logging.getLogger(__name__)
 
@@ -270,8 +269,13 @@ class Session:
         self.epoch, self.step, self._total = epoch, step, total
         self.seconds, self.loss, self.tuning = seconds, loss, tuning
 
-    def go_on(self, out: Path, resume: bool) -> dict[str, float | int | None] | None:
+    def go_on(self, out: Path, resume: bool, kind: type[_Reached]) -> _Reached | None:
         """Begin, or take up the checkpoint that lies in a training's folder.
+
+        Args:
+            out: The folder.
+            resume: Whether to take it up.
+            kind: Of what a finished training has reached.
 
         Returns:
             What a training has reached that is finished already, and None where there is something
@@ -283,7 +287,7 @@ class Session:
         checkpoint = out / CHECKPOINT
         if resume and checkpoint.is_file():
             self.restore(checkpoint)
-        return _reached(out) if self.epoch == self._options.epochs else None
+        return _reached(out, kind) if self.epoch == self._options.epochs else None
 
 
 def _kept_shape(variable: tf.Variable) -> tuple[int, ...]:
@@ -343,19 +347,13 @@ def refuse_taken(out: Path, resume: bool) -> None:
         raise TrainingError(taken)
 
 
-def _reached(out: Path) -> dict[str, float | int | None] | None:
+def _reached(out: Path, kind: type[_Reached]) -> _Reached | None:
     """What a finished training has reached; None where its figures or its detector are not there.
 
     A detector that is exported once more is another one, byte for byte, and what was trained on
     top of it could not be gone on with.
     """
-    if not (out / DETECTOR / "detector.json").is_file():
-        return None
-    try:
-        told: dict[str, float | int | None] = json.loads((out / METRICS).read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return told
+    return kind.read(out) if (out / DETECTOR / "detector.json").is_file() else None
 
 
 def append_curve(path: Path, line: dict[str, float | int | str]) -> None:

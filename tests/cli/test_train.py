@@ -27,6 +27,7 @@ from core.train.extractor import TrainingProgress
 from core.train.extractor_options import ExtractorTraining, of_pictures
 from core.train.face_data import TrainingDataError
 from core.train.origin import Origin
+from core.train.reached import RefinerReached
 from core.train.refiner import RefinerTraining
 from core.train.session import Progress, TrainingError
 from core.train.teacher import Unboxed
@@ -34,6 +35,23 @@ from core.voc import AnnotationError
 from tests.cli.commands import ended
 from tests.core.fakes import drawn_gallery
 from tests.core.train.test_session import begun
+
+REACHED = RefinerReached(
+    first_stage_tuning_ap50=None,
+    tuning_ap50=None,
+    first_stage_share=0.5,
+    way_of_boxes=0.5,
+    threshold=0.5,
+    tuning_precision_at_threshold=None,
+    tuning_recall_at_threshold=None,
+    tuning_pictures_with_a_box_at_threshold=None,
+    windows_without_faces=0,
+    boxes_there_at_threshold=None,
+    validation_ap50=None,
+    validation_pictures=0,
+    training_views=1,
+    seconds=1.0,
+)
 
 
 class Called:
@@ -87,7 +105,7 @@ def test_detector(
     more.mkdir()
     shown = Progress(2, 5, 10, 10, 0.25, 0.5)
     left_out = {"copies_left_out": 1234, "unboxed_left_to_judge_on": 56}
-    training = Called({"validation_ap50": 0.625} | left_out, shown)
+    training = Called(REACHED.model_copy(update={"validation_ap50": 0.625} | left_out), shown)
     monkeypatch.setattr(detector_training, "train", training)
     out = tmp_path / "out"
     options = ("--out", out, "--also", tmp_path / "more", "--epochs", 5, "--seed", 3, "--resume")
@@ -118,8 +136,8 @@ def test_refiner(
     faces, more = tmp_path / "faces", tmp_path / "more"
     faces.mkdir()
     more.mkdir()
-    figures = {"first_stage_tuning_ap50": 0.625, "tuning_ap50": 0.75, "validation_ap50": None}
-    training = Called(figures, Progress(2, 5, 10, 10, 0.25, 0.5))
+    reached = REACHED.model_copy(update={"first_stage_tuning_ap50": 0.625, "tuning_ap50": 0.75})
+    training = Called(reached, Progress(2, 5, 10, 10, 0.25, 0.5))
     monkeypatch.setattr(refiner_training, "train", training)
     out = tmp_path / "out"
     options = ("--out", out, "--detector", more, "--also", more, "--epochs", 5, "--seed", 3)
@@ -217,7 +235,7 @@ def test_without_a_terminal_each_epoch_is_told_at_its_end_with_its_mean_loss(
                 progress=progress,
             )
             session.tuning = reached
-        return {"validation_ap50": None, "first_stage_tuning_ap50": None, "tuning_ap50": None}
+        return REACHED
 
     for module in (detector_training, refiner_training):
         monkeypatch.setattr(module, "train", training)
@@ -377,9 +395,8 @@ def test_folders_are_called_by_their_names(
 def test_folders_with_boxes_are_called_by_their_names_in_the_card(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: Reported
 ) -> None:
-    figures = {"first_stage_tuning_ap50": None, "tuning_ap50": None, "validation_ap50": None}
     for module in (detector_training, refiner_training):
-        monkeypatch.setattr(module, "train", Called(figures, Progress(1, 1, 1, 1, 0.5, None)))
+        monkeypatch.setattr(module, "train", Called(REACHED, Progress(1, 1, 1, 1, 0.5, None)))
     inner = tmp_path / "faces" / "inner"
     inner.mkdir(parents=True)
     monkeypatch.chdir(inner)
@@ -425,9 +442,8 @@ def test_a_training_that_goes_on_keeps_its_terms_and_its_first_command(
 
     monkeypatch.setattr(module, "train", killed)
     run("--terms", "Drawn by code.")
-    figures = {"first_stage_tuning_ap50": None, "tuning_ap50": None, "validation_ap50": None}
     shown = Progress(1, 1, 1, 1, 0.5, None)
-    result = (tmp_path, TrainingProgress(1, 1, 1, 0.5)) if kind == "extractor" else (figures, shown)
+    result = (tmp_path, TrainingProgress(1, 1, 1, 0.5)) if kind == "extractor" else (REACHED, shown)
     monkeypatch.setattr(module, "train", Called(*result))
     first = " ".join(["familiar", *command, "--terms", "'Drawn by code.'"])
     assert run("--resume") == Origin(first, "Drawn by code.")

@@ -41,6 +41,7 @@ from core.train.detector_export import export
 from core.train.detector_network import DetectorNetwork, Stage, cells_of, named_variables
 from core.train.detector_optimiser import orthogonal
 from core.train.parts import split
+from core.train.reached import DetectorReached
 from core.train.teacher import Unboxed
 from core.voc import AnnotationError, read_folder
 from tests.core.train.trainings import assert_same_training
@@ -100,14 +101,15 @@ def test_it_writes_weights_a_curve_figures_and_a_detector(finished: Path, folder
     assert [row["epoch"] for row in curve] == [str(epoch) for epoch in range(1, 13)]
     losses = [float(row["loss"]) for row in curve]
     assert np.mean(losses[-3:]) < 0.95 * np.mean(losses[:3])
-    metrics = json.loads((finished / "metrics.json").read_text())
-    assert metrics["training_pictures"] == 17
-    assert metrics["validation_pictures"] == 2
+    reached = DetectorReached.read(finished)
+    assert reached is not None
+    assert reached.training_pictures == 17
+    assert reached.validation_pictures == 2
     loaded = SavedModelDetector.load(finished / "familiar-face")
     as_it_runs = SavedModelDetector.load(finished / "familiar-face", precision="int8")
     figures, _ = evaluate_boxed(split(read_folder(folder)).validation, as_it_runs)
-    assert metrics["validation_ap50"] == pytest.approx(figures.average_precision)
-    assert loaded.threshold == pytest.approx(metrics["threshold"], abs=1e-4)
+    assert reached.validation_ap50 == pytest.approx(figures.average_precision)
+    assert loaded.threshold == pytest.approx(reached.threshold, abs=1e-4)
     assert not list(finished.glob("*.partial"))
 
 
@@ -226,26 +228,30 @@ def test_a_finished_training_that_is_gone_on_with_stays_as_it_is(
     files = sorted(path for path in finished.rglob("*") if path.is_file())
     before = [(path, path.read_bytes(), path.stat().st_mtime_ns) for path in files]
 
-    metrics = train(folder, finished, TINY, resume=True)
+    reached = train(folder, finished, TINY, resume=True)
 
-    assert metrics == json.loads((finished / "metrics.json").read_text())
+    assert reached == DetectorReached.read(finished)
     files = sorted(path for path in finished.rglob("*") if path.is_file())
     assert [(path, path.read_bytes(), path.stat().st_mtime_ns) for path in files] == before
 
 
-def test_a_training_killed_before_its_detector_was_there_exports_it(
-    folder: Path, finished: Path, tmp_path: Path
+@pytest.mark.parametrize("gone", ["familiar-face", "metrics.json"])
+def test_a_training_killed_before_its_end_was_written_writes_it(
+    gone: str, folder: Path, finished: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(finished, out)
-    shutil.rmtree(out / "familiar-face")
-    (out / "detector.safetensors").unlink()
+    if gone == "metrics.json":
+        (out / gone).write_text('{"threshold": 0.5}')
+    else:
+        shutil.rmtree(out / gone)
+        (out / "detector.safetensors").unlink()
 
-    metrics = train(folder, out, TINY, resume=True)
+    reached = train(folder, out, TINY, resume=True)
 
     weights = (finished / "detector.safetensors").read_bytes()
     assert (out / "detector.safetensors").read_bytes() == weights
-    assert metrics == json.loads((finished / "metrics.json").read_text())
+    assert reached == DetectorReached.read(finished)
     SavedModelDetector.load(out / "familiar-face")
 
 
@@ -411,11 +417,11 @@ def test_a_finished_detector_boxes_what_has_no_boxes(
         train(folder, tmp_path, options, teacher=finished / "familiar-face", unboxed=unboxed)
     (pictures / "005.png").unlink()
 
-    metrics = train(folder, tmp_path, options, teacher=finished / "familiar-face", unboxed=unboxed)
+    reached = train(folder, tmp_path, options, teacher=finished / "familiar-face", unboxed=unboxed)
 
     # By their numbers 10 and 20 are kept away from it.
     assert len(load_file(tmp_path / "taught.safetensors")["counts"]) == 17
-    assert metrics["unboxed_left_to_judge_on"] == 2
+    assert reached.unboxed_left_to_judge_on == 2
 
 
 @pytest.mark.parametrize("change", [{}, {"batch": 32}, {"rate": 1e-4}])
@@ -430,7 +436,7 @@ def test_whether_there_is_anything_to_train_is_known_before_pictures_are_boxed(
     (pictures / "005.png").unlink()
     options, out = replace(TINY, epochs=1), tmp_path / "out"
     given = {"teacher": finished / "familiar-face", "unboxed": [Unboxed(pictures)], "resume": True}
-    metrics = train(folder, out, options, **given)
+    reached = train(folder, out, options, **given)
     (out / "taught.safetensors").unlink()
     monkeypatch.setattr(detector, "teach", lambda *_: pytest.fail("pictures were boxed"))
 
@@ -438,7 +444,7 @@ def test_whether_there_is_anything_to_train_is_known_before_pictures_are_boxed(
         with pytest.raises(TrainingError, match=r"fewer than a batch|with other options"):
             train(folder, out, replace(options, **change), **given)
     else:
-        assert train(folder, out, options, **given) == metrics
+        assert train(folder, out, options, **given) == reached
 
 
 def test_a_detector_that_has_nothing_to_box_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -483,9 +489,9 @@ def test_a_start_of_another_width_is_refused_before_anything_is_read(tmp_path: P
 def test_without_a_box_to_tune_by_it_is_trained_all_the_same(folder: Path, tmp_path: Path) -> None:
     pictures = shutil.copytree(folder, tmp_path / "pictures")
     (pictures / "005.xml").write_text("<annotation></annotation>")
-    metrics = train(pictures, tmp_path / "out", replace(TINY, epochs=1, tune_every=1))
-    assert (metrics["tuning_ap50"], metrics["threshold"]) == (None, 0.3)
-    assert metrics["validation_ap50"] is not None
+    reached = train(pictures, tmp_path / "out", replace(TINY, epochs=1, tune_every=1))
+    assert (reached.tuning_ap50, reached.threshold) == (None, 0.3)
+    assert reached.validation_ap50 is not None
     assert SavedModelDetector.load(tmp_path / "out" / "familiar-face").threshold == 0.3
 
 

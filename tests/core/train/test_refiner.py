@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from core.train import session as session_module
 from core.train.detector import learned_by, write_weights
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork
 from core.train.parts import contents_of, split
+from core.train.reached import RefinerReached
 from core.train.refiner import RefinerTraining, train
 from core.train.refiner_choice import precision_of_both
 from core.train.refiner_network import (
@@ -86,17 +86,18 @@ def finished(folder: Path, first: Path, tmp_path_factory: pytest.TempPathFactory
 def test_it_learns_which_proposals_are_faces_and_where_they_are(
     finished: Path, first: Path, folder: Path
 ) -> None:
-    metrics = json.loads((finished / "metrics.json").read_text())
-    assert metrics["tuning_ap50"] > metrics["first_stage_tuning_ap50"] + 0.2
+    reached = RefinerReached.read(finished)
+    assert reached is not None
+    assert reached.tuning_ap50 > reached.first_stage_tuning_ap50 + 0.2
     with (finished / "curve.csv").open(newline="") as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
     both = SavedModelDetector.load(finished / "familiar-face")
     as_it_runs = SavedModelDetector.load(finished / "familiar-face", precision="int8")
     validation = split(read_folder(folder)).validation
     figures, _ = evaluate_boxed(validation, as_it_runs)
-    assert metrics["validation_ap50"] == pytest.approx(figures.average_precision)
-    assert metrics["validation_pictures"] == 2
-    assert both.threshold == pytest.approx(metrics["threshold"], abs=1e-4)
+    assert reached.validation_ap50 == pytest.approx(figures.average_precision)
+    assert reached.validation_pictures == 2
+    assert both.threshold == pytest.approx(reached.threshold, abs=1e-4)
     assert both.longest == 96
 
     before, after = [], []
@@ -115,9 +116,9 @@ def test_a_finished_training_that_is_gone_on_with_stays_as_it_is(
     files = sorted(path for path in finished.rglob("*") if path.is_file())
     before = [(path, path.read_bytes(), path.stat().st_mtime_ns) for path in files]
 
-    metrics = train(folder, first, finished, TINY, resume=True)
+    reached = train(folder, first, finished, TINY, resume=True)
 
-    assert metrics == json.loads((finished / "metrics.json").read_text())
+    assert reached == RefinerReached.read(finished)
     files = sorted(path for path in finished.rglob("*") if path.is_file())
     assert [(path, path.read_bytes(), path.stat().st_mtime_ns) for path in files] == before
 
@@ -268,7 +269,7 @@ def test_whether_there_is_anything_to_train_is_known_before_pictures_are_boxed(
     for kept in split(read_folder(pictures)).tuning:
         kept.picture.unlink()
     options, out = replace(TINY, epochs=1), tmp_path / "out"
-    metrics = train(folder, first, out, options, unboxed=[Unboxed(pictures)])
+    reached = train(folder, first, out, options, unboxed=[Unboxed(pictures)])
     (out / "taught.safetensors").unlink()
     monkeypatch.setattr(refiner, "teach", lambda *_: pytest.fail("pictures were boxed"))
 
@@ -280,7 +281,7 @@ def test_whether_there_is_anything_to_train_is_known_before_pictures_are_boxed(
         with pytest.raises(TrainingError, match=r"fewer than a batch|with other options"):
             again()
     else:
-        assert again() == metrics
+        assert again() == reached
 
 
 def test_before_and_with_it_are_measured_on_the_same_pictures(
@@ -424,8 +425,8 @@ def test_without_a_box_to_tune_by_it_is_trained_all_the_same(
     assert tuning
     for picture in tuning:
         (pictures / picture.with_suffix(".xml").name).write_text("<annotation></annotation>")
-    metrics = train(pictures, first, tmp_path / "out", replace(TINY, epochs=1))
-    assert metrics["first_stage_tuning_ap50"] is metrics["tuning_ap50"] is None
+    reached = train(pictures, first, tmp_path / "out", replace(TINY, epochs=1))
+    assert reached.first_stage_tuning_ap50 is reached.tuning_ap50 is None
     assert (tmp_path / "out" / "metrics.json").is_file()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from core.train.card import ModelCard, write_card
 from core.train.origin import Origin
+from core.train.reached import Reached
 from core.train.report import report_detector
 from core.train.teacher import Unboxed
 
@@ -17,20 +18,24 @@ CURVE = """epoch,loss,tuning_ap50,seconds
 2,2.0,0.25,20
 3,1.5,0.5,30
 """
-METRICS = {
-    "tuning_ap50": 0.5,
-    "threshold": 0.375,
-    "tuning_precision_at_threshold": 0.75,
-    "tuning_recall_at_threshold": 0.625,
-    "validation_ap50": 0.8125,
-}
+REACHED = Reached(
+    tuning_ap50=0.5,
+    threshold=0.375,
+    tuning_precision_at_threshold=0.75,
+    tuning_recall_at_threshold=0.625,
+    windows_without_faces=9,
+    boxes_there_at_threshold=0.25,
+    validation_ap50=0.8125,
+    validation_pictures=3,
+    seconds=30.0,
+)
 ORIGIN = Origin("familiar train detector faces --seed 4")
 
 
 def test_a_detector_has_a_card_and_curves(tmp_path: Path) -> None:
     (tmp_path / "curve.csv").write_text(CURVE)
     folders = [Path("somewhere/faces"), Path("somewhere/frames")]
-    assert report_detector(tmp_path, folders, METRICS, 4, ORIGIN) is None
+    assert report_detector(tmp_path, folders, REACHED, 4, ORIGIN) is None
     card = (tmp_path / "README.md").read_text()
     for said in ("`faces`", "`frames`", "--seed 4", "Seed 4", "were not stated", "Limits"):
         assert said in card
@@ -42,18 +47,18 @@ def test_a_detector_has_a_card_and_curves(tmp_path: Path) -> None:
 
 def test_a_card_says_in_which_precision_the_detector_was_measured(tmp_path: Path) -> None:
     (tmp_path / "curve.csv").write_text(CURVE)
-    report_detector(tmp_path, [Path("faces")], METRICS, 4, ORIGIN)
+    report_detector(tmp_path, [Path("faces")], REACHED, 4, ORIGIN)
     assert "as it runs: in single precision." in (tmp_path / "README.md").read_text()
     (tmp_path / "familiar-face" / "int8").mkdir(parents=True)
     (tmp_path / "familiar-face" / "int8" / "1.onnx").touch()
-    report_detector(tmp_path, [Path("faces")], METRICS, 4, ORIGIN)
+    report_detector(tmp_path, [Path("faces")], REACHED, 4, ORIGIN)
     assert "as it runs: in int8." in (tmp_path / "README.md").read_text()
 
 
 def test_a_card_counts_what_was_left_out(tmp_path: Path) -> None:
     (tmp_path / "curve.csv").write_text(CURVE)
-    metrics = METRICS | {"copies_left_out": 1234, "unboxed_left_to_judge_on": 56}
-    for told, counts in ((metrics, ["1,234", "56"]), (METRICS, [])):
+    some = REACHED.model_copy(update={"copies_left_out": 1234, "unboxed_left_to_judge_on": 56})
+    for told, counts in ((some, ["1,234", "56"]), (REACHED, [])):
         report_detector(tmp_path, [Path("faces")], told, 4, ORIGIN)
         card = (tmp_path / "README.md").read_text()
         for count in counts:
@@ -73,7 +78,7 @@ def test_somebodys_own_text_is_not_overwritten_by_a_card(tmp_path: Path) -> None
 def test_a_card_names_the_pictures_that_nobody_boxed(tmp_path: Path) -> None:
     (tmp_path / "curve.csv").write_text(CURVE)
     unboxed = [Unboxed(Path("somewhere/series")), Unboxed(Path("somewhere/heads"), True)]
-    report_detector(tmp_path, [Path("faces")], METRICS, 4, ORIGIN, unboxed=unboxed)
+    report_detector(tmp_path, [Path("faces")], REACHED, 4, ORIGIN, unboxed=unboxed)
     card = (tmp_path / "README.md").read_text()
     assert "`series`: pictures without boxes, in which a detector" in card
     assert "`heads`: face crops without boxes" in card
@@ -91,7 +96,7 @@ def test_without_matplotlib_there_is_a_card_and_a_sentence(
         return real(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    problem = report_detector(tmp_path, [Path("faces")], METRICS, 4, ORIGIN)
+    problem = report_detector(tmp_path, [Path("faces")], REACHED, 4, ORIGIN)
     assert problem is not None
     assert "`make setup`, or `pip install matplotlib`" in problem
     card = (tmp_path / "README.md").read_text()

@@ -1,0 +1,87 @@
+"""What a training on boxed pictures has reached, as its folder says it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.files import write_text
+
+METRICS: Final = "metrics.json"
+
+
+class Reached(BaseModel):
+    """What every detector of a training reaches.
+
+    Attributes:
+        tuning_ap50: Average precision at an overlap of 0.5 on the tuning pictures, 0..1; None:
+            none of them has a box.
+        threshold: Score from which a box counts, 0..1.
+        tuning_precision_at_threshold: Share of the boxes there that are faces; None: no box.
+        tuning_recall_at_threshold: Share of the faces that are boxed there; None: no face.
+        windows_without_faces: Cut out of the tuning pictures, to choose the threshold on.
+        boxes_there_at_threshold: Share of them that have a box; None: there are none of them.
+        validation_ap50: Average precision on the pictures kept for validation, by the detector as
+            it runs; None: none of them has a box.
+        validation_pictures: How many these are.
+        copies_left_out: Pictures that are nearly some that are kept, and were not learned from.
+        unboxed_left_to_judge_on: Pictures without boxes that were left out by their numbers.
+        seconds: That it trained.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    tuning_ap50: float | None
+    threshold: float
+    tuning_precision_at_threshold: float | None
+    tuning_recall_at_threshold: float | None
+    windows_without_faces: int
+    boxes_there_at_threshold: float | None
+    validation_ap50: float | None
+    validation_pictures: int
+    # Trainings of earlier versions do not say these two.
+    copies_left_out: int = 0
+    unboxed_left_to_judge_on: int = 0
+    seconds: float
+
+    @classmethod
+    def read(cls, out: Path) -> Self | None:
+        """What the training in a folder has reached; None where that cannot be read."""
+        try:
+            return cls.model_validate_json((out / METRICS).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def write(self, out: Path) -> None:
+        """Put it into a training's folder."""
+        write_text(out / METRICS, self.model_dump_json(indent=2) + "\n")
+
+
+class DetectorReached(Reached):
+    """What `core.train.detector.train` reaches.
+
+    Attributes:
+        training_pictures: With boxes that people drew.
+    """
+
+    training_pictures: int
+
+
+class RefinerReached(Reached):
+    """What `core.train.refiner.train` reaches.
+
+    Attributes:
+        first_stage_tuning_ap50: Average precision of the first stage alone.
+        first_stage_share: Of its score in that of both, 0..1.
+        way_of_boxes: How far boxes go from the first stage's place to the second's, 0..1.
+        tuning_pictures_with_a_box_at_threshold: Share of the tuning pictures; None: there are none.
+        training_views: Windows and mosaics that were learned from.
+    """
+
+    first_stage_tuning_ap50: float | None
+    first_stage_share: float
+    way_of_boxes: float
+    tuning_pictures_with_a_box_at_threshold: float | None
+    training_views: int
