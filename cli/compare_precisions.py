@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ from cli.train import refuse_splits
 from core.settings import load_settings
 
 if TYPE_CHECKING:
-    from core.evaluate_precision import PrecisionComparison, Turned, Variant
+    from core.compare_precisions import PrecisionComparison, Turned, Variant
     from core.settings import ModelSettings
 
 _HEADINGS = ("precision", "look", "P@1", "P@5", "mAP", "EER")
@@ -33,7 +34,7 @@ def compare_precisions(
     refuse_splits((), (folder,))
     settings = load_settings()
     with terminal.waiting("Loading the models"):
-        from core.evaluate_precision import compare_precisions
+        from core.compare_precisions import compare_precisions
 
         variants = _variants(settings.model, crops)
     if len(variants) == 1:
@@ -58,7 +59,7 @@ def compare_precisions(
 def _variants(model: ModelSettings, crops: bool) -> list[Variant]:
     import torch
 
-    from core.evaluate_precision import Variant
+    from core.compare_precisions import Variant
     from worker.resident import load_detector_of, load_extractor_of
 
     threads = model.threads or torch.get_num_threads()
@@ -132,12 +133,7 @@ def _as_json(comparison: PrecisionComparison) -> dict[str, object]:
         "pictures": comparison.count,
         "precisions": {
             precision.name: {
-                look.value: {
-                    "precision_at_1": reached.precision_at_1,
-                    "precision_at_5": reached.precision_at_5,
-                    "mean_average_precision": reached.mean_average_precision,
-                    "equal_error_rate": error,
-                }
+                look.value: {**asdict(reached), "equal_error_rate": error}
                 for look, (reached, error) in precision.looks.items()
             }
             for precision in comparison.precisions

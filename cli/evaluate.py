@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -97,14 +98,7 @@ def _as_json(figures: FolderFigures) -> dict[str, object]:
         "characters": figures.characters,
         "asked": figures.asked,
         "without_face": figures.without_face,
-        "looks": {
-            look.value: {
-                "precision_at_1": reached.precision_at_1,
-                "precision_at_5": reached.precision_at_5,
-                "mean_average_precision": reached.mean_average_precision,
-            }
-            for look, reached in figures.looks.items()
-        },
+        "looks": {look.value: asdict(reached) for look, reached in figures.looks.items()},
         "copies": list(figures.copies),
         "unreadable": {path: str(problem) for path, problem in figures.unreadable},
     }

@@ -38,13 +38,13 @@ from core.embed import (
     embed_batch,
     embed_crops,
 )
-from core.evaluate import Block, equal_error_of_blocks, precisions
 from core.face import Vectors
 from core.face_space import FaceSpace
 from core.likeness import COSINE, Likeness
 from core.look import Look
 from core.models import Detector, Extractor
 from core.neighbourhood import Neighbourhoods
+from core.retrieval import Block, equal_error_of_blocks, precisions
 
 _ASKING_TOGETHER = 256
 

@@ -12,7 +12,6 @@ from typing import Final, Literal
 import numpy as np
 
 from core.embed import Embedded, FolderReader, above_threshold, embed_crops, embed_detected
-from core.evaluate import precisions
 from core.evaluate_folder import (
     LabelledVectors,
     LookFigures,
@@ -29,6 +28,7 @@ from core.methods.trained import TrainedExtractor
 from core.methods.training import OF_PICTURES, Budget, Name, trained, trainings
 from core.models import Detector, Extractor, ModelError
 from core.models.extractor import FamiliarExtractor
+from core.retrieval import precisions
 from core.rows import Contents, IndexedFace, IndexedPicture, Query, Rows
 from core.train.copies import copied, prints_in
 from core.train.extractor import Report

@@ -14,7 +14,6 @@ import torch
 from pydantic import BaseModel
 from safetensors.torch import load_file, save
 
-from core.evaluate import threshold_at
 from core.face import Pixels, Vectors
 from core.files import partial_folder
 from core.framing import HEADS, Framing, cut_square, resized
@@ -32,6 +31,7 @@ from core.models.extractor import (
     middle_of,
 )
 from core.models.weights import fill
+from core.retrieval import threshold_at
 from core.train.extractor import WEIGHTS
 from core.train.extractor_int8 import EXAMPLES, hashes, networks_in_int8
 from core.train.extractor_options import UNIT_LENGTH

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from core.evaluate import average_precision, claims
+from core.average_precision import average_precision, claims
 from core.evaluate_detector import evaluate_boxed
 from core.face import Face
 from core.models.detector import SavedModelDetector

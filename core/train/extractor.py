@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from core.evaluate import Retrieval, retrieval
 from core.face import Pixels, Vectors
 from core.files import replacing, write_text
 from core.framing import HEADS, resized
@@ -32,6 +31,7 @@ from core.models.backbones import EmbeddingNetwork
 from core.models.irse50 import IrSe50Description, IrSe50Network
 from core.models.precision import bfloat16_is_fast
 from core.models.weights import NOT_OF_TORCH
+from core.retrieval import Retrieval, retrieval
 from core.train.attributes import COLOURS, TASKS, estimated
 from core.train.augment import augmented, plain
 from core.train.copies import Prints, copied, joined, prints_of, read_prints, write_prints

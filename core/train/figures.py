@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from core.evaluate import equal_error_of, pair_likenesses
 from core.face import Pixels, Vectors
 from core.likeness import COSINE, Likeness
+from core.retrieval import equal_error_of, pair_likenesses
 from core.train.face_data import LabelledPictures
 
 if TYPE_CHECKING:

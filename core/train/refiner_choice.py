@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from core.evaluate import average_precision, claims
+from core.average_precision import average_precision, claims
 from core.face import Face, Pixels
 from core.models.detector import faces_of, letterboxed
 from core.models.tensorflow_runtime import tf

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from core.evaluate import retrieval
 from core.face import Vectors
 from core.models.quantised import network_path
+from core.retrieval import retrieval
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
 from core.train.copies import copies_among, prints_of, read_prints
 from core.train.extractor import HELD_OUT, LEARNED, METRICS, parted, without_labels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.evaluate import average_precision
+from core.average_precision import average_precision
 from core.face import Face
 
 HERE = (10.0, 10.0, 30.0, 30.0)

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.evaluate import equal_error_of, equal_error_rate
 from core.evaluate_folder import (
     LabelledVectors,
     LookFigures,
@@ -25,6 +24,7 @@ from core.face import Face, Vectors
 from core.likeness import COSINE, MANHATTAN, Likeness
 from core.look import Look
 from core.problem import Problem
+from core.retrieval import equal_error_of, equal_error_rate
 from core.rows import Contents, IndexedFace, IndexedPicture, Query, Rows
 from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from core.evaluate import equal_error_rate, retrieval
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
+from core.retrieval import equal_error_rate, retrieval
 
 PLAINLY = {
     COSINE: lambda one, other: sum(a * b for a, b in zip(one, other, strict=True)),

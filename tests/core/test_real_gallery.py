@@ -12,7 +12,6 @@ from PIL import Image
 
 from core.collage import draw, layout
 from core.embed import embed_folder
-from core.evaluate import retrieval
 from core.evaluate_folder import LabelledVectors, evaluate_folder, measure
 from core.face_space import FaceSpace
 from core.gallery import build_index
@@ -20,6 +19,7 @@ from core.index import Index
 from core.look import Look
 from core.models import load_detector, load_extractor
 from core.picture import read
+from core.retrieval import retrieval
 from core.search import Searcher
 from tests import shared_data
 

@@ -8,8 +8,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-import core.evaluate
-from core.evaluate import (
+import core.retrieval
+from core.likeness import COSINE, MANHATTAN, Likeness
+from core.retrieval import (
     equal_error_counted,
     equal_error_of,
     equal_error_rate,
@@ -17,7 +18,6 @@ from core.evaluate import (
     retrieval,
     threshold_at,
 )
-from core.likeness import COSINE, MANHATTAN, Likeness
 
 
 def unit_rows(rng: np.random.Generator, rows: int, dimensions: int) -> np.ndarray:
@@ -194,7 +194,7 @@ def test_pairs_of_vectors_are_counted_where_they_are_too_many_to_be_kept(
     rng = np.random.default_rng(1)
     vectors, labels = unit_rows(rng, 700, 3), rng.integers(0, 5, 700)
     kept = equal_error_rate(vectors, labels, likeness)
-    monkeypatch.setattr(core.evaluate, "_MOST_KEPT", 1000)
+    monkeypatch.setattr(core.retrieval, "_MOST_KEPT", 1000)
     assert equal_error_rate(vectors, labels, likeness) == kept
     with pytest.raises(ValueError, match="pairs of one label and pairs of two"):
         equal_error_rate(vectors, np.zeros(700, np.int64), likeness)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import core.models.cascade
-from core.evaluate import claims
+from core.average_precision import claims
 from core.models import ModelError, load_detector
 from core.models.cascade import CascadeDetector
 from core.train.parts import split

@@ -17,13 +17,13 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from cli.main import main
-from core.evaluate import pair_likenesses, threshold_at
 from core.face import Pixels, Vectors
 from core.framing import HEADS, Framing, resized
 from core.models import ModelError
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.extractor import FamiliarExtractor
 from core.models.irse50 import IrSe50Network
+from core.retrieval import pair_likenesses, threshold_at
 from core.train import assemble as assembling
 from core.train.assemble import (
     COLOUR_COMPONENTS,

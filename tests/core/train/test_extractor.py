@@ -27,12 +27,12 @@ from torch import nn
 
 import core.train.extractor as extractor_training
 import core.train.report as training_report
-from core.evaluate import retrieval
 from core.models import SHIPPED, ModelError, irse50
 from core.models.aligned import described as described_beside
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.extractor import FamiliarExtractor
 from core.models.irse50 import IrSe50Description
+from core.retrieval import retrieval
 from core.train.attributes import COLOURS, estimated
 from core.train.copies import prints_of, read_prints
 from core.train.extractor import (

@@ -12,8 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from core.evaluate import pair_likenesses
 from core.likeness import COSINE
+from core.retrieval import pair_likenesses
 from core.train import figures
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card, written
 from core.train.face_data import LabelledPictures

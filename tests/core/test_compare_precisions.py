@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.compare_precisions import Variant, compare_precisions
 from core.embed import embed_folder
 from core.evaluate_folder import evaluate_folder
-from core.evaluate_precision import Variant, compare_precisions
 from core.face import Face, Pixels, Vectors
 from core.look import Look
 from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery
