@@ -22,9 +22,9 @@ from benchmarks.models import measure_alone, measure_models, measure_whole, note
 from benchmarks.models import table as models_table
 from benchmarks.requests import WARM_UP, Requests, measure_requests, percentile
 from cli.terminal import messages, results
+from core.models.chosen import load_models
 from core.models.quantised import processors
 from core.settings import ModelSettings
-from worker.resident import load_models
 
 REQUESTS: Final = 100
 WHOLE_MS: Final = 120

@@ -164,7 +164,7 @@ def measure_extractor(device: Device) -> list[MeasuredModel]:
 
         rate = _product_rate(product, device)
         if precision == "int8":
-            torch.set_num_threads(1)  # as `worker.resident.load_extractor_of` does
+            torch.set_num_threads(1)  # as `core.models.chosen.load_extractor_of` does
         for name, shape, embed, prepared in (
             (
                 "face network",
@@ -201,8 +201,8 @@ def measure_whole(times: int = WHOLE_TIMES) -> list[float]:
         times: How often, one after the other.
     """
     from core.embed import above_threshold, embed_batch
+    from core.models.chosen import load_models
     from core.settings import ModelSettings
-    from worker.resident import load_models
 
     detector, extractor = load_models(ModelSettings())
     picture = picture_with_a_face()

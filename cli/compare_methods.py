@@ -83,9 +83,10 @@ def compare_methods(
         )
         from core.methods.training import Budget
         from core.models import DEFAULT_EXTRACTOR, SHIPPED, ModelError
+        from core.models.chosen import extractor_precision, load_detector_of
+        from core.models.device import torch_device
         from core.models.extractor import FamiliarExtractor
         from core.train.face_data import TrainingDataError
-        from worker.resident import extractor_precision, load_detector_of, torch_device
     # What cannot be measured is said now, and not when everything has been trained.
     check_characters(folder)
     if without and series is None:

@@ -60,7 +60,7 @@ def _variants(model: ModelSettings, crops: bool) -> list[Variant]:
     import torch
 
     from core.compare_precisions import Variant
-    from worker.resident import load_detector_of, load_extractor_of
+    from core.models.chosen import load_detector_of, load_extractor_of
 
     threads = model.threads or torch.get_num_threads()
 

@@ -72,9 +72,9 @@ def crop(
     settings = load_settings()
     with terminal.waiting("Loading the detector"):
         from core.framing import HEADS, Framing
+        from core.models.chosen import load_detector_of
         from core.train.crops import write_crops
         from core.train.dataset import DatasetError
-        from worker.resident import load_detector_of
 
         name = detector or settings.model.detector
         named = {"detector": name if cascade is None else f"cascade:{cascade}"}
@@ -127,9 +127,9 @@ def group(
     """Copy heads that seem to show one character into a folder of their own."""
     settings = load_settings()
     with terminal.waiting("Loading the extractor"):
+        from core.models.chosen import load_extractor_of
         from core.train.dataset import DatasetError
         from core.train.groups import SMALLEST, write_groups
-        from worker.resident import load_extractor_of
 
         named = {"extractor": extractor or settings.model.extractor}
         loaded = load_extractor_of(settings.model.model_copy(update=named))

@@ -64,7 +64,7 @@ def evaluate_detector(
         with terminal.waiting("Loading the detector"):
             from core.evaluate_detector import false_alarms
             from core.faceless.drawing import drawn
-            from worker.resident import load_detector_of
+            from core.models.chosen import load_detector_of
 
             named = {"detector": detector} if detector else {}
             loaded = load_detector_of(settings.model.model_copy(update=named))

@@ -61,7 +61,7 @@ def detect(
     check_file(out, "--out")
     with terminal.waiting("Loading the detector"):
         from core.embed import detect_folder, save_detections
-        from worker.resident import load_detector_of
+        from core.models.chosen import load_detector_of
 
         detector = load_detector_of(settings.model)
     with terminal.progress("Detecting", "pictures") as advance:
@@ -80,7 +80,7 @@ def detect(
 
 def models_for(settings: ModelSettings, crops: bool) -> tuple[Detector | None, Extractor]:
     """The models of the settings; without a detector where every picture is a face crop."""
-    from worker.resident import load_extractor_of, load_models
+    from core.models.chosen import load_extractor_of, load_models
 
     if crops:
         return None, load_extractor_of(settings)

@@ -35,7 +35,7 @@ def build(
         raise Problem("gallery_missing", path=folder)
     with terminal.waiting("Loading the models"):
         from core.gallery import build_index
-        from worker.resident import load_models
+        from core.models.chosen import load_models
 
         detector, extractor = load_models(settings.model)
     with terminal.progress("Indexing", "pictures") as advance:

@@ -120,9 +120,9 @@ def use(
 
 
 def _loaded(name: str, *, look: bool = True) -> tuple[str, Detector | Extractor]:
-    """A model and its role; for `look` see `worker.resident.load_models`."""
+    """A model and its role; for `look` see `core.models.chosen.load_models`."""
     from core.models import role_of
-    from worker.resident import load_detector_of, load_extractor_of
+    from core.models.chosen import load_detector_of, load_extractor_of
 
     role = role_of(name)
     settings = load_settings().model.model_copy(update={role: name})

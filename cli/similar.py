@@ -45,8 +45,8 @@ def similar(
         from core.caption import caption
         from core.collage import draw
         from core.index import Index
+        from core.models.chosen import load_models
         from core.search import Searcher
-        from worker.resident import load_models
 
         detector, extractor = load_models(settings.model)
         index = Index.open_current(settings.gallery.data, detector, extractor)

@@ -499,12 +499,12 @@ def extractor(
     also, check = ([_with_name(each) for each in given or []] for given in (also, check))
     out = out or Path(f"runs/extractor-{of.value}")
     from core.models import ModelError
+    from core.models.device import torch_device
     from core.train.augment import stronger
     from core.train.extractor import CHECKPOINT, train
     from core.train.extractor_options import ExtractorTraining, of_loss, of_pictures
     from core.train.face_data import TrainingDataError
     from core.train.report import load_checks, report_extractor
-    from worker.resident import torch_device
 
     _refuse_useless(of, loss, backbone, unlabelled)
     _refuse_inside(read, out)

@@ -12,6 +12,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from core.models import ModelError
+from core.models.chosen import load_models
 from core.problem import Problem
 from core.redaction import hide_secrets
 from core.settings import Settings
@@ -20,7 +21,7 @@ from worker.claim import Claims, own_heartbeat_key
 from worker.delivery.routes import Routes
 from worker.parking import Parking
 from worker.reindex import Reindexer
-from worker.resident import Resident, load_models
+from worker.resident import Resident
 from worker.store import UploadStore
 from worker.tasks import Answering, add_tasks
 

@@ -7,23 +7,13 @@ import math
 import threading
 import time
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from core.index import Index, current_version
-from core.models import (
-    DEFAULT_DETECTOR,
-    DEFAULT_EXTRACTOR,
-    Detector,
-    Extractor,
-    ModelError,
-    Precision,
-    load_detector,
-    load_extractor,
-)
+from core.models import Detector, Extractor
 from core.models.first_look import look_first
 from core.problem import Problem
 from core.search import Searcher
-from core.settings import ModelSettings
 from worker.batcher import Batcher
 from worker.courtesy import CourteousDetector, CourteousExtractor, Courtesy
 
@@ -33,117 +23,6 @@ _OF_ONE_VERSION: Final = frozenset({"index_damaged", "index_other_format", "inde
 """What is wrong with a version, while an intact one that is in memory answers as before."""
 SECONDS_BETWEEN_TRIES: Final = 30.0
 """Such a version is opened again after so long: what hindered, such as a disk, may have passed."""
-
-
-def torch_device(name: str) -> str:
-    """The torch device that a setting means; ``auto`` is a GPU where there is one that can compute.
-
-    Raises:
-        core.models.ModelError: There is no such device here, or it cannot compute.
-    """
-    import torch
-
-    from core.models.device import try_out
-
-    if name == "auto":
-        if not torch.cuda.is_available():
-            return "cpu"
-        try:
-            try_out("cuda")
-        except ModelError as error:
-            log.warning("the extractor runs on the processor: %s", error)
-            return "cpu"
-        return "cuda"
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(
-            f"PyTorch has no device {name} here; choose cpu, cuda, cuda:1 and the like, or auto."
-        ) from error
-    try_out(name)
-    return name
-
-
-def extractor_precision(setting: Precision | Literal["auto"], device: str) -> Precision:
-    """What a precision of the settings means for the extractor on a torch device."""
-    if setting != "auto":
-        return setting
-    if device.startswith("cpu"):
-        return "int8"
-    from core.models.precision import bfloat16_is_fast
-
-    return "bfloat16" if bfloat16_is_fast(device) else "float32"
-
-
-def load_models(settings: ModelSettings, *, look: bool = True) -> tuple[Detector, Extractor]:
-    """The models that the settings name.
-
-    Args:
-        settings: Name them.
-        look: Let models that are not shipped see a picture; False where `Resident.warm_up` will.
-
-    Raises:
-        core.models.ModelError: One of them cannot be used.
-    """
-    return load_detector_of(settings, look=look), load_extractor_of(settings, look=look)
-
-
-def load_detector_of(settings: ModelSettings, *, look: bool = True) -> Detector:
-    """The detector that the settings name, in their precision; for `look` see `load_models`.
-
-    Raises:
-        core.models.ModelError: It cannot be used.
-    """
-    # It stays on the processor, wherever the extractor runs.
-    detector = load_detector(
-        settings.detector,
-        precision="int8" if settings.precision == "auto" else settings.precision,
-        threads=settings.threads,
-    )
-    if look and settings.detector != DEFAULT_DETECTOR:
-        look_first(detector)
-    return detector
-
-
-def load_extractor_of(settings: ModelSettings, *, look: bool = True) -> Extractor:
-    """The extractor that the settings name, on their device and in their precision.
-
-    For `look` see `load_models`.
-
-    PyTorch, which has one number of threads for a process, is given that of the settings, or one
-    where onnxruntime does the extractor's work, as it does in int8.
-
-    Raises:
-        core.models.ModelError: It cannot be used.
-    """
-    import torch
-
-    device = torch_device(settings.device)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    extractor = _extractor_on(device, settings)
-    if getattr(extractor, "in_onnxruntime", False):
-        # What is left to PyTorch are small steps. Its threads, which wait for more by spinning,
-        # would hold the cores that onnxruntime's need.
-        torch.set_num_threads(1)
-    if look and settings.extractor != DEFAULT_EXTRACTOR:
-        look_first(extractor)
-    return extractor
-
-
-def _extractor_on(device: str, settings: ModelSettings) -> Extractor:
-    def load(precision: Precision) -> Extractor:
-        return load_extractor(
-            settings.extractor, device, precision=precision, threads=settings.threads
-        )
-
-    extractor = load(extractor_precision(settings.precision, device))
-    if settings.precision == "auto" and getattr(extractor, "precision", None) == "float32":
-        from core.models.precision import bfloat16_is_fast
-
-        if bfloat16_is_fast(device):  # it has no networks in int8
-            return load("bfloat16")
-    return extractor
 
 
 class Resident:

@@ -253,7 +253,7 @@ class _Processes:
             stage.what = f"drew {drawn.pictures} pictures of {len(CHARACTERS)} characters"
         with self.stages.stage(HERE, "loading the models to index them") as stage:
             from core.gallery import build_index
-            from worker.resident import load_models
+            from core.models.chosen import load_models
 
             models = load_models(self.settings.model)
             stage.what = "indexing pictures"

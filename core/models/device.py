@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Final, TypeVar
 
@@ -9,6 +10,8 @@ import torch
 from torch import nn
 
 from core.models import ModelError
+
+log = logging.getLogger(__name__)
 
 _OF_A_DEVICE: Final = re.compile(
     r"\b(CUDA|cuDNN|cuBLAS|HIP|MIOpen) (error|failure|out of memory)", re.IGNORECASE
@@ -18,6 +21,31 @@ _AT_FAULT: Final = (RuntimeError, AssertionError)
 """What PyTorch raises for a device; the second where it was built without any for GPUs."""
 
 _Network = TypeVar("_Network", bound=nn.Module)
+
+
+def torch_device(name: str) -> str:
+    """The torch device that a setting means; ``auto`` is a GPU where there is one that can compute.
+
+    Raises:
+        ModelError: There is no such device here, or it cannot compute.
+    """
+    if name == "auto":
+        if not torch.cuda.is_available():
+            return "cpu"
+        try:
+            try_out("cuda")
+        except ModelError as error:
+            log.warning("the extractor runs on the processor: %s", error)
+            return "cpu"
+        return "cuda"
+    try:
+        torch.zeros(1, device=name)
+    except _AT_FAULT as error:
+        raise ModelError(
+            f"PyTorch has no device {name} here; choose cpu, cuda, cuda:1 and the like, or auto."
+        ) from error
+    try_out(name)
+    return name
 
 
 def try_out(device: str) -> None:

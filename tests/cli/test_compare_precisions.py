@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import worker.resident
+import core.models.chosen
 from cli.demo.characters import CHARACTERS
 from cli.demo.gallery import picture
 from tests.cli import commands
@@ -114,11 +114,11 @@ def test_models_that_have_one_precision_are_not_measured_twice(
     gallery: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as another:
-        another.setattr(worker.resident, "load_detector", lambda *_, **__: FakeDetector())
+        another.setattr(core.models.chosen, "load_detector", lambda *_, **__: FakeDetector())
         assert ended(gallery, "--markdown") == 0
     without = EVERY_ROW[:3] + EVERY_ROW[6:9] + EVERY_ROW[12:15]
     assert rows_of(capsys.readouterr().out.splitlines()) == without
-    monkeypatch.setattr(worker.resident, "load_extractor", lambda *_, **__: FakeExtractor())
+    monkeypatch.setattr(core.models.chosen, "load_extractor", lambda *_, **__: FakeExtractor())
     assert ended(gallery, "--markdown") == 0
     told = capsys.readouterr().out
     assert rows_of(told.splitlines()) == EVERY_ROW[:6]
@@ -144,7 +144,7 @@ def test_one_character_has_no_equal_error_rate(
 def test_pictures_of_no_character_are_counted(
     gallery: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(worker.resident, "load_extractor", lambda *_, **__: FakeExtractor())
+    monkeypatch.setattr(core.models.chosen, "load_extractor", lambda *_, **__: FakeExtractor())
     assert ended(gallery) == 0
     assert "belong to no character" not in capsys.readouterr().err
     shutil.copy(gallery / "blue" / "0.png", gallery / "a.png")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import worker.resident
+import core.models.chosen
 from core.face import Face, Pixels
 from core.framing import Framing
 from core.framing import crop as cut
@@ -65,7 +65,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(name)
         return RightEdge()
 
-    monkeypatch.setattr(worker.resident, "load_detector", load)
+    monkeypatch.setattr(core.models.chosen, "load_detector", load)
     return names
 
 
@@ -159,7 +159,7 @@ def test_group_copies_what_is_alike(
         extractor.same_threshold = 0.5
         return extractor
 
-    monkeypatch.setattr(worker.resident, "load_extractor", load)
+    monkeypatch.setattr(core.models.chosen, "load_extractor", load)
     heads = tmp_path / "heads"
     heads.mkdir()
     for row, colour in enumerate([(220, 60, 60), (60, 60, 220)] * 4):
@@ -196,7 +196,7 @@ def test_limits_on_what_people_send_do_not_hold_for_ones_own_pictures(
     def load(name: str, device: str, **_: object) -> FakeExtractor:
         return FakeExtractor()
 
-    monkeypatch.setattr(worker.resident, "load_extractor", load)
+    monkeypatch.setattr(core.models.chosen, "load_extractor", load)
     noise = np.random.default_rng(0).integers(0, 256, (1001, 1000, 3), np.uint8)
     Image.fromarray(noise).save(folder / "c0" / "large.bmp")
     Image.new("1", (9000, 9000)).save(folder / "c0" / "beyond.png")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import worker.resident
+import core.models.chosen
 from tests.cli import commands
 from tests.core.fakes import FakeExtractor, drawn_gallery
 
@@ -17,7 +17,7 @@ from tests.core.fakes import FakeExtractor, drawn_gallery
 @pytest.fixture
 def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(worker.resident, "load_extractor", lambda *_, **__: FakeExtractor())
+    monkeypatch.setattr(core.models.chosen, "load_extractor", lambda *_, **__: FakeExtractor())
     return drawn_gallery(tmp_path / "gallery", each=3)
 
 

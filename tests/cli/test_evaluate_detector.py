@@ -13,7 +13,7 @@ from PIL import Image
 
 import core.evaluate_detector
 import core.faceless.drawing
-import worker.resident
+import core.models.chosen
 from core.faceless import Faceless, Kind
 from tests.cli.commands import ended
 from tests.core.fakes import FakeDetector, drawn_scene, save
@@ -26,7 +26,7 @@ HEAD = ("blue", 160, 120, 40)
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(worker.resident, "load_detector", lambda name, **_: FakeDetector())
+    monkeypatch.setattr(core.models.chosen, "load_detector", lambda name, **_: FakeDetector())
     # Among the real ones are some of the very colour that the fake detector looks for.
     plain = Faceless("plain", Kind.TEXTURE, np.zeros((40, 40, 3), np.uint8))
     monkeypatch.setattr(core.faceless.drawing, "drawn", lambda: (plain,) * 3)

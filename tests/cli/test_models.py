@@ -140,7 +140,7 @@ def test_use_says_when_the_index_was_made_with_another_model(
 
     def told(revision: int) -> str:
         model = FakeExtractor(revision)
-        monkeypatch.setattr("worker.resident.load_extractor_of", lambda _, look: model)
+        monkeypatch.setattr("core.models.chosen.load_extractor_of", lambda _, look: model)
         assert run("models", "use", "familiar-character") == 0
         return " ".join(capsys.readouterr().err.split())
 
@@ -160,7 +160,7 @@ def test_a_model_that_loads_but_cannot_look_is_not_written(
         def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
             raise ValueError("not these")
 
-    monkeypatch.setattr("worker.resident.load_detector_of", lambda _, look: Failing())
+    monkeypatch.setattr("core.models.chosen.load_detector_of", lambda _, look: Failing())
     assert run("models", "use", "familiar-face") == 1
     said = " ".join(capsys.readouterr().err.split())
     assert "fake-face loads but cannot look at a picture: not these; export it anew" in said

@@ -9,9 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
-from torch import Tensor
 
 import worker.main
 import worker.resident
@@ -25,14 +23,8 @@ from core.problem import Problem
 from core.search import Searcher
 from core.settings import ModelSettings, load_settings
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
-from worker.resident import (
-    SECONDS_BETWEEN_TRIES,
-    Resident,
-    load_detector_of,
-    load_extractor_of,
-    load_models,
-    torch_device,
-)
+from tests.core.models.test_chosen import CountingModels
+from worker.resident import SECONDS_BETWEEN_TRIES, Resident
 
 
 @pytest.fixture
@@ -218,36 +210,6 @@ def test_models_that_cannot_look_are_told_before_anybody_asks(data: Path) -> Non
     resident.close()
 
 
-def test_a_device_that_is_here_is_taken() -> None:
-    assert torch_device("cpu") == "cpu"
-    assert torch_device("auto") in {"cpu", "cuda"}
-
-
-class CountingModels:
-    """The fakes in place of every model that can be named."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.detector, self.extractor = FakeDetector(), FakeExtractor()
-        monkeypatch.setattr(worker.resident, "load_detector", lambda *_, **__: self.detector)
-        monkeypatch.setattr(worker.resident, "load_extractor", lambda *_, **__: self.extractor)
-
-    @property
-    def seen(self) -> tuple[int, int, int]:
-        return self.detector.seen, self.extractor.embedded_faces, self.extractor.embedded_pictures
-
-
-def test_models_that_are_not_shipped_look_first_wherever_they_are_loaded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    models = CountingModels(monkeypatch)
-    load_models(ModelSettings(device="cpu"))
-    assert models.seen == (0, 0, 0)
-    load_detector_of(ModelSettings(device="cpu", detector="saved-model:own"))
-    assert models.seen == (2, 0, 0)
-    load_extractor_of(ModelSettings(device="cpu", extractor="resnet101"))
-    assert models.seen == (2, 2, 2)
-
-
 @pytest.mark.parametrize("own", [False, True])
 def test_a_worker_lets_models_look_once(
     data: Path, monkeypatch: pytest.MonkeyPatch, own: bool
@@ -261,37 +223,3 @@ def test_a_worker_lets_models_look_once(
     assert resident is not None
     resident.close()
     assert models.seen == (2, 2, 2)
-
-
-@pytest.fixture
-def too_old(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A GPU that PyTorch lists and has no kernels for; where there is none, no driver either."""
-
-    def convolve(*_: Tensor) -> Tensor:
-        raise RuntimeError("CUDA error: no kernel image is available.\nCompile with TORCH_USE_CUDA")
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.nn.functional, "conv2d", convolve)
-
-
-@pytest.mark.usefixtures("too_old")
-def test_auto_takes_the_processor_where_the_gpu_cannot_compute(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    assert torch_device("auto") == "cpu"
-    [record] = caplog.records
-    assert "runs on the processor: The device cuda cannot compute: " in record.getMessage()
-    assert "FAMILIAR_MODEL_DEVICE=cpu" in record.getMessage()
-
-
-@pytest.mark.usefixtures("too_old")
-def test_a_device_that_cannot_compute_is_not_taken() -> None:
-    """The processor stands for a card here, which not every machine has."""
-    with pytest.raises(ModelError, match=r"cpu cannot compute: CUDA error: no kernel .*le;"):
-        torch_device("cpu")
-
-
-@pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta:first"])
-def test_a_device_that_is_not_here_is_named(name: str) -> None:
-    with pytest.raises(ModelError, match=f"no device {name} here; choose cpu"):
-        torch_device(name)

@@ -32,7 +32,7 @@ class SlowDetector(FakeDetector):
 
 
 def load_fakes(settings: ModelSettings, *, look: bool) -> tuple[Detector, Extractor]:
-    """In place of `worker.resident.load_models`."""
+    """In place of `core.models.chosen.load_models`."""
     if settings.extractor != DEFAULT_EXTRACTOR:
         raise ModelError(f"There is no extractor named {settings.extractor!r}.")
     return SlowDetector(), FakeExtractor()

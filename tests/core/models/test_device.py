@@ -6,10 +6,10 @@ import re
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from core.models import ModelError, load_extractor
-from core.models.device import moved, try_out
+from core.models.device import moved, torch_device, try_out
 from core.models.irse50 import IrSe50Faces, IrSe50Network
 from core.models.resnet101 import ResNet101
 
@@ -38,3 +38,42 @@ def test_a_device_is_tried_by_what_networks_do() -> None:
     try_out("cpu")
     with pytest.raises(ModelError, match=re.escape(f"The device {NOWHERE} cannot compute: ")):
         try_out(NOWHERE)
+
+
+def test_a_device_that_is_here_is_taken() -> None:
+    assert torch_device("cpu") == "cpu"
+    assert torch_device("auto") in {"cpu", "cuda"}
+
+
+@pytest.fixture
+def too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that PyTorch lists and has no kernels for; where there is none, no driver either."""
+
+    def convolve(*_: Tensor) -> Tensor:
+        raise RuntimeError("CUDA error: no kernel image is available.\nCompile with TORCH_USE_CUDA")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.nn.functional, "conv2d", convolve)
+
+
+@pytest.mark.usefixtures("too_old")
+def test_auto_takes_the_processor_where_the_gpu_cannot_compute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert torch_device("auto") == "cpu"
+    [record] = caplog.records
+    assert "runs on the processor: The device cuda cannot compute: " in record.getMessage()
+    assert "FAMILIAR_MODEL_DEVICE=cpu" in record.getMessage()
+
+
+@pytest.mark.usefixtures("too_old")
+def test_a_device_that_cannot_compute_is_not_taken() -> None:
+    """The processor stands for a card here, which not every machine has."""
+    with pytest.raises(ModelError, match=r"cpu cannot compute: CUDA error: no kernel .*le;"):
+        torch_device("cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta:first"])
+def test_a_device_that_is_not_here_is_named(name: str) -> None:
+    with pytest.raises(ModelError, match=f"no device {name} here; choose cpu"):
+        torch_device(name)

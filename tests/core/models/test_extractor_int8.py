@@ -16,10 +16,10 @@ from cli.demo import gallery as demo
 from cli.demo.characters import CHARACTERS
 from core.face import Pixels
 from core.models import DEFAULT_EXTRACTOR, SHIPPED, ModelError, load_extractor
+from core.models.chosen import load_extractor_of
 from core.models.extractor import FACE_WEIGHTS, INT8, PICTURE_WEIGHTS, FamiliarExtractor
 from core.models.packed import can_pack
 from core.settings import ModelSettings
-from worker.resident import load_extractor_of
 
 FACE, PICTURE = INT8
 pytestmark = pytest.mark.skipif(not can_pack(), reason="this PyTorch cannot pack convolutions")

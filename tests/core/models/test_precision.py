@@ -1,11 +1,6 @@
 from __future__ import annotations
 
 import copy
-import json
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,10 +12,7 @@ import core.models.precision
 from cli.demo import gallery as demo
 from cli.demo.characters import CHARACTERS
 from core.models import (
-    DEFAULT_EXTRACTOR,
-    SHIPPED,
     Extractor,
-    Precision,
     load_detector,
     load_extractor,
 )
@@ -30,15 +22,10 @@ from core.models.backbones import (
     PictureNetwork,
     ResidualBlock,
 )
-from core.models.extractor import CONFIGURATION
-from core.models.irse50 import IrSe50Network
 from core.models.precision import bfloat16_is_fast, convolve_in_bfloat16, fold_norms
 from core.models.tensorflow_runtime import tf
-from core.settings import ModelSettings
 from tests.core.fakes import HAIR, drawn_scene
 from tests.core.models.networks import network_in_use
-from tests.core.models.test_onnx import write
-from worker.resident import extractor_precision, load_detector_of, load_extractor_of, load_models
 
 SHAPE = NetworkShape((16, 24), (2, 1), 12, colour_channels=8)
 
@@ -139,18 +126,6 @@ def test_the_shipped_detector_finds_alike_in_both() -> None:
     assert np.allclose(coarse.box, exact.box, atol=3)
 
 
-def test_int8_finds_the_same_faces_and_is_what_is_taken() -> None:
-    picture = np.asarray(demo.picture(CHARACTERS[0], 0).convert("RGB"))
-    exact, taken = (
-        load_detector_of(ModelSettings(precision=precision)).detect([picture])[0]
-        for precision in ("float32", "auto")
-    )
-    assert taken == load_detector(precision="int8").detect([picture])[0]
-    assert taken[0].score != exact[0].score
-    assert taken[0].score == pytest.approx(exact[0].score, abs=0.05)
-    assert np.allclose(taken[0].box, exact[0].box, atol=4)
-
-
 def test_of_several_cards_the_one_that_is_meant_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     capabilities = {"cuda": (7, 5), "cuda:0": (7, 5), "cuda:1": (8, 6)}
     monkeypatch.setattr(torch.version, "hip", None)
@@ -172,80 +147,3 @@ def test_it_is_rounded_where_the_device_is_slow_at_it(
     )
     faces_of(load_extractor(precision="bfloat16"))
     assert set(entered) == {computes_in, torch.float32}  # colours stay in single precision
-
-
-@pytest.mark.parametrize("setting", get_args(Precision))
-def test_a_precision_that_is_named_holds_everywhere(setting: Precision) -> None:
-    assert extractor_precision(setting, "cpu") == setting
-    assert extractor_precision(setting, "cuda") == setting
-
-
-def test_auto_looks_at_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert extractor_precision("auto", "cpu") == "int8"
-    for fast, means in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(core.models.precision, "bfloat16_is_fast", lambda _, it=fast: it)
-        assert extractor_precision("auto", "cuda") == means
-
-
-@pytest.mark.parametrize(("fast", "taken"), [(True, "bfloat16"), (False, "float32")])
-def test_auto_does_without_int8_where_an_extractor_has_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: bool, taken: str
-) -> None:
-    folder = shutil.copytree(SHIPPED / DEFAULT_EXTRACTOR, tmp_path / "older")
-    described = json.loads((folder / CONFIGURATION).read_text())
-    (folder / CONFIGURATION).write_text(json.dumps(described | {"files": None}))
-    monkeypatch.setattr(core.models.precision, "bfloat16_is_fast", lambda _: fast)
-    settings = ModelSettings(device="cpu", extractor=f"trained:{folder}")
-    assert getattr(load_extractor_of(settings), "precision", None) == taken
-
-
-@pytest.fixture
-def threads() -> Iterator[int]:
-    """PyTorch's, as many as it has at first."""
-    count = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield 2
-    torch.set_num_threads(count)
-
-
-@pytest.mark.parametrize("setting", ["float32", "int8"])
-def test_in_int8_pytorch_keeps_no_core_waiting(setting: Precision, threads: int) -> None:
-    _, extractor = load_models(ModelSettings(device="cpu", precision=setting))
-    kept = 1 if getattr(extractor, "precision", None) == "int8" else threads
-    assert torch.get_num_threads() == kept
-
-
-@pytest.mark.parametrize("count", [0, 3])
-@pytest.mark.parametrize("setting", ["float32", "int8"])
-def test_an_extractor_alone_keeps_to_the_threads_of_the_settings(
-    setting: Precision, count: int, threads: int
-) -> None:
-    """As commands load it that ask no detector; 0 leaves PyTorch as many as it has."""
-    extractor = load_extractor_of(ModelSettings(device="cpu", precision=setting, threads=count))
-    kept = 1 if getattr(extractor, "precision", None) == "int8" else count or threads
-    assert torch.get_num_threads() == kept
-
-
-@pytest.mark.parametrize("setting", ["float32", "int8"])
-def test_beside_a_face_network_in_onnx_pytorch_keeps_no_core_waiting_in_int8(
-    setting: Precision, threads: int, tmp_path: Path
-) -> None:
-    named = f"onnx:{write(tmp_path / 'net.onnx', ['n', 3, 32, 32])}"
-    load_extractor_of(ModelSettings(extractor=named, device="cpu", precision=setting))
-    shipped = load_extractor(precision=setting)
-    kept = 1 if getattr(shipped, "precision", None) == "int8" else threads
-    assert torch.get_num_threads() == kept
-
-
-def test_ir_se50_which_pytorch_computes_keeps_its_threads(threads: int, tmp_path: Path) -> None:
-    torch.save(IrSe50Network().state_dict(), tmp_path / "model.pth")
-    named = f"ir-se50:{tmp_path / 'model.pth'}"
-    load_extractor_of(ModelSettings(extractor=named, device="cpu", precision="int8"))
-    assert torch.get_num_threads() == threads
-
-
-def test_the_setting_reaches_the_models() -> None:
-    coarse = load_extractor_of(ModelSettings(device="cpu", precision="bfloat16"))
-    assert np.array_equal(faces_of(coarse), faces_of(load_extractor(precision="bfloat16")))
-    _, exact = load_models(ModelSettings(device="cpu", precision="float32"))
-    assert np.array_equal(faces_of(exact), faces_of(load_extractor()))

@@ -189,7 +189,7 @@ def test_where_nothing_is_proposed_there_is_no_face_whatever_tensorflow_convolve
 
 THREADS = """
 from core.settings import ModelSettings
-from worker.resident import load_detector_of
+from core.models.chosen import load_detector_of
 import core.models.quantised as quantised
 from core.models.tensorflow_runtime import tf
 told = []
