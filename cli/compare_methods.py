@@ -13,10 +13,16 @@ import typer
 from rich.table import Table
 
 from cli import terminal
-from cli.evaluate import tell_copies, tell_outside
-from cli.folders import Crops, check_file, check_folder, tell_unreadable
+from cli.folders import (
+    Crops,
+    check_file,
+    check_folder,
+    refuse_splits,
+    tell_left_out,
+    tell_unread,
+)
 from cli.terminal import Failure, messages, results
-from cli.train import refuse_splits, tell_unread, training_line
+from cli.training_line import training_line
 from core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -125,9 +131,7 @@ def compare_methods(
     detector = None if crops else load_detector_of(settings.model)
     with terminal.progress("Comparing", "pictures") as advance:
         comparison = compare(folder, detector, sources, missing, progress=advance)
-    tell_unreadable(comparison.unreadable)
-    tell_outside(folder, comparison.unreadable)
-    tell_copies(comparison.copies)
+    tell_left_out(folder, comparison.unreadable, comparison.copies)
     if as_json:
         terminal.show_json(_as_json(comparison, spent))
     elif markdown:

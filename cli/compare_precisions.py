@@ -10,10 +10,8 @@ import typer
 from rich.table import Table
 
 from cli import terminal
-from cli.evaluate import tell_copies, tell_outside
-from cli.folders import Crops, check_folder, tell_unreadable
+from cli.folders import Crops, check_folder, refuse_splits, tell_left_out
 from cli.terminal import Failure, results
-from cli.train import refuse_splits
 from core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -41,9 +39,7 @@ def compare_precisions(
         raise Failure("These models compute in float32 alone: there is nothing to compare.")
     with terminal.progress("Comparing", "pictures") as advance:
         comparison = compare_precisions(folder, variants, progress=advance)
-    tell_unreadable(comparison.unreadable)
-    tell_outside(folder, comparison.unreadable)
-    tell_copies(comparison.copies)
+    tell_left_out(folder, comparison.unreadable, comparison.copies)
     if as_json:
         terminal.show_json(_as_json(comparison))
     elif markdown:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +10,8 @@ import typer
 from rich.table import Table
 
 from cli import terminal
-from cli.folders import Crops, check_folder, models_for, tell_unreadable
-from cli.terminal import messages, results
-from cli.train import refuse_splits
-from core.folder import scan
+from cli.folders import Crops, check_folder, models_for, refuse_splits, tell_left_out
+from cli.terminal import results
 from core.look import Look
 from core.settings import load_settings
 
@@ -47,33 +44,11 @@ def evaluate(
             looks=looks,
             progress=advance,
         )
-    tell_unreadable(figures.unreadable)
-    tell_outside(folder, figures.unreadable)
-    tell_copies(figures.copies)
+    tell_left_out(folder, figures.unreadable, figures.copies)
     if as_json:
         terminal.show_json(_as_json(figures))
     else:
         _show(figures)
-
-
-def tell_outside(folder: Path, unreadable: Sequence[tuple[str, str]]) -> None:
-    """Say how many pictures lie in no character's folder, if any; what is listed as unreadable
-    is not said again."""
-    listed = {path for path, _ in unreadable}
-    paths = [file.path for file in scan(folder).pictures if file.character is None]
-    if count := len(set(paths) - listed):
-        messages.print(
-            f"{count:,} pictures directly in {folder} belong to no character and were left out."
-        )
-
-
-def tell_copies(copies: Sequence[str]) -> None:
-    """Say how many files have the bytes of an earlier one, if any."""
-    if copies:
-        messages.print(
-            f"{len(copies):,} pictures are copies of others, byte for byte, and were left out"
-            f" ({copies[0]} for one)."
-        )
 
 
 def _show(figures: FolderFigures) -> None:

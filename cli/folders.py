@@ -1,81 +1,28 @@
-"""`familiar embed` and `familiar detect`: a whole folder of pictures into one file."""
+"""The folders that commands read and write: which are refused, and what in them is left out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import terminal
-from cli.terminal import Failure, messages, results
+from cli.terminal import Failure, messages
+from core.folder import PictureFile, scan
 from core.problem import Problem
-from core.settings import ModelSettings, load_settings
+from core.settings import ModelSettings
 
 if TYPE_CHECKING:
     from core.models import Detector, Extractor
 
-Pictures = Annotated[Path, typer.Argument(help="Searched for pictures at any depth.")]
 Crops = Annotated[
     bool,
     typer.Option(
         "--crops", help="Every picture is one face crop already; the detector is not asked."
     ),
 ]
-
-
-def embed(
-    folder: Pictures,
-    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
-    crops: Crops = False,
-) -> None:
-    """Write the vectors of a folder's pictures: path, face_count, character, feel."""
-    settings = load_settings()
-    check_folder(folder)
-    check_file(out, "--out")
-    with terminal.waiting("Loading the models"):
-        from core.embed import embed_folder, save_vectors
-
-        detector, extractor = models_for(settings.model, crops)
-    with terminal.progress("Embedding", "pictures") as advance:
-        vectors = embed_folder(folder, detector, extractor, advance)
-    save_vectors(vectors, out)
-    tell_unreadable(vectors.unreadable)
-    without = int((vectors.face_count == 0).sum())
-    results.print(f"Embedded {len(vectors.paths):,} pictures ({without:,} without a face): {out}")
-
-
-def detect(
-    folder: Pictures,
-    out: Annotated[Path, typer.Option(help="The JSON file to write.")],
-) -> None:
-    """Write the faces of a folder's pictures as JSON: for each path, boxes and their scores.
-
-    All boxes with a score of 0.01 or more are written, as measurements need them; a face is what
-    reaches the detector's threshold, which is said at the end.
-    """
-    settings = load_settings()
-    check_folder(folder)
-    check_file(out, "--out")
-    with terminal.waiting("Loading the detector"):
-        from core.embed import detect_folder, save_detections
-        from core.models.chosen import load_detector_of
-
-        detector = load_detector_of(settings.model)
-    with terminal.progress("Detecting", "pictures") as advance:
-        detections = detect_folder(folder, detector, advance)
-    save_detections(detections, out)
-    tell_unreadable(detections.unreadable)
-    found = sum(
-        any(face.score >= detector.threshold for face in faces)
-        for faces in detections.faces.values()
-    )
-    results.print(
-        f"Looked at {len(detections.faces):,} pictures, found a face in {found:,}, where a face has"
-        f" a score of {detector.threshold:g} or more: {out}"
-    )
 
 
 def models_for(settings: ModelSettings, crops: bool) -> tuple[Detector | None, Extractor]:
@@ -85,14 +32,6 @@ def models_for(settings: ModelSettings, crops: bool) -> tuple[Detector | None, E
     if crops:
         return None, load_extractor_of(settings)
     return load_models(settings)
-
-
-def tell_unreadable(unreadable: Sequence[tuple[str, object]]) -> None:
-    """List the files that were left out, with the reason of each."""
-    if unreadable:
-        messages.print(f"{len(unreadable):,} could not be read and were left out:")
-        for path, reason in unreadable:
-            messages.print(f"  {path}: {reason}")
 
 
 def check_folder(folder: Path) -> None:
@@ -137,3 +76,76 @@ def _above(out: Path, option: str) -> Path:
 def _refuse_closed(out: Path, place: Path, rights: int, option: str) -> None:
     if not os.access(place, rights):
         raise Failure(f"{out} cannot be written, {place} is read-only; give {option} another name.")
+
+
+def refuse_splits(learned: Sequence[Path], measured: Sequence[Path]) -> None:
+    """Refuse both sides of a split in one, which would be taken for two labels."""
+    from core.train.dataset import TRAIN, VALIDATION, DatasetError, refuse_sides
+
+    try:
+        for folder in learned:
+            refuse_sides(folder, TRAIN)
+        for folder in measured:
+            refuse_sides(folder, VALIDATION)
+    except DatasetError as error:
+        raise Failure(str(error)) from error
+
+
+def refuse_inside(folders: Sequence[Path], out: Path) -> None:
+    """Refuse to write where pictures are read: the figures would be learned the next time."""
+    from core.train.dataset import DatasetError, refuse_inside
+
+    try:
+        for folder in folders:
+            refuse_inside(with_name(folder), out)
+    except DatasetError as error:
+        raise Failure(str(error)) from error
+
+
+def with_name(folder: Path) -> Path:
+    """The same folder by a path that ends in its name, as `.` and `..` do not."""
+    return folder.resolve() if folder.name in ("", "..") else folder
+
+
+def tell_left_out(
+    folder: Path, unreadable: Sequence[tuple[str, object]], copies: Sequence[str]
+) -> None:
+    """Say what of a folder of `<character>/<picture>` was not measured.
+
+    Args:
+        folder: Is looked through for pictures in no character's folder.
+        unreadable: Path and reason of each file that could not be read.
+        copies: Path of each file that has the bytes of an earlier one.
+    """
+    tell_unreadable(unreadable)
+    listed = {path for path, _ in unreadable}
+    tell_outside(folder, [file for file in scan(folder).pictures if file.path not in listed])
+    if copies:
+        messages.print(
+            f"{len(copies):,} pictures are copies of others, byte for byte, and were left out"
+            f" ({copies[0]} for one)."
+        )
+
+
+def tell_unreadable(unreadable: Sequence[tuple[str, object]]) -> None:
+    """List the files that were left out, with the reason of each."""
+    if unreadable:
+        messages.print(f"{len(unreadable):,} could not be read and were left out:")
+        for path, reason in unreadable:
+            messages.print(f"  {path}: {reason}")
+
+
+def tell_unread(files: list[str]) -> None:
+    """Say how many files were left out, if any."""
+    if files:
+        messages.print(
+            f"{len(files):,} files could not be read and were left out, {files[0]} first."
+        )
+
+
+def tell_outside(folder: Path, pictures: Iterable[PictureFile], what: str = "character") -> None:
+    """Say how many of a folder's pictures lie in no folder of a character, or of `what`, if any."""
+    if count := sum(file.character is None for file in pictures):
+        messages.print(
+            f"{count:,} pictures directly in {folder} belong to no {what} and were left out."
+        )

@@ -22,9 +22,9 @@ from cli import (
     compare_methods,
     compare_precisions,
     data,
+    embed,
     evaluate,
     evaluate_detector,
-    folders,
     gallery_index,
     models,
     processes,
@@ -111,8 +111,8 @@ app.command("bot")(processes.bot)
 app.add_typer(gallery_index.app, name="index")
 app.command("similar")(similar.similar)
 app.command("compare")(compare.compare)
-app.command("embed")(folders.embed)
-app.command("detect")(folders.detect)
+app.command("embed")(embed.embed)
+app.command("detect")(embed.detect)
 app.command("evaluate")(evaluate.evaluate)
 app.command("evaluate-detector")(evaluate_detector.evaluate_detector)
 app.command("compare-methods")(compare_methods.compare_methods)

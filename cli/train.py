@@ -5,26 +5,32 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from cli.folders import check_folder, check_result
-from cli.terminal import Failure, messages, plain_progress, results
+from cli.assemble import assemble
+from cli.folders import (
+    check_folder,
+    refuse_inside,
+    refuse_splits,
+    tell_outside,
+    tell_unread,
+    with_name,
+)
+from cli.memory import enough_memory
+from cli.terminal import Failure, messages, results
+from cli.training_line import training_line
 from core.folder import scan
 
 if TYPE_CHECKING:
     from core.train.extractor import TrainingProgress
     from core.train.origin import Origin
     from core.train.reached import Reached
-    from core.train.session import Progress as SessionProgress
     from core.train.teacher import Unboxed
 
 _LESS_BOXED = (
@@ -35,8 +41,6 @@ _LESS_LEARNED = (
     "end what else uses it, take fewer --identities into a batch, give fewer pictures, or choose"
     " another --device"
 )
-_EXHAUSTED = ("out of memory", "DefaultCPUAllocator: can't allocate")
-_LESS_JOINED = "end what else uses it, or give fewer pictures"
 
 app = typer.Typer(help="Train a face detector or a feature extractor.", no_args_is_help=True)
 
@@ -98,80 +102,6 @@ Terms = Annotated[
 ]
 
 
-class TrainingLine:
-    """One line that says where a training stands: on a terminal a bar, else each epoch's end."""
-
-    def __init__(self, bar: Progress | None) -> None:
-        self._bar = bar
-        self._task = None if bar is None else bar.add_task("Starting")
-        self._say = plain_progress("Finding faces to learn from", "pictures")
-
-    def looked(self, done: int, total: int) -> None:
-        """Show in how many pictures faces were looked for before the training begins."""
-        if self._bar is not None and self._task is not None:
-            text = "Finding faces to learn from"
-            self._bar.update(self._task, completed=done, total=total, description=text)
-        else:
-            self._say(done, total)
-
-    def update(self, done: int, total: int, text: str, *, ended: bool) -> None:
-        """Show the steps done of all, and `text`, which is worth a line where an epoch `ended`."""
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, total=total, description=text)
-        elif ended:
-            messages.print(text)
-
-    def show(self, now: SessionProgress) -> None:
-        """Show where a training of boxes stands."""
-        # What is measured after this epoch is told with the next one.
-        tuning = "" if now.tuning is None else f", AP50 {now.tuning:.3f} before it"
-        self.update(
-            (now.epoch - 1) * now.steps + now.step,
-            now.epochs * now.steps,
-            f"Epoch {now.epoch} of {now.epochs}, loss {now.loss:.3f}{tuning}",
-            ended=now.step == now.steps,
-        )
-
-
-@contextmanager
-def training_line() -> Iterator[TrainingLine]:
-    """Show one training, on a terminal as a bar."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    if not messages.is_terminal:
-        yield TrainingLine(None)
-        return
-    with Progress(*columns, console=messages) as bar:
-        yield TrainingLine(bar)
-
-
-@contextmanager
-def _enough_memory(helps: str, *of_library: type[Exception]) -> Iterator[None]:
-    """Say in a sentence that memory does not suffice.
-
-    Args:
-        helps: What is to be done, for the sentence.
-        of_library: What is raised by a library that says so with a type of its own.
-
-    Raises:
-        Failure: It does not.
-    """
-    try:
-        yield
-    except Exception as error:
-        # PyTorch's types for it differ by device and version, its texts hardly.
-        of_torch = isinstance(error, RuntimeError) and any(
-            text in str(error) for text in _EXHAUSTED
-        )
-        if not of_torch and not isinstance(error, (MemoryError, *of_library)):
-            raise
-        raise Failure(f"There is not enough memory; {helps}.") from error
-
-
 def _without_boxes(unboxed: list[Path] | None, crops: list[Path] | None) -> list[Unboxed]:
     from core.train.teacher import Unboxed
 
@@ -209,8 +139,8 @@ def _report(
         )
     if reached.validation_ap50 is not None:
         results.print(f"AP50 on the pictures kept for validation: {reached.validation_ap50:.3f}")
-    boxed = [_with_name(folder) for folder in boxed]
-    unboxed = [replace(each, folder=_with_name(each.folder)) for each in unboxed]
+    boxed = [with_name(folder) for folder in boxed]
+    unboxed = [replace(each, folder=with_name(each.folder)) for each in unboxed]
     _tell(report_detector(out, boxed, reached, seed, origin, unboxed=unboxed))
     results.print(f"The detector is in {out / 'familiar-face'}")
 
@@ -220,30 +150,6 @@ def _tell_device() -> None:
 
     where = "a GPU" if trains_on_gpu() else "the processor"
     messages.print(f"TensorFlow trains on {where}.")
-
-
-def refuse_splits(learned: Sequence[Path], measured: Sequence[Path]) -> None:
-    """Refuse both sides of a split in one, which would be taken for two labels."""
-    from core.train.dataset import TRAIN, VALIDATION, DatasetError, refuse_sides
-
-    try:
-        for folder in learned:
-            refuse_sides(folder, TRAIN)
-        for folder in measured:
-            refuse_sides(folder, VALIDATION)
-    except DatasetError as error:
-        raise Failure(str(error)) from error
-
-
-def _refuse_inside(folders: Sequence[Path], out: Path) -> None:
-    """Refuse to write where pictures are read: the figures would be learned the next time."""
-    from core.train.dataset import DatasetError, refuse_inside
-
-    try:
-        for folder in folders:
-            refuse_inside(_with_name(folder), out)
-    except DatasetError as error:
-        raise Failure(str(error)) from error
 
 
 @app.command("detector")
@@ -290,7 +196,7 @@ def detector(
     read = (folder, *(also or []), *(unboxed or []), *(crops or []))
     for each in read:
         check_folder(each)
-    _refuse_inside(read, out)
+    refuse_inside(read, out)
     from core.models import ModelError
     from core.models.tensorflow_runtime import tf
     from core.train.detector import DetectorTraining, train
@@ -307,7 +213,7 @@ def detector(
     if without:
         messages.print("First another detector boxes the pictures that have no boxes.")
     too_much = tf.errors.ResourceExhaustedError
-    with _enough_memory(_LESS_BOXED, too_much), training_line() as line:
+    with enough_memory(_LESS_BOXED, too_much), training_line() as line:
         try:
             reached = train(
                 boxed,
@@ -360,7 +266,7 @@ def refiner(
     read = (folder, *(also or []), *(unboxed or []), *(crops or []))
     for each in (detector, *read):
         check_folder(each)
-    _refuse_inside(read, out)
+    refuse_inside(read, out)
     from core.models import ModelError
     from core.models.tensorflow_runtime import tf
     from core.train.detector_changes import OFTEN
@@ -377,7 +283,7 @@ def refiner(
     origin = _origin(out, CHECKPOINT, terms, resume)
     messages.print("First the detector looks at every training picture.")
     too_much = tf.errors.ResourceExhaustedError
-    with _enough_memory(_LESS_BOXED, too_much), training_line() as line:
+    with enough_memory(_LESS_BOXED, too_much), training_line() as line:
         try:
             reached = train(
                 boxed,
@@ -495,8 +401,8 @@ def extractor(
     read = (folder, *(also or []), *([unlabelled] if unlabelled else []), *(check or []))
     for each in read:
         check_folder(each)
-    folder, unlabelled = _with_name(folder), unlabelled and _with_name(unlabelled)
-    also, check = ([_with_name(each) for each in given or []] for given in (also, check))
+    folder, unlabelled = with_name(folder), unlabelled and with_name(unlabelled)
+    also, check = ([with_name(each) for each in given or []] for given in (also, check))
     out = out or Path(f"runs/extractor-{of.value}")
     from core.models import ModelError
     from core.models.device import torch_device
@@ -507,7 +413,7 @@ def extractor(
     from core.train.report import load_checks, report_extractor
 
     _refuse_useless(of, loss, backbone, unlabelled)
-    _refuse_inside(read, out)
+    refuse_inside(read, out)
     refuse_splits((folder, *also), check)
     try:
         options = replace(
@@ -533,7 +439,7 @@ def extractor(
     except TrainingDataError as error:
         raise Failure(str(error)) from error
     origin = _origin(out, CHECKPOINT, terms, resume)
-    with _enough_memory(_LESS_LEARNED), training_line() as line:
+    with enough_memory(_LESS_LEARNED), training_line() as line:
 
         def show(now: TrainingProgress) -> None:
             reached = now.mean_average_precision
@@ -559,7 +465,7 @@ def extractor(
             raise Failure(str(error)) from error
     tell_unread(unread)
     try:
-        with _enough_memory(_LESS_LEARNED):
+        with enough_memory(_LESS_LEARNED):
             problem = report_extractor(
                 out,
                 folder,
@@ -577,124 +483,7 @@ def extractor(
     results.print(f"The weights are in {weights}")
 
 
-@app.command("assemble")
-def assembled(
-    face: Annotated[Path, typer.Argument(help="Result of a training on faces.")],
-    picture: Annotated[
-        Path, typer.Argument(help="Result of a training on pictures, or an extractor's folder.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder of the new extractor; made if missing.")],
-    characters: Annotated[
-        Path,
-        typer.Option(
-            help="<character>/<face crop>, or Pascal VOC files with names: characters that no"
-            " network was trained on, to choose the likeness on from which two are the same."
-        ),
-    ],
-    beside: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Result of a further training on faces, joined with the first; may be given again."
-        ),
-    ] = None,
-    unlabelled: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Face crops of other characters, which the face networks' vectors are evened out"
-            " on and made shorter by; may be given again."
-        ),
-    ] = None,
-    false_accepts: Annotated[
-        float,
-        typer.Option(min=0.0, max=1.0, help="Share of different characters that may pass it."),
-    ] = 0.01,
-    colours: Annotated[
-        Path | None,
-        typer.Option(
-            help="Pictures, more than 32, that a colour part beside the picture network is fitted"
-            " to; not where PICTURE is an extractor's folder."
-        ),
-    ] = None,
-    mirrored: Annotated[
-        bool, typer.Option(help="Whether the face networks see each face's mirror image, too.")
-    ] = True,
-    divided: Annotated[
-        bool,
-        typer.Option(
-            help="Whether several face networks divide these looks among them: the first sees the"
-            " face, the others its mirror image, in half of the time."
-        ),
-    ] = True,
-) -> None:
-    """Put a face network and a picture network into one extractor's folder."""
-    read = (face, characters, *(beside or []), *(unlabelled or []), *([colours] if colours else []))
-    for each in (*read, picture):
-        check_folder(each)
-    # An extractor's folder may get another face network beside its own picture network.
-    _refuse_inside(read if _is_extractor(picture) else (*read, picture), out)
-    check_result(out, "--out")
-    refuse_splits((), (characters,))
-    from core.models import ModelError
-    from core.train.assemble import (
-        Choices,
-        add_int8,
-        assemble,
-        choose_threshold,
-        colours_of,
-        examples_in,
-        load_characters,
-        projection_of,
-        put_in_place,
-        trained_on_pictures,
-    )
-    from core.train.face_data import TrainingDataError
-    from core.train.trained import learned_among
-    from core.voc import AnnotationError
-
-    faces = [face, *(beside or [])]
-    unread: list[str] = []
-    try:
-        with _enough_memory(_LESS_JOINED):
-            choices = Choices(mirrored=mirrored, divided=divided)
-            if colours is not None:
-                side = trained_on_pictures(picture).side
-                choices = replace(choices, colours=colours_of(colours, side, unread.append))
-            if unlabelled:
-                projection = projection_of(faces, unlabelled, choices, left_out=unread.append)
-                choices = replace(choices, projection=projection)
-            named = load_characters(characters, choices.framing, unread.append)
-            crops = examples_in(unlabelled) if unlabelled else named.pixels
-            pictures = examples_in([colours or characters], "squeeze")
-            learned = learned_among(named.pixels, faces)
-            with TemporaryDirectory() as work:
-                made = assemble(face, picture, Path(work) / "extractor", choices, beside=faces[1:])
-                add_int8(made, crops, pictures)
-                threshold = choose_threshold(made, named, false_accepts)
-                put_in_place(made, out)
-    except (TrainingDataError, AnnotationError, ModelError) as error:
-        raise Failure(str(error)) from error
-    tell_unread(unread)
-    if learned:
-        messages.print(
-            f"One of the networks was trained on {learned:,} of the {len(named.labels):,} pictures"
-            f" of {characters}, or on copies of them, so that the threshold is too low; give"
-            " characters that none was trained on."
-        )
-    results.print(
-        f"The extractor is in {out}; two faces are the same character from a likeness of"
-        f" {threshold:.3f} on."
-    )
-
-
-def _is_extractor(folder: Path) -> bool:
-    from core.models.extractor import CONFIGURATION
-
-    return (folder / CONFIGURATION).exists()
-
-
-def _with_name(folder: Path) -> Path:
-    """The same folder by a path that ends in its name, as `.` and `..` do not."""
-    return folder.resolve() if folder.name in ("", "..") else folder
+app.command("assemble")(assemble)
 
 
 def _origin(out: Path, checkpoint: str, terms: str, resume: bool) -> Origin:
@@ -709,14 +498,6 @@ def _command() -> str:
     return shlex.join(["familiar", *sys.argv[1:]])
 
 
-def tell_unread(files: list[str]) -> None:
-    """Say how many files were left out, if any."""
-    if files:
-        messages.print(
-            f"{len(files):,} files could not be read and were left out, {files[0]} first."
-        )
-
-
 def _tell_passed_over(folder: Path, without: Collection[str], unread: Collection[str]) -> None:
     """Say which labels of a folder have too few pictures, and how many pictures have no label.
 
@@ -728,10 +509,7 @@ def _tell_passed_over(folder: Path, without: Collection[str], unread: Collection
     unread = set(unread)
     files = [file for file in scan(folder).pictures if str(folder / file.path) not in unread]
     pictures = Counter(file.character for file in files if file.character is not None)
-    if count := len(files) - pictures.total():
-        messages.print(
-            f"{count:,} pictures directly in {folder} belong to no label and were left out."
-        )
+    tell_outside(folder, files, "label")
     alone = [label for label in pictures if pictures[label] == 1 and label not in without]
     if alone:
         messages.print(
