@@ -69,12 +69,12 @@ def _variants(model: ModelSettings, crops: bool) -> list[Variant]:
     )
     found = [Variant("float32", detector, exact)]
     # Models of one's own may have no other precision.
-    detector_differs = getattr(detector_in_int8, "precision", "float32") == "int8"
+    detector_differs = detector_in_int8 is not None and detector_in_int8.precision == "int8"
     if detector_differs:
         found.append(Variant("detector in int8", detector_in_int8, exact))
     for precision, together in (("int8", "both in int8"), ("bfloat16", "int8 and bfloat16")):
         coarse = load_extractor_of(named(precision))
-        if getattr(coarse, "precision", "float32") == precision:
+        if coarse.precision == precision:
             found.append(Variant(f"extractor in {precision}", detector, coarse))
             if detector_differs:
                 found.append(Variant(together, detector_in_int8, coarse))

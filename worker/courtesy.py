@@ -57,6 +57,7 @@ class CourteousDetector:
         self.name = detector.name
         self.sha256 = detector.sha256
         self.threshold = detector.threshold
+        self.precision = detector.precision
 
     def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
         """As `core.models.Detector.detect`."""

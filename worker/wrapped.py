@@ -16,5 +16,7 @@ class WrappedExtractor:
         self.picture_dimensions = extractor.picture_dimensions
         self.weights_of_both = extractor.weights_of_both
         self.same_threshold = extractor.same_threshold
+        self.precision = extractor.precision
+        self.in_onnxruntime = extractor.in_onnxruntime
         self.prepare_face = extractor.prepare_face
         self.prepare_picture = extractor.prepare_picture

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from core.face import Landmarks, Pixels, Vectors
 from core.framing import Box, Framing, framed, resized
+from core.models import Precision
 
 SIDE: Final = 128
 CELLS: Final = 2
@@ -33,6 +34,8 @@ class ColourHistogram:
     picture_dimensions = DIMENSIONS
     weights_of_both = (0.5, 0.5)
     same_threshold: float | None = None
+    precision: Precision | None = None
+    in_onnxruntime = False
 
     def prepare_face(
         self,

@@ -8,6 +8,7 @@ import numpy as np
 
 from core.face import Landmarks, Pixels, Vectors
 from core.framing import Box, Framing, framed, resized
+from core.models import Precision
 from core.train.trained import TrainedNetwork
 
 
@@ -21,6 +22,8 @@ class TrainedExtractor:
     """
 
     same_threshold: float | None = None
+    precision: Precision | None = None
+    in_onnxruntime = False
 
     def __init__(
         self,

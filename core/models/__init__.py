@@ -47,6 +47,11 @@ class Detector(Protocol):
     sha256: str
     threshold: float
 
+    @property
+    def precision(self) -> Precision | None:
+        """What its convolutions compute in; None: there is no choice, as with others' models."""
+        ...
+
     def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
         """Every face with a score of 0.01 or more, most confident first, for each picture.
 
@@ -68,6 +73,7 @@ class Extractor(Protocol):
             ``a + b = 1``.
         same_threshold: Face cosine from which two faces count as the same character; None: it was
             never chosen for these weights, and nothing is said to be the same.
+        in_onnxruntime: Whether onnxruntime does nearly all of its work, and PyTorch small steps.
     """
 
     name: str
@@ -76,6 +82,12 @@ class Extractor(Protocol):
     picture_dimensions: int
     weights_of_both: tuple[float, float]
     same_threshold: float | None
+    in_onnxruntime: bool
+
+    @property
+    def precision(self) -> Precision | None:
+        """What its convolutions compute in; None: there is no choice, as with others' models."""
+        ...
 
     def prepare_face(
         self,

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from core.align import aligned
 from core.face import Landmarks, Pixels, Vectors
 from core.framing import Box, Framing, framed
-from core.models import ModelError, first_fault
+from core.models import ModelError, Precision, first_fault
 from core.models.extractor import FamiliarExtractor
 
 MARGIN: Final = 0.2
@@ -102,6 +102,8 @@ class AlignedExtractor:
     Attributes:
         in_onnxruntime: Whether onnxruntime does nearly all of its work, and PyTorch small steps.
     """
+
+    precision: Precision | None = None
 
     def __init__(
         self,

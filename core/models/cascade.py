@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from core.face import Face, Pixels
-from core.models import ModelError
+from core.models import ModelError, Precision
 
 LONGEST = 1280
 """Longest side at which a picture is looked at, in pixels: the time grows with the area, and only
@@ -35,6 +35,7 @@ class CascadeDetector:
     """
 
     threshold = 0.5
+    precision: Precision | None = None
 
     def __init__(
         self,

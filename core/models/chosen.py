@@ -77,7 +77,7 @@ def load_extractor_of(settings: ModelSettings, *, look: bool = True) -> Extracto
     if settings.threads:
         torch.set_num_threads(settings.threads)
     extractor = _extractor_on(device, settings)
-    if getattr(extractor, "in_onnxruntime", False):
+    if extractor.in_onnxruntime:
         # What is left to PyTorch are small steps. Its threads, which wait for more by spinning,
         # would hold the cores that onnxruntime's need.
         torch.set_num_threads(1)
@@ -93,7 +93,7 @@ def _extractor_on(device: str, settings: ModelSettings) -> Extractor:
         )
 
     extractor = load(extractor_precision(settings.precision, device))
-    if settings.precision == "auto" and getattr(extractor, "precision", None) == "float32":
+    if settings.precision == "auto" and extractor.precision == "float32":
         from core.models.precision import bfloat16_is_fast
 
         if bfloat16_is_fast(device):  # it has no networks in int8

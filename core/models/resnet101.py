@@ -19,7 +19,7 @@ from torch import nn
 
 from core.face import Landmarks, Pixels, Vectors
 from core.framing import Box, Framing, framed, resized
-from core.models import ModelError
+from core.models import ModelError, Precision
 from core.models.device import moved
 from core.models.weights import fill, identity_of, read_tensors
 
@@ -39,6 +39,8 @@ class ResNet101:
     picture_dimensions = DIMENSIONS
     weights_of_both = (0.5, 0.5)
     same_threshold: float | None = None
+    precision: Precision | None = None
+    in_onnxruntime = False
 
     def __init__(self, network: nn.Module, device: str = "cpu") -> None:
         """

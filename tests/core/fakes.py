@@ -80,6 +80,7 @@ class FakeDetector:
         self.name = "fake-face"
         self.sha256 = hashlib.sha256(f"fake-face {revision}".encode()).hexdigest()
         self.threshold = threshold
+        self.precision = None
         self.seen = 0
 
     def detect(self, images: Sequence[Pixels]) -> list[tuple[Face, ...]]:
@@ -109,6 +110,8 @@ class FakeExtractor:
         self.picture_dimensions = 27
         self.weights_of_both = (0.6, 0.4)
         self.same_threshold: float | None = None
+        self.precision = None
+        self.in_onnxruntime = False
         self.embedded_faces = 0
         self.embedded_pictures = 0
 

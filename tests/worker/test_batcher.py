@@ -22,6 +22,8 @@ class CountingExtractor:
     picture_dimensions = 1
     weights_of_both = (0.5, 0.5)
     same_threshold = None
+    precision = None
+    in_onnxruntime = False
 
     def __init__(self) -> None:
         self.passes: list[tuple[str, int]] = []

@@ -29,6 +29,8 @@ class Recorder:
     picture_dimensions = 3
     weights_of_both = (0.5, 0.5)
     same_threshold = None
+    precision = None
+    in_onnxruntime = False
 
     def __init__(self) -> None:
         self.sizes: list[int] = []

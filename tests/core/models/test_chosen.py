@@ -92,7 +92,22 @@ def test_auto_does_without_int8_where_an_extractor_has_none(
     (folder / CONFIGURATION).write_text(json.dumps(described | {"files": None}))
     monkeypatch.setattr(core.models.precision, "bfloat16_is_fast", lambda _: fast)
     settings = ModelSettings(device="cpu", extractor=f"trained:{folder}")
-    assert getattr(load_extractor_of(settings), "precision", None) == taken
+    assert load_extractor_of(settings).precision == taken
+
+
+def test_other_peoples_models_are_loaded_once_whatever_the_device_is_fast_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Precision] = []
+
+    def load(*_: object, precision: Precision, **__: object) -> FakeExtractor:
+        asked.append(precision)
+        return FakeExtractor()
+
+    monkeypatch.setattr(core.models.chosen, "load_extractor", load)
+    monkeypatch.setattr(core.models.precision, "bfloat16_is_fast", lambda _: True)
+    load_extractor_of(ModelSettings(device="cpu"))
+    assert asked == ["int8"]
 
 
 @pytest.fixture
@@ -107,7 +122,7 @@ def threads() -> Iterator[int]:
 @pytest.mark.parametrize("setting", ["float32", "int8"])
 def test_in_int8_pytorch_keeps_no_core_waiting(setting: Precision, threads: int) -> None:
     _, extractor = load_models(ModelSettings(device="cpu", precision=setting))
-    kept = 1 if getattr(extractor, "precision", None) == "int8" else threads
+    kept = 1 if extractor.precision == "int8" else threads
     assert torch.get_num_threads() == kept
 
 
@@ -118,7 +133,7 @@ def test_an_extractor_alone_keeps_to_the_threads_of_the_settings(
 ) -> None:
     """As commands load it that ask no detector; 0 leaves PyTorch as many as it has."""
     extractor = load_extractor_of(ModelSettings(device="cpu", precision=setting, threads=count))
-    kept = 1 if getattr(extractor, "precision", None) == "int8" else count or threads
+    kept = 1 if extractor.precision == "int8" else count or threads
     assert torch.get_num_threads() == kept
 
 
@@ -129,7 +144,7 @@ def test_beside_a_face_network_in_onnx_pytorch_keeps_no_core_waiting_in_int8(
     named = f"onnx:{write(tmp_path / 'net.onnx', ['n', 3, 32, 32])}"
     load_extractor_of(ModelSettings(extractor=named, device="cpu", precision=setting))
     shipped = load_extractor(precision=setting)
-    kept = 1 if getattr(shipped, "precision", None) == "int8" else threads
+    kept = 1 if shipped.precision == "int8" else threads
     assert torch.get_num_threads() == kept
 
 
