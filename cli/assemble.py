@@ -11,7 +11,7 @@ import typer
 
 from cli.folders import check_folder, check_result, refuse_inside, refuse_splits, tell_unread
 from cli.memory import enough_memory
-from cli.terminal import Failure, messages, results
+from cli.terminal import messages, results
 
 _LESS_JOINED = "end what else uses it, or give fewer pictures"
 
@@ -72,7 +72,6 @@ def assemble(
     refuse_inside(read if _is_extractor(picture) else (*read, picture), out)
     check_result(out, "--out")
     refuse_splits((), (characters,))
-    from core.models import ModelError
     from core.train.assemble import (
         Choices,
         add_int8,
@@ -85,32 +84,27 @@ def assemble(
         put_in_place,
         trained_on_pictures,
     )
-    from core.train.face_data import TrainingDataError
     from core.train.trained import learned_among
-    from core.voc import AnnotationError
 
     faces = [face, *(beside or [])]
     unread: list[str] = []
-    try:
-        with enough_memory(_LESS_JOINED):
-            choices = Choices(mirrored=mirrored, divided=divided)
-            if colours is not None:
-                side = trained_on_pictures(picture).side
-                choices = replace(choices, colours=colours_of(colours, side, unread.append))
-            if unlabelled:
-                projection = projection_of(faces, unlabelled, choices, left_out=unread.append)
-                choices = replace(choices, projection=projection)
-            named = load_characters(characters, choices.framing, unread.append)
-            crops = examples_in(unlabelled) if unlabelled else named.pixels
-            pictures = examples_in([colours or characters], "squeeze")
-            learned = learned_among(named.pixels, faces)
-            with TemporaryDirectory() as work:
-                made = assemble(face, picture, Path(work) / "extractor", choices, beside=faces[1:])
-                add_int8(made, crops, pictures)
-                threshold = choose_threshold(made, named, false_accepts)
-                put_in_place(made, out)
-    except (TrainingDataError, AnnotationError, ModelError) as error:
-        raise Failure(str(error)) from error
+    with enough_memory(_LESS_JOINED):
+        choices = Choices(mirrored=mirrored, divided=divided)
+        if colours is not None:
+            side = trained_on_pictures(picture).side
+            choices = replace(choices, colours=colours_of(colours, side, unread.append))
+        if unlabelled:
+            projection = projection_of(faces, unlabelled, choices, left_out=unread.append)
+            choices = replace(choices, projection=projection)
+        named = load_characters(characters, choices.framing, unread.append)
+        crops = examples_in(unlabelled) if unlabelled else named.pixels
+        pictures = examples_in([colours or characters], "squeeze")
+        learned = learned_among(named.pixels, faces)
+        with TemporaryDirectory() as work:
+            made = assemble(face, picture, Path(work) / "extractor", choices, beside=faces[1:])
+            add_int8(made, crops, pictures)
+            threshold = choose_threshold(made, named, false_accepts)
+            put_in_place(made, out)
     tell_unread(unread)
     if learned:
         messages.print(

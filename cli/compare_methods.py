@@ -88,11 +88,10 @@ def compare_methods(
             train_all,
         )
         from core.methods.training import Budget
-        from core.models import DEFAULT_EXTRACTOR, SHIPPED, ModelError
+        from core.models import DEFAULT_EXTRACTOR, SHIPPED
         from core.models.chosen import extractor_precision, load_detector_of
         from core.models.device import torch_device
         from core.models.extractor import FamiliarExtractor
-        from core.train.face_data import TrainingDataError
     # What cannot be measured is said now, and not when everything has been trained.
     check_characters(folder)
     if without and series is None:
@@ -118,7 +117,7 @@ def compare_methods(
         spent = Budget(budget, seed, device)
         folders = TrainingFolders(faces, series, models, left_out)
         trained = train_all(folders, spent, _reporter, unread.append)
-    except (ModelError, TrainingDataError, ValueError) as error:
+    except ValueError as error:
         raise Failure(str(error)) from error
     tell_unread(sorted(set(unread)))
     shipped = FamiliarExtractor.load(

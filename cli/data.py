@@ -74,26 +74,22 @@ def crop(
         from core.framing import HEADS, Framing
         from core.models.chosen import load_detector_of
         from core.train.crops import write_crops
-        from core.train.dataset import DatasetError
 
         name = detector or settings.model.detector
         named = {"detector": name if cascade is None else f"cascade:{cascade}"}
         loaded = load_detector_of(settings.model.model_copy(update=named))
     with terminal.progress("Cropping", "pictures") as advance:
-        try:
-            written = write_crops(
-                folder,
-                out,
-                loaded,
-                framing=Framing(
-                    HEADS.margin if margin is None else margin,
-                    HEADS.lift if lift is None else lift,
-                ),
-                smallest=smallest,
-                progress=advance,
-            )
-        except DatasetError as error:
-            raise Failure(str(error)) from error
+        written = write_crops(
+            folder,
+            out,
+            loaded,
+            framing=Framing(
+                HEADS.margin if margin is None else margin,
+                HEADS.lift if lift is None else lift,
+            ),
+            smallest=smallest,
+            progress=advance,
+        )
     tell_unreadable(written.unreadable)
     if written.removed:
         messages.print(
@@ -128,24 +124,20 @@ def group(
     settings = load_settings()
     with terminal.waiting("Loading the extractor"):
         from core.models.chosen import load_extractor_of
-        from core.train.dataset import DatasetError
         from core.train.groups import SMALLEST, write_groups
 
         named = {"extractor": extractor or settings.model.extractor}
         loaded = load_extractor_of(settings.model.model_copy(update=named))
     with terminal.progress("Reading", "pictures") as advance:
-        try:
-            done = write_groups(
-                folder,
-                out,
-                loaded,
-                like=like,
-                smallest=SMALLEST if smallest is None else smallest,
-                without=without or (),
-                progress=advance,
-            )
-        except DatasetError as error:
-            raise Failure(str(error)) from error
+        done = write_groups(
+            folder,
+            out,
+            loaded,
+            like=like,
+            smallest=SMALLEST if smallest is None else smallest,
+            without=without or (),
+            progress=advance,
+        )
     tell_unreadable(done.unreadable)
     results.print(
         f"{done.grouped:,} of {done.pictures:,} pictures in {done.groups:,} groups: {out}"

@@ -55,24 +55,19 @@ def evaluate_detector(
     """
     _check_options(folder, everything, faceless, pictures)
     settings = load_settings()
-    from core.faceless import FacelessError
+    # What cannot be had is said now, and not when models are loaded and pictures looked at.
+    annotations = None if folder is None else _boxed(folder, everything)
+    further = iter(()) if faceless is None else _further(faceless, pictures)
+    with terminal.waiting("Loading the detector"):
+        from core.evaluate_detector import false_alarms
+        from core.faceless.drawing import drawn
+        from core.models.chosen import load_detector_of
 
-    try:
-        # What cannot be had is said now, and not when models are loaded and pictures looked at.
-        annotations = None if folder is None else _boxed(folder, everything)
-        further = iter(()) if faceless is None else _further(faceless, pictures)
-        with terminal.waiting("Loading the detector"):
-            from core.evaluate_detector import false_alarms
-            from core.faceless.drawing import drawn
-            from core.models.chosen import load_detector_of
-
-            named = {"detector": detector} if detector else {}
-            loaded = load_detector_of(settings.model.model_copy(update=named))
-        # These first: one that cannot be read is said before FOLDER is measured.
-        with terminal.waiting("Looking at pictures without a face"):
-            alarms = false_alarms(chain(further, drawn()), loaded)
-    except FacelessError as error:
-        raise Failure(str(error)) from error
+        named = {"detector": detector} if detector else {}
+        loaded = load_detector_of(settings.model.model_copy(update=named))
+    # These first: one that cannot be read is said before FOLDER is measured.
+    with terminal.waiting("Looking at pictures without a face"):
+        alarms = false_alarms(chain(further, drawn()), loaded)
     boxed, found = (None, None) if folder is None else _measured(folder, annotations, loaded)
     if as_json:
         terminal.show_json(_as_json(loaded.threshold, boxed, found, alarms))
@@ -93,7 +88,7 @@ def _check_options(
 def _boxed(folder: Path, everything: bool) -> Sequence[Annotation] | None:
     """The boxed pictures that are measured; None where nothing is boxed."""
     from core.train.parts import split
-    from core.voc import AnnotationError, files_in, read_folder
+    from core.voc import files_in, read_folder
 
     check_folder(folder)
     if not files_in(folder):
@@ -102,10 +97,7 @@ def _boxed(folder: Path, everything: bool) -> Sequence[Annotation] | None:
                 f"--all is about boxed pictures, and no .xml file is in {folder}; leave it out."
             )
         return None
-    try:
-        annotations = read_folder(folder)
-    except AnnotationError as error:
-        raise Failure(str(error)) from error
+    annotations = read_folder(folder)
     if not any(len(annotation.boxes) for annotation in annotations):
         raise Failure(f"There is no box in any .xml file of {folder}, and so nothing to measure.")
     chosen = annotations if everything else split(annotations).validation
@@ -121,17 +113,13 @@ def _measured(
     folder: Path, annotations: Sequence[Annotation] | None, detector: Detector
 ) -> tuple[BoxedFigures | None, Found]:
     from core.evaluate_detector import evaluate_boxed, evaluate_plain
-    from core.voc import AnnotationError
 
     with terminal.progress("Detecting", "pictures") as advance:
         if annotations is None:
             found, unreadable = evaluate_plain(folder, detector, advance)
             tell_unreadable(unreadable)
             return None, found
-        try:
-            return evaluate_boxed(annotations, detector, advance)
-        except AnnotationError as error:
-            raise Failure(str(error)) from error
+        return evaluate_boxed(annotations, detector, advance)
 
 
 def _further(faceless: Path, pictures: Path | None) -> Iterator[Faceless]:

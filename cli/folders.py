@@ -79,27 +79,29 @@ def _refuse_closed(out: Path, place: Path, rights: int, option: str) -> None:
 
 
 def refuse_splits(learned: Sequence[Path], measured: Sequence[Path]) -> None:
-    """Refuse both sides of a split in one, which would be taken for two labels."""
-    from core.train.dataset import TRAIN, VALIDATION, DatasetError, refuse_sides
+    """Refuse both sides of a split in one, which would be taken for two labels.
 
-    try:
-        for folder in learned:
-            refuse_sides(folder, TRAIN)
-        for folder in measured:
-            refuse_sides(folder, VALIDATION)
-    except DatasetError as error:
-        raise Failure(str(error)) from error
+    Raises:
+        core.train.dataset.DatasetError: One of the folders has both.
+    """
+    from core.train.dataset import TRAIN, VALIDATION, refuse_sides
+
+    for folder in learned:
+        refuse_sides(folder, TRAIN)
+    for folder in measured:
+        refuse_sides(folder, VALIDATION)
 
 
 def refuse_inside(folders: Sequence[Path], out: Path) -> None:
-    """Refuse to write where pictures are read: the figures would be learned the next time."""
-    from core.train.dataset import DatasetError, refuse_inside
+    """Refuse to write where pictures are read: the figures would be learned the next time.
 
-    try:
-        for folder in folders:
-            refuse_inside(with_name(folder), out)
-    except DatasetError as error:
-        raise Failure(str(error)) from error
+    Raises:
+        core.train.dataset.DatasetError: `out` is one of the folders, or lies in one.
+    """
+    from core.train.dataset import refuse_inside
+
+    for folder in folders:
+        refuse_inside(with_name(folder), out)
 
 
 def with_name(folder: Path) -> Path:

@@ -124,11 +124,10 @@ app.add_typer(train.app, name="train")
 
 def _expected(error: Exception) -> str | None:
     """The sentence of an error that is nobody's fault in the code, or None."""
-    from core.models import ModelError
-    from core.problem import Problem
+    from core.problem import Problem, Refusal
     from worker.delivery import DeliveryFailed
 
-    if isinstance(error, (Failure, Problem, ModelError, DeliveryFailed)):
+    if isinstance(error, (Failure, Problem, Refusal, DeliveryFailed)):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""

@@ -197,12 +197,10 @@ def detector(
     for each in read:
         check_folder(each)
     refuse_inside(read, out)
-    from core.models import ModelError
     from core.models.tensorflow_runtime import tf
     from core.train.detector import DetectorTraining, train
     from core.train.detector_changes import OFTEN
-    from core.train.session import CHECKPOINT, TrainingError
-    from core.voc import AnnotationError
+    from core.train.session import CHECKPOINT
 
     changed = _given(plain_epochs=plain_epochs, epochs=epochs, rate=rate)
     options = DetectorTraining(seed=seed, strong=OFTEN if strong else 0.0, kept=kept, **changed)
@@ -214,21 +212,18 @@ def detector(
         messages.print("First another detector boxes the pictures that have no boxes.")
     too_much = tf.errors.ResourceExhaustedError
     with enough_memory(_LESS_BOXED, too_much), training_line() as line:
-        try:
-            reached = train(
-                boxed,
-                out,
-                options,
-                start=start,
-                unboxed=without,
-                teacher=teacher,
-                resume=resume,
-                progress=line.show,
-                boxing=line.looked,
-                left_out=unread.append,
-            )
-        except (TrainingError, AnnotationError, ModelError) as error:
-            raise Failure(str(error)) from error
+        reached = train(
+            boxed,
+            out,
+            options,
+            start=start,
+            unboxed=without,
+            teacher=teacher,
+            resume=resume,
+            progress=line.show,
+            boxing=line.looked,
+            left_out=unread.append,
+        )
     tell_unread(unread)
     _report(out, boxed, reached, seed, origin, without)
 
@@ -267,13 +262,11 @@ def refiner(
     for each in (detector, *read):
         check_folder(each)
     refuse_inside(read, out)
-    from core.models import ModelError
     from core.models.tensorflow_runtime import tf
     from core.train.detector_changes import OFTEN
     from core.train.refiner import RefinerTraining, train
     from core.train.report import is_in_int8
-    from core.train.session import CHECKPOINT, TrainingError
-    from core.voc import AnnotationError
+    from core.train.session import CHECKPOINT
 
     changed = _given(epochs=epochs, rate=rate)
     options = RefinerTraining(seed=seed, strong=OFTEN if strong else 0.0, **changed)
@@ -284,22 +277,19 @@ def refiner(
     messages.print("First the detector looks at every training picture.")
     too_much = tf.errors.ResourceExhaustedError
     with enough_memory(_LESS_BOXED, too_much), training_line() as line:
-        try:
-            reached = train(
-                boxed,
-                detector,
-                out,
-                options,
-                start=start,
-                unboxed=without,
-                resume=resume,
-                progress=line.show,
-                boxing=line.looked,
-                proposing=line.looked,
-                left_out=unread.append,
-            )
-        except (TrainingError, AnnotationError, ModelError) as error:
-            raise Failure(str(error)) from error
+        reached = train(
+            boxed,
+            detector,
+            out,
+            options,
+            start=start,
+            unboxed=without,
+            resume=resume,
+            progress=line.show,
+            boxing=line.looked,
+            proposing=line.looked,
+            left_out=unread.append,
+        )
     tell_unread(unread)
     before, after = reached.first_stage_tuning_ap50, reached.tuning_ap50
     if before is not None and after is not None:
@@ -404,12 +394,10 @@ def extractor(
     folder, unlabelled = with_name(folder), unlabelled and with_name(unlabelled)
     also, check = ([with_name(each) for each in given or []] for given in (also, check))
     out = out or Path(f"runs/extractor-{of.value}")
-    from core.models import ModelError
     from core.models.device import torch_device
     from core.train.augment import stronger
     from core.train.extractor import CHECKPOINT, train
     from core.train.extractor_options import ExtractorTraining, of_loss, of_pictures
-    from core.train.face_data import TrainingDataError
     from core.train.report import load_checks, report_extractor
 
     _refuse_useless(of, loss, backbone, unlabelled)
@@ -424,7 +412,7 @@ def extractor(
             device=torch_device(device),
         )
         options = of_loss(options, loss.value, backbone.value, triplet_margin)
-    except (ModelError, ValueError) as error:
+    except ValueError as error:
         raise Failure(str(error)) from error
     options = replace(
         options,
@@ -433,11 +421,8 @@ def extractor(
     )
     if strong:
         options = replace(options, augmentation=stronger(options.augmentation))
-    try:
-        unread: list[str] = []
-        checks = load_checks(check, options, unread.append)
-    except TrainingDataError as error:
-        raise Failure(str(error)) from error
+    unread: list[str] = []
+    checks = load_checks(check, options, unread.append)
     origin = _origin(out, CHECKPOINT, terms, resume)
     with enough_memory(_LESS_LEARNED), training_line() as line:
 
@@ -449,34 +434,28 @@ def extractor(
             text = f"Epoch {epoch} of {options.epochs}, loss {now.loss:.3f}{measured}"
             line.update(now.step, now.steps, text, ended=now.ended)
 
-        try:
-            weights = train(
-                folder,
-                out,
-                options,
-                also=also,
-                unlabelled=unlabelled,
-                start=start,
-                resume=resume,
-                progress=show,
-                left_out=unread.append,
-            )
-        except TrainingDataError as error:
-            raise Failure(str(error)) from error
+        weights = train(
+            folder,
+            out,
+            options,
+            also=also,
+            unlabelled=unlabelled,
+            start=start,
+            resume=resume,
+            progress=show,
+            left_out=unread.append,
+        )
     tell_unread(unread)
-    try:
-        with enough_memory(_LESS_LEARNED):
-            problem = report_extractor(
-                out,
-                folder,
-                options,
-                origin,
-                also=also,
-                unlabelled=unlabelled,
-                checks=checks,
-            )
-    except TrainingDataError as error:
-        raise Failure(str(error)) from error
+    with enough_memory(_LESS_LEARNED):
+        problem = report_extractor(
+            out,
+            folder,
+            options,
+            origin,
+            also=also,
+            unlabelled=unlabelled,
+            checks=checks,
+        )
     _tell(problem)
     for each in (folder, *also, *check):
         _tell_passed_over(each, options.without if each is folder else (), unread)

@@ -8,6 +8,13 @@ from typing import ClassVar
 from core.texts import FALLBACK, say
 
 
+class Refusal(Exception):
+    """What was given cannot be used; the message is a sentence that says why and what to do.
+
+    It ends a command with that sentence, whoever raised it. What a chat is told is a `Problem`.
+    """
+
+
 class Problem(Exception):
     """Something a person can act on. Its sentence stands in `core.texts` under `key`.
 

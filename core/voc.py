@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from core.face import Pixels
 from core.folder import reason
 from core.picture import OWN_LIMITS, UnreadablePicture, read
+from core.problem import Refusal
 
 PICTURE_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".jfif")
 """All that is read elsewhere; of several pictures of one name, the first is the boxed one."""
@@ -25,7 +26,7 @@ UNNAMED: Final = "face"
 """What a box without a name is called, as is every box of many that a detector learns from."""
 
 
-class AnnotationError(Exception):
+class AnnotationError(Refusal):
     """An annotation file cannot be used; the message names the file and says why."""
 
 

@@ -16,7 +16,7 @@ from typing import Final
 from core.face import Pixels
 from core.folder import reason, scan
 from core.picture import OWN_LIMITS, UnreadablePicture, read
-from core.problem import Problem
+from core.problem import Problem, Refusal
 
 COLUMNS: Final = ("picture", "x0", "y0", "x1", "y1")
 """Of a table of windows: a path within the folder, and where to cut, in pixels."""
@@ -32,7 +32,7 @@ class Kind(StrEnum):
     STILL_LIFE = "drawn still life"
 
 
-class FacelessError(Exception):
+class FacelessError(Refusal):
     """The pictures cannot be had; the message says why."""
 
 

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from pydantic import ValidationError
 
 from core.face import Face, Landmarks, Pixels, Vectors
+from core.problem import Refusal
 
 SHIPPED = Path(__file__).parent
 DEFAULT_DETECTOR = "familiar-face"
@@ -23,7 +24,7 @@ Precision = Literal["float32", "bfloat16", "int8"]
 """What a model's convolutions compute in."""
 
 
-class ModelError(Exception):
+class ModelError(Refusal):
     """A model cannot be used; the message says why and what to do."""
 
 

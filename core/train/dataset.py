@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from core.files import partial_folder
 from core.folder import PictureFile, read_ahead, scan
 from core.picture import OWN_LIMITS, UnreadablePicture, read
-from core.problem import Problem
+from core.problem import Problem, Refusal
 from core.train.copies import NEAR, both_hashes, groups_of_duplicates
 
 TRAIN: Final = "train"
@@ -34,7 +34,7 @@ LeftOut = Callable[[str, Problem], None]
 """Called with the path of each file that cannot be read and so is left out, and why."""
 
 
-class DatasetError(Exception):
+class DatasetError(Refusal):
     """A folder cannot be cut, split or balanced; the message says why."""
 
 

@@ -21,6 +21,7 @@ from core.face import Pixels
 from core.folder import scan
 from core.framing import cut_square, resized, whole_square
 from core.picture import OWN_LIMITS, SUFFIXES, UnreadablePicture, check, decode
+from core.problem import Refusal
 from core.train.spread import all_over
 
 LeftOut = Callable[[str], None]
@@ -48,7 +49,7 @@ Fit = Literal["pad", "squeeze"]
 """How a picture becomes a square: its edges repeat, as for faces, or its sides are squeezed."""
 
 
-class TrainingDataError(Exception):
+class TrainingDataError(Refusal):
     """A folder cannot be trained on; the message says why."""
 
 

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file
 
 from core.files import replacing
 from core.models.tensorflow_runtime import Module, tf
+from core.problem import Refusal
 from core.train.detector_network import named_variables
 from core.train.detector_optimiser import Optimiser
 from core.train.reached import Reached
@@ -33,7 +34,7 @@ _Reached = TypeVar("_Reached", bound=Reached)
 logger = logging.getLogger(__name__)
 
 
-class TrainingError(Exception):
+class TrainingError(Refusal):
     """Training cannot go on; the message says why and what to do."""
 
 

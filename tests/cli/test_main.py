@@ -15,6 +15,13 @@ import pytest
 
 from cli import gallery_index
 from core import settings
+from core.faceless import FacelessError
+from core.models import ModelError
+from core.problem import Refusal
+from core.train.dataset import DatasetError
+from core.train.face_data import TrainingDataError
+from core.train.session import TrainingError
+from core.voc import AnnotationError
 from tests.cli.commands import ended
 
 TOKEN = "123456:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc"
@@ -169,6 +176,33 @@ def test_a_file_that_cannot_be_opened_is_named(
     monkeypatch.setattr(gallery_index, "load_settings", fail)
     assert ended("index", "status") == 1
     assert capsys.readouterr().err == "missing/list: No such file or directory.\n"
+
+
+class Unheard(Refusal):
+    """One that no command knows."""
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Unheard,
+        AnnotationError,
+        DatasetError,
+        FacelessError,
+        ModelError,
+        TrainingDataError,
+        TrainingError,
+    ],
+)
+def test_what_is_refused_is_one_sentence_and_1_whether_or_not_a_command_knows_of_it(
+    refusal: type[Exception], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise refusal("It is too small; give a larger one.")
+
+    monkeypatch.setattr(gallery_index, "load_settings", refuse)
+    assert ended("index", "status") == 1
+    assert capsys.readouterr().err == "It is too small; give a larger one.\n"
 
 
 class TestUnexpected:
