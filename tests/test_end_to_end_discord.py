@@ -6,7 +6,6 @@ beforehand; the last tests run the shipped models.
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,34 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from cli.demo.characters import CHARACTERS
 from cli.demo.gallery import ASKED_NUMBER
 from cli.demo.gallery import picture as drawn
-from core.face import Pixels
-from core.gallery import build_index
 from core.picture import read
 from core.texts import say
 from tests import shared_data
-from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery, drawn_scene
+from tests.core.fakes import HAIR, drawn_gallery, drawn_scene, file_of, head
 from tests.platforms.collages import check_collage, check_seed, named_in
 from tests.platforms.discord_wire import TOKEN_SECONDS, Asked, DiscordServer, Shown, discord_server
 from tests.platforms.processes import RealProcess, real_redis, running, wait_for
 from tests.platforms.workplace import Workplace
 from worker.app import WORKER_HEARTBEAT_KEY
-
-
-def head(name: str, background: int = 7) -> Pixels:
-    """A picture of a character of the drawn gallery, unlike any of its pictures."""
-    return drawn_scene([(name, 150, 120, 40)], background=background)
-
-
-def file_of(pixels: Pixels) -> bytes:
-    """As a PNG."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 @dataclass
@@ -88,15 +72,10 @@ def community_in(folder: Path) -> Iterator[Community]:
             place.close()
 
 
-def index(place: Workplace) -> None:
-    """Index the gallery as it is now."""
-    build_index(place.gallery, place.data, FakeDetector(), FakeExtractor())
-
-
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Community]:
     with community_in(tmp_path_factory.mktemp("community")) as community:
-        index(community.place)
+        community.place.index()
         community.start_worker()
         wait_for(lambda: community.place.redis.exists(WORKER_HEARTBEAT_KEY), "the heartbeat")
         yield community
@@ -258,7 +237,7 @@ class TestWorkerDown:
     def test_the_answer_replaces_the_sentence_once_a_worker_is_back(self, tmp_path: Path) -> None:
         with community_in(tmp_path) as community:
             discord = community.discord
-            index(community.place)
+            community.place.index()
             asked = discord.slash("similar", picture=("a.png", file_of(head("blue"))))
             assert asked.wait().content == say("worker_away", minutes=10)
             community.start_worker()
@@ -269,7 +248,7 @@ class TestWorkerDown:
     def test_an_answer_after_the_interaction_expired_is_posted_once(self, tmp_path: Path) -> None:
         with community_in(tmp_path) as community:
             discord = community.discord
-            index(community.place)
+            community.place.index()
             message = discord.send("", [("a.png", file_of(head("blue")))], by=discord.admin)
             asked = discord.context_menu("Find similar", message)
             asked.wait()

@@ -21,10 +21,8 @@ from PIL import Image
 
 from cli.demo.characters import CHARACTERS
 from cli.demo.gallery import ASKED_NUMBER, picture
-from core.face import Pixels
-from core.gallery import build_index
 from core.texts import say
-from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery, drawn_scene
+from tests.core.fakes import drawn_gallery, drawn_scene, file_of, head
 from tests.platforms.collages import check_collage, difference, named_in, seeds_in
 from tests.platforms.processes import RealProcess, real_redis, running, wait_for
 from tests.platforms.telegram_server import (
@@ -40,18 +38,6 @@ from tests.shared_data import ROOT, present
 from worker.app import WORKER_HEARTBEAT_KEY
 
 ADMIN = User(9001, "Ada", "en")
-
-
-def head(name: str, background: int = 7) -> Pixels:
-    """A picture of a character of the drawn gallery, unlike any of its pictures."""
-    return drawn_scene([(name, 150, 120, 40)], background=background)
-
-
-def file_of(pixels: Pixels) -> bytes:
-    """As a PNG."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 @dataclass
@@ -102,15 +88,10 @@ def community_in(folder: Path) -> Iterator[Community]:
             place.close()
 
 
-def index(place: Workplace) -> None:
-    """Index the gallery as it is now."""
-    build_index(place.gallery, place.data, FakeDetector(), FakeExtractor())
-
-
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Community]:
     with community_in(tmp_path_factory.mktemp("community")) as community:
-        index(community.place)
+        community.place.index()
         community.start_worker()
         wait_for(lambda: community.place.redis.exists(WORKER_HEARTBEAT_KEY), "the heartbeat")
         yield community
@@ -253,7 +234,7 @@ class TestTroubles:
 
     def test_the_answer_replaces_the_sentence_once_a_worker_is_back(self, tmp_path: Path) -> None:
         with community_in(tmp_path) as community:
-            index(community.place)
+            community.place.index()
             mika, chat = community.person()
             asked = community.telegram.send_photo(mika, chat, file_of(head("blue")))
             community.telegram.wait_for_sentence(asked, say("worker_away", minutes=10))
@@ -265,7 +246,7 @@ class TestTroubles:
         self, tmp_path: Path
     ) -> None:
         with community_in(tmp_path) as community:
-            index(community.place)
+            community.place.index()
             telegram = community.telegram
             worker = community.start_worker()
             # The worker is told to wait, and does not live so long.

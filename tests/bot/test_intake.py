@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import time
 from collections.abc import Iterator
 
 import pytest
-from PIL import Image
 
 from bot import intake as intake_module
 from bot.intake import BEGUN_SECONDS, Fetch, Intake, QueueUnreachable, TooManyRequests
@@ -17,6 +15,7 @@ from core.job import DiscordDestination, FileDestination
 from core.look import Look
 from core.picture import UnreadablePicture
 from core.settings import LimitSettings, QueueSettings, Settings, load_settings
+from tests.bot.pictures import picture
 from tests.platforms.jobs import waiting_reindex_jobs, waiting_similar_jobs
 from tests.platforms.processes import RealRedis, real_redis
 from worker.app import INDEX_QUEUE, LOOK_QUEUE, WORKER_HEARTBEAT_KEY
@@ -62,12 +61,6 @@ def unreachable(redis: RealRedis) -> Iterator[Intake]:
     redis.stop()
     yield intake
     redis.start()
-
-
-def picture(colour: str = "teal") -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (64, 48), colour).save(file, "PNG")
-    return file.getvalue()
 
 
 async def ask(intake: Intake, event: str = "test-1", data: bytes | Fetch | None = None) -> None:

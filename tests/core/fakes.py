@@ -7,6 +7,7 @@ finds discs of that very skin; the fake extractor describes colours.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +50,18 @@ def drawn_scene(
         cv2.circle(picture, (x, y - radius // 3), radius * 3 // 2, HAIR[name], -1)
         cv2.circle(picture, (x, y), radius, SKIN, -1)
     return np.asarray(picture, dtype=np.uint8).reshape(height, width, 3)
+
+
+def head(name: str, background: int = 7) -> Pixels:
+    """A picture of a character of the drawn gallery, unlike any of its pictures."""
+    return drawn_scene([(name, 150, 120, 40)], background=background)
+
+
+def file_of(pixels: Pixels) -> bytes:
+    """As a PNG."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 def save(pixels: Pixels, path: Path) -> Path:

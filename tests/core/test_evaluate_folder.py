@@ -20,20 +20,16 @@ from core.evaluate_folder import (
     measure_pairs,
     similarities,
 )
-from core.face import Face, Vectors
+from core.face import Face
 from core.likeness import COSINE, MANHATTAN, Likeness
 from core.look import Look
 from core.problem import Problem
 from core.retrieval import equal_error_of, equal_error_rate
 from core.rows import Contents, IndexedFace, IndexedPicture, Query, Rows
+from tests.core.directions import unit
 from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery, drawn_scene, save
 
 WEIGHTS = (0.7, 0.3)
-
-
-def unit(generator: np.random.Generator, *shape: int) -> Vectors:
-    rows = generator.normal(size=shape)
-    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), np.float32)
 
 
 def labelled(seed: int) -> LabelledVectors:

@@ -18,21 +18,17 @@ import numpy as np
 import pytest
 
 from core import index
-from core.face import Face, Vectors
+from core.face import Face
 from core.index import FORMAT, Index, build_lock, current_manifest, current_version, publish
 from core.look import Look
 from core.models import ModelError
 from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture, Query
 from tests.core.closed import close_to_this_user
+from tests.core.directions import unit
 from tests.core.fakes import FakeDetector, FakeExtractor
 
 DETECTOR, EXTRACTOR = FakeDetector(), FakeExtractor()
-
-
-def unit(generator: np.random.Generator, *shape: int) -> Vectors:
-    rows = generator.normal(size=shape)
-    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), np.float32)
 
 
 def some_contents(pictures: int = 6, seed: int = 0) -> Contents:

@@ -10,18 +10,14 @@ import pytest
 from annoy import AnnoyIndex
 from numpy.typing import NDArray
 
-from core.face import Face, Vectors
+from core.face import Face
 from core.face_space import AS_THEY_ARE, FEWEST, FaceSpace
 from core.look import Look
 from core.neighbourhood import Neighbourhoods
 from core.rows import METRIC, Contents, IndexedFace, IndexedPicture, Query, Rows
+from tests.core.directions import unit
 
 WEIGHTS = (0.7, 0.3)
-
-
-def unit(generator: np.random.Generator, *shape: int) -> Vectors:
-    rows = generator.normal(size=shape)
-    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True), np.float32)
 
 
 def some_contents(pictures: int = 60, seed: int = 0, copies: int = 0) -> Contents:

@@ -1,15 +1,21 @@
-"""Jobs that wait in the queue, as a worker would read them."""
+"""Jobs that wait in the queue, as a worker would read them, and their deadlines."""
 
 from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import Any
 
 from redis import Redis
 
 from core.job import ReindexJob, SimilarJob
 from worker.app import INDEX_QUEUE, LOOK_QUEUE
+
+
+def soon(seconds: float = 10) -> float:
+    """A deadline."""
+    return time.time() + seconds
 
 
 def waiting_similar_jobs(redis: Redis) -> list[SimilarJob]:

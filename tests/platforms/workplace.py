@@ -12,8 +12,10 @@ from pathlib import Path
 from celery import Celery
 from redis import Redis
 
+from core.gallery import build_index
 from core.job import Destination, FileDestination, ReindexJob, SimilarJob
 from core.look import Look
+from tests.core.fakes import FakeDetector, FakeExtractor
 from tests.platforms.processes import RealProcess, RealRedis, wait_for
 from worker.app import REINDEX_TASK, SIMILAR_TASK, create_app
 from worker.delivery.file import FileAnswer, FileState, read_answer
@@ -42,6 +44,10 @@ class Workplace:
         self._uploads = UploadStore(self.redis, 600)
         self._numbers = itertools.count(1)
         self._workers: list[RealProcess] = []
+
+    def index(self) -> None:
+        """Index the gallery as it is now, with the small models of `tests.core.fakes`."""
+        build_index(self.gallery, self.data, FakeDetector(), FakeExtractor())
 
     def start_worker(self, *, fakes: bool = False, **settings: str) -> RealProcess:
         """Start a worker and wait until it is at work.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from core.index import current_version
 from core.job import SimilarJob
 from core.settings import load_settings
 from core.texts import say
-from tests.core.fakes import FakeDetector, FakeExtractor, drawn_scene
+from tests.core.fakes import FakeDetector, FakeExtractor, file_of, head
 from tests.platforms.processes import wait_for
 from tests.platforms.workplace import Workplace
 from worker.app import SIMILAR_TASK, WORKER_HEARTBEAT_KEY
@@ -23,11 +22,9 @@ from worker.delivery.file import FileState, answer_file, answers_folder, read_an
 from worker.main import check
 
 
-def head(name: str) -> bytes:
-    """A picture of a character of the drawn gallery, unlike any of its pictures."""
-    file = io.BytesIO()
-    Image.fromarray(drawn_scene([(name, 150, 120, 40)], background=7)).save(file, "PNG")
-    return file.getvalue()
+def asked(name: str) -> bytes:
+    """A file with a picture of a character of the drawn gallery."""
+    return file_of(head(name))
 
 
 def save_blind(folder: Path) -> Path:
@@ -48,15 +45,10 @@ def save_blind(folder: Path) -> Path:
     return folder / "blind"
 
 
-def index(place: Workplace) -> None:
-    """Index the gallery as it is now."""
-    build_index(place.gallery, place.data, FakeDetector(), FakeExtractor())
-
-
 def test_a_picture_is_answered_with_its_collage_and_names(workplace: Workplace) -> None:
-    index(workplace)
+    workplace.index()
     worker = workplace.start_worker(fakes=True)
-    answer = workplace.answer(workplace.ask(head("emerald"), count=3))
+    answer = workplace.answer(workplace.ask(asked("emerald"), count=3))
     assert answer.state is FileState.ANSWERED
     assert answer.caption is not None
     assert answer.caption.splitlines()[0].startswith("1. emerald")
@@ -69,54 +61,54 @@ def test_a_picture_is_answered_with_its_collage_and_names(workplace: Workplace) 
 
 
 def test_each_problem_is_one_sentence_and_stops_nobody_else(workplace: Workplace) -> None:
-    expired = workplace.ask(head("coral"))
+    expired = workplace.ask(asked("coral"))
     workplace.redis.delete(*workplace.redis.keys("familiar:upload:*"))
-    too_late = workplace.ask(head("blue"), seconds=-1)
+    too_late = workplace.ask(asked("blue"), seconds=-1)
     not_a_picture = workplace.ask(b"a text file")
-    damaged = workplace.ask(head("blue")[:2000])
-    good = workplace.ask(head("blue"))
+    damaged = workplace.ask(asked("blue")[:2000])
+    good = workplace.ask(asked("blue"))
     workplace.start_worker(fakes=True)
     assert workplace.said(expired) == say("upload_expired")
     assert workplace.said(too_late) == say("too_late")
     assert workplace.said(not_a_picture).startswith("That is not a picture I can read.")
     assert workplace.said(damaged) == say("picture_damaged")
     assert workplace.said(good) == say("nothing_indexed")
-    index(workplace)
-    good = workplace.ask(head("blue"))
+    workplace.index()
+    good = workplace.ask(asked("blue"))
     assert workplace.answer(good).state is FileState.ANSWERED, "found without a restart"
 
 
 def test_an_index_by_other_models_is_told_and_mended_by_a_reindex(workplace: Workplace) -> None:
     build_index(workplace.gallery, workplace.data, FakeDetector(), FakeExtractor(revision=2))
     workplace.start_worker(fakes=True)
-    assert "The index was made with" in workplace.said(workplace.ask(head("blue")))
+    assert "The index was made with" in workplace.said(workplace.ask(asked("blue")))
     assert "15 pictures" in workplace.said(workplace.ask_reindex())
-    assert workplace.answer(workplace.ask(head("blue"))).state is FileState.ANSWERED
+    assert workplace.answer(workplace.ask(asked("blue"))).state is FileState.ANSWERED
 
 
 def test_a_damaged_index_is_told_and_mended_by_a_reindex(workplace: Workplace) -> None:
-    index(workplace)
+    workplace.index()
     version = current_version(workplace.data)
     assert version is not None
     files = (workplace.data / "versions" / version).glob("*.npy")
     largest = max(files, key=lambda path: path.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:100])
     workplace.start_worker(fakes=True)
-    assert workplace.said(workplace.ask(head("blue"))).startswith("The index is damaged")
+    assert workplace.said(workplace.ask(asked("blue"))).startswith("The index is damaged")
     assert "15 pictures" in workplace.said(workplace.ask_reindex())
-    assert workplace.answer(workplace.ask(head("blue"))).state is FileState.ANSWERED
+    assert workplace.answer(workplace.ask(asked("blue"))).state is FileState.ANSWERED
 
 
 def test_models_that_cannot_be_loaded_are_told_to_everyone(workplace: Workplace) -> None:
     worker = workplace.start_worker(fakes=True, FAMILIAR_MODEL_EXTRACTOR="no-such-model")
-    assert workplace.said(workplace.ask(head("blue"))) == say("models_unusable")
+    assert workplace.said(workplace.ask(asked("blue"))) == say("models_unusable")
     assert workplace.said(workplace.ask_reindex()) == say("models_unusable")
     assert "no-such-model" in worker.output()
 
 
 def test_models_that_load_but_cannot_look_are_told_to_everyone_too(workplace: Workplace) -> None:
     worker = workplace.start_worker(FAMILIAR_MODEL_DETECTOR=str(save_blind(workplace.folder)))
-    assert workplace.said(workplace.ask(head("blue"))) == say("models_unusable")
+    assert workplace.said(workplace.ask(asked("blue"))) == say("models_unusable")
     assert "blind loads but cannot look at a picture: Input to reshape" in worker.output()
     assert worker.stop() == 0
 
@@ -124,12 +116,12 @@ def test_models_that_load_but_cannot_look_are_told_to_everyone_too(workplace: Wo
 def test_a_job_of_an_unknown_form_is_dropped_and_the_next_is_answered(
     workplace: Workplace,
 ) -> None:
-    index(workplace)
+    workplace.index()
     worker = workplace.start_worker(fakes=True)
     workplace.queue.send_task(SIMILAR_TASK, kwargs={"job": {"id": "x", "token": "secret-token"}})
     workplace.queue.send_task(SIMILAR_TASK, args=["neither", "nor"])
     workplace.queue.send_task("familiar.unknown", queue="look", kwargs={"token": "secret-token"})
-    assert workplace.answer(workplace.ask(head("blue"))).state is FileState.ANSWERED
+    assert workplace.answer(workplace.ask(asked("blue"))).state is FileState.ANSWERED
     wait_for(lambda: not workplace.in_hand(), "nothing waits to come back")
     assert worker.output().count("dropped a job of an unknown form") == 1
     assert "Received unregistered task of type 'familiar.unknown'." in worker.output()
@@ -137,9 +129,9 @@ def test_a_job_of_an_unknown_form_is_dropped_and_the_next_is_answered(
 
 
 def test_a_job_that_was_answered_is_dropped_when_it_comes_again(workplace: Workplace) -> None:
-    index(workplace)
+    workplace.index()
     worker = workplace.start_worker(fakes=True)
-    job_id = workplace.ask(head("blue"))
+    job_id = workplace.ask(asked("blue"))
     workplace.answer(job_id)
     answer_file(workplace.data, job_id).unlink()
     again = SimilarJob(
@@ -151,10 +143,10 @@ def test_a_job_that_was_answered_is_dropped_when_it_comes_again(workplace: Workp
 
 
 def test_a_job_claimed_elsewhere_waits_until_that_claim_ends(workplace: Workplace) -> None:
-    index(workplace)
+    workplace.index()
     workplace.start_worker(fakes=True)
     workplace.redis.set(claim_key("asked-1"), "another worker")
-    job_id = workplace.ask(head("blue"))
+    job_id = workplace.ask(asked("blue"))
     assert job_id == "asked-1"
     wait_for(lambda: workplace.in_hand() == 1, "the worker has it")
     time.sleep(1)
@@ -165,9 +157,9 @@ def test_a_job_claimed_elsewhere_waits_until_that_claim_ends(workplace: Workplac
 
 
 def test_sigterm_finishes_what_is_in_hand_and_leaves_the_rest(workplace: Workplace) -> None:
-    index(workplace)
+    workplace.index()
     worker = workplace.start_worker(fakes=True, FAKE_DETECT_SECONDS="1.5")
-    jobs = [workplace.ask(head("blue")) for _ in range(11)]
+    jobs = [workplace.ask(asked("blue")) for _ in range(11)]
     wait_for(lambda: workplace.in_hand() == 8, "all hands are full")
     assert worker.stop() == 0
     done = [job for job in jobs if workplace.is_done(job)]
@@ -183,10 +175,10 @@ def test_the_heart_beats_while_the_worker_is_busy(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REDIS_URL", workplace.server.url)
-    index(workplace)
+    workplace.index()
     assert not check(load_settings())
     workplace.start_worker(fakes=True, FAKE_DETECT_SECONDS="5")
-    job = workplace.ask(head("blue"))
+    job = workplace.ask(asked("blue"))
     wait_for(lambda: workplace.redis.exists(claim_key(job)), "the job is claimed")
     workplace.redis.delete(WORKER_HEARTBEAT_KEY, own_heartbeat_key())
     wait_for(lambda: check(load_settings()), "the next beat", timeout=5)
@@ -207,12 +199,12 @@ def test_a_health_check_asks_for_the_worker_of_its_own_machine(
 
 
 def test_a_worker_outlives_its_redis(workplace: Workplace) -> None:
-    index(workplace)
+    workplace.index()
     worker = workplace.start_worker(fakes=True)
-    workplace.answer(workplace.ask(head("blue")))
+    workplace.answer(workplace.ask(asked("blue")))
     workplace.server.stop()
     worker.wait_for_output("Redis cannot be reached")
     workplace.server.start()
-    assert workplace.answer(workplace.ask(head("amber"))).state is FileState.ANSWERED
+    assert workplace.answer(workplace.ask(asked("amber"))).state is FileState.ANSWERED
     assert worker.popen.poll() is None
     assert worker.stop() == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,11 +11,11 @@ from typing import Final
 
 import pytest
 import simcord
-from PIL import Image
 from redis import Redis
 
 from core.look import Look
 from core.texts import languages, say
+from tests.bot.pictures import picture
 from tests.platforms.discord_wire import DiscordServer, Shown, Upload, discord_server
 from tests.platforms.jobs import waiting_reindex_jobs, waiting_similar_jobs
 from tests.platforms.processes import RealProcess, real_redis, running, wait_for
@@ -25,13 +24,6 @@ from worker.store import UploadStore
 
 TOO_MANY = [say("too_many_requests", seconds=seconds) for seconds in range(1, 61)]
 LIMITS = {"FAMILIAR_LIMIT_UPLOAD_MIB": "1", "FAMILIAR_LIMIT_REQUESTS_PER_MINUTE": "5"}
-
-
-def picture(colour: str = "teal") -> bytes:
-    """A small PNG, another one for each colour."""
-    file = io.BytesIO()
-    Image.new("RGB", (64, 48), colour).save(file, "PNG")
-    return file.getvalue()
 
 
 @dataclass

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,25 +9,22 @@ from pathlib import Path
 import discord as discord_library
 import psutil
 import pytest
-from PIL import Image
 
 from cli.supervisor import AWAY
 from core.job import SimilarJob
 from core.texts import say
+from tests.bot.pictures import picture
 from tests.platforms.discord_wire import TOKEN, DiscordServer, discord_server
 from tests.platforms.jobs import waiting_similar_jobs
 from tests.platforms.processes import (
-    REPOSITORY,
     RealProcess,
     RealRedis,
-    real_redis,
     running,
     wait_for,
 )
 from worker.app import LOOK_QUEUE, WORKER_HEARTBEAT_KEY
 from worker.store import UploadStore
 
-HEAVY = {"torch", "torchvision", "tensorflow", "keras", "annoy", "cv2", "worker.tasks"}
 CPU_SECONDS = 5.0
 MEMORY_MIB = 110
 
@@ -42,30 +37,10 @@ run(load_settings())
 """
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RealRedis]:
-    with real_redis() as server:
-        yield server
-
-
 @pytest.fixture
 def discord() -> Iterator[DiscordServer]:
     with discord_server() as server:
         yield server
-
-
-def picture() -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (64, 48), "teal").save(file, "PNG")
-    return file.getvalue()
-
-
-def test_it_imports_no_model_and_no_index() -> None:
-    code = "import sys, bot.discord.bot; print(*sys.modules)"
-    printed = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    assert HEAVY.isdisjoint(printed.stdout.split())
 
 
 def test_it_starts_fast_and_stays_small(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,13 +9,12 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from PIL import Image
 
 from cli.supervisor import AWAY
 from core.texts import say
+from tests.bot.pictures import picture
 from tests.platforms.jobs import waiting_similar_jobs
 from tests.platforms.processes import (
-    REPOSITORY,
     RealProcess,
     RealRedis,
     real_redis,
@@ -28,7 +25,6 @@ from tests.platforms.telegram_server import TOKEN, ApiError, TelegramServer, Use
 from worker.app import LOOK_QUEUE
 from worker.store import UploadStore
 
-HEAVY = {"torch", "torchvision", "tensorflow", "keras", "annoy", "cv2", "worker.tasks"}
 CPU_SECONDS = 5.0
 MEMORY_MIB = 100
 MIKA = User(11, "Mika", "en")
@@ -40,12 +36,6 @@ from core.settings import load_settings
 from bot.telegram.bot import run
 run(load_settings())
 """
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RealRedis]:
-    with real_redis() as server:
-        yield server
 
 
 @pytest.fixture
@@ -60,20 +50,6 @@ def environment(telegram: TelegramServer, redis: RealRedis) -> dict[str, str]:
         "FAMILIAR_TELEGRAM_TOKEN": TOKEN,
         "FAMILIAR_TELEGRAM_API_URL": telegram.url,
     }
-
-
-def picture() -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (64, 48), "teal").save(file, "PNG")
-    return file.getvalue()
-
-
-def test_it_imports_no_model_and_no_index() -> None:
-    code = "import sys, bot.telegram.bot; print(*sys.modules)"
-    printed = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    assert HEAVY.isdisjoint(printed.stdout.split())
 
 
 def test_it_starts_fast_and_stays_small(

@@ -48,6 +48,7 @@ from core.train.trained import TrainedNetwork, learned_among
 from core.train.whitening import whitening_matrix
 from core.voc import AnnotationError
 from tests.cli.commands import ended
+from tests.core.directions import whitened
 from tests.core.train.drawings import coloured
 
 SHAPE = NetworkShape((8, 16), (1, 1), 6, colour_channels=4, colour_cells=2)
@@ -61,12 +62,6 @@ def characters(tmp_path: Path) -> Path:
         place.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(place / f"{number}.png"), picture)
     return folder
-
-
-def whitened(vectors: Vectors, matrix: Vectors) -> Vectors:
-    """``(n, d)`` by a matrix ``(d, k)`` -> ``(n, k)`` of unit length."""
-    found = vectors @ matrix
-    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
 
 
 def written(out: Path, seed: int, shape: NetworkShape = SHAPE) -> Path:

@@ -5,14 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.face import Vectors
 from core.train.whitening import whitening_matrix
-
-
-def whitened(vectors: Vectors, matrix: Vectors) -> Vectors:
-    """``(n, d)`` by a matrix ``(d, k)`` -> ``(n, k)`` of unit length."""
-    found = vectors @ matrix
-    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+from tests.core.directions import whitened
 
 
 def test_fewer_dimensions_keep_the_cosines_that_matter() -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from core.job import DiscordDestination
 from core.settings import DiscordSettings
 from tests.platforms.discord_wire import TOKEN, TOKEN_SECONDS, DiscordServer, discord_server
+from tests.platforms.jobs import soon
 from worker.delivery import LONGEST_PATIENCE, DeliveryFailed
 from worker.delivery import discord as module
 from worker.delivery.discord import CONTENT_CHARACTERS, DiscordDelivery, plain
@@ -47,11 +48,6 @@ def server(running_server: DiscordServer) -> DiscordServer:
 def client() -> Iterator[httpx.Client]:
     with httpx.Client() as client:
         yield client
-
-
-def soon(seconds: float = 10) -> float:
-    """A deadline."""
-    return time.time() + seconds
 
 
 class Place:

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from core.job import TelegramDestination
 from core.settings import TelegramSettings
+from tests.platforms.jobs import soon
 from tests.platforms.telegram_server import (
     TOKEN,
     ApiError,
@@ -37,11 +38,6 @@ def drawn(width: int = 640, height: int = 320, colour: str = "teal", kind: str =
     buffer = io.BytesIO()
     Image.new("RGB", (width, height), colour).save(buffer, kind)
     return buffer.getvalue()
-
-
-def soon(seconds: float = 10.0) -> float:
-    """A deadline."""
-    return time.time() + seconds
 
 
 @dataclass
