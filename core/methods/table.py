@@ -20,7 +20,6 @@ from core.evaluate_folder import (
     measure,
 )
 from core.face import Face
-from core.index import RECALL_AT, RECALL_TARGET, build_trees, choose_search_k
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
 from core.look import Look
 from core.methods.histogram import ColourHistogram
@@ -34,6 +33,7 @@ from core.train.copies import copied, prints_in
 from core.train.extractor import Report
 from core.train.face_data import LeftOut
 from core.train.trained import TrainedNetwork
+from core.trees import RECALL_AT, RECALL_TARGET, build_trees, choose_search_k
 
 Source = Literal[
     "histogram",

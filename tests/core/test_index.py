@@ -24,6 +24,7 @@ from core.look import Look
 from core.models import ModelError
 from core.problem import Problem
 from core.rows import Contents, IndexedFace, IndexedPicture, Query
+from core.trees import RECALL_TARGET
 from tests.core.closed import close_to_this_user
 from tests.core.directions import unit
 from tests.core.fakes import FakeDetector, FakeExtractor
@@ -408,7 +409,7 @@ def test_trees_are_built_above_the_limit_and_reach_the_recall(tmp_path: Path) ->
     assert "rows.annoy" in manifest.files
     read = opened(tmp_path)
     for look in Look:
-        assert manifest.recall[look] >= index.RECALL_TARGET
+        assert manifest.recall[look] >= RECALL_TARGET
         assert manifest.search_k[look] <= manifest.rows // 2
         asked = read._rows.sample_queries(look, EXTRACTOR.weights_of_both, 50, seed=99)
         shares = []
