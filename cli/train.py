@@ -396,7 +396,8 @@ def extractor(
     out = out or Path(f"runs/extractor-{of.value}")
     from core.models.device import torch_device
     from core.train.augment import stronger
-    from core.train.extractor import CHECKPOINT, train
+    from core.train.extractor import train
+    from core.train.extractor_checkpoint import CHECKPOINT
     from core.train.extractor_options import ExtractorTraining, of_loss, of_pictures
     from core.train.report import load_checks, report_extractor
 
@@ -418,9 +419,8 @@ def extractor(
         options,
         epochs=epochs or options.epochs,
         identities=identities or options.identities,
+        augmentation=stronger(options.augmentation) if strong else options.augmentation,
     )
-    if strong:
-        options = replace(options, augmentation=stronger(options.augmentation))
     unread: list[str] = []
     checks = load_checks(check, options, unread.append)
     origin = _origin(out, CHECKPOINT, terms, resume)

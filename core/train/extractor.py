@@ -8,12 +8,11 @@ its own whose two views attract each other: thousands of further identities to b
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,11 +29,21 @@ from core.likeness import COSINE
 from core.models.backbones import EmbeddingNetwork
 from core.models.irse50 import IrSe50Description, IrSe50Network
 from core.models.precision import bfloat16_is_fast
-from core.models.weights import NOT_OF_TORCH
 from core.retrieval import Retrieval, retrieval
 from core.train.attributes import COLOURS, TASKS, estimated
 from core.train.augment import augmented, plain
-from core.train.copies import Prints, copied, joined, prints_of, read_prints, write_prints
+from core.train.copies import joined, prints_of, write_prints
+from core.train.extractor_checkpoint import (
+    CHECKPOINT,
+    LEARNED,
+    Checkpoint,
+    begin,
+    digest_of,
+    digest_of_start,
+    go_on,
+    keep,
+    learned_before,
+)
 from core.train.extractor_options import (
     LEARNS_UNLABELLED,
     LIKENESS,
@@ -43,17 +52,13 @@ from core.train.extractor_options import (
     ExtractorTraining,
     Loss,
     described,
-    described_now,
 )
 from core.train.face_data import (
     LabelledPictures,
     LeftOut,
     TrainingDataError,
-    load_labelled,
-    load_unlabelled,
-    split_by_label,
-    together,
 )
+from core.train.held_out import HELD_OUT, load_parted, without_labels
 from core.train.losses import (
     AngularMarginLoss,
     AttributeLoss,
@@ -72,19 +77,10 @@ from core.train.networks import (
 from core.train.results import one_at_a_time, why_taken
 from core.train.samplers import BalancedBatches, Passes
 
-CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "weights.safetensors"
 METRICS = "metrics.json"
-LEARNED = "learned.safetensors"
-"""What the labelled pictures are known again by, those of the training that this one began with
-among them; see `core.train.copies.Prints`."""
-
-HELD_OUT: Final = "held out"
-"""What the labels are called that are kept away from training, where figures are given."""
 
 _SECONDS_UNTIL_KEPT: Final = 300.0
-_UNTOLD: Final = "untold"
-_NO_CHECKPOINT: Final = (OSError, *NOT_OF_TORCH)
 
 
 def _as_trained(loss: Loss) -> IrSe50Description:
@@ -94,15 +90,6 @@ def _as_trained(loss: Loss) -> IrSe50Description:
     return IrSe50Description(
         channels="rgb", aligned=False, margin=HEADS.margin, lift=HEADS.lift, likeness=likeness.name
     )
-
-
-def _digest(known: LabelledPictures, unlabelled: Pixels | None) -> str:
-    """Of every square that is learned from and its label, in their order."""
-    digest = hashlib.sha256(np.ascontiguousarray(known.labels).tobytes())
-    for pixels in (known.pixels, unlabelled):
-        if pixels is not None:
-            digest.update(np.ascontiguousarray(pixels).data)
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,246 +379,6 @@ def _write_results(out: Path, run: _Run, curve: list[dict[str, Any]]) -> None:
     write_text(out / METRICS, json.dumps(metrics, indent=1) + "\n")
 
 
-def _pictures(
-    folder: Path, also: Sequence[Path], options: ExtractorTraining, left_out: LeftOut | None
-) -> tuple[LabelledPictures, dict[str, LabelledPictures]]:
-    """What is learned from, and what of `folder` was kept away from it."""
-    if options.held_out == 1:
-        raise TrainingDataError(
-            "One held-out label has nothing to be told from; hold out two or more, or none."
-        )
-
-    def load(place: Path, without: Sequence[str] = ()) -> LabelledPictures:
-        return load_labelled(
-            place, options.stored_side, fit=options.fit, left_out=left_out, without=without
-        )
-
-    learned, apart = parted(load(folder, options.without), options)
-    further = [load(each) for each in also]
-    kept_away = set(apart.names) if apart is not None else set()
-    for place, part in zip(also, further, strict=True):
-        if apart is not None:
-            _refuse_held_out(folder, apart.pixels, place, part.pixels)
-        if shared := sorted(kept_away.intersection(part.names)):
-            raise TrainingDataError(
-                f"{place} has labels that are held out of {folder}: {', '.join(shared[:3])}; take"
-                " them out of it, or choose another seed."
-            )
-    return together([learned, *further]), {} if apart is None else {HELD_OUT: apart}
-
-
-def parted(
-    everything: LabelledPictures, options: ExtractorTraining
-) -> tuple[LabelledPictures, LabelledPictures | None]:
-    """What is learned of a folder, without copies of what is held out, and what is held out.
-
-    Raises:
-        TrainingDataError: All pictures of a label are such copies, or too few labels would be left.
-    """
-    kept, held = split_by_label(len(everything.names), options.held_out, options.seed)
-    learned = everything.only(kept)
-    if not options.held_out:
-        return learned, None
-    apart = everything.only(held)
-    return learned.where(~copied(prints_of(learned.pixels), prints_of(apart.pixels))), apart
-
-
-def without_labels(
-    folder: Path,
-    options: ExtractorTraining,
-    apart: LabelledPictures | None,
-    left_out: LeftOut | None = None,
-) -> Pixels:
-    """A folder's pictures as they are learned without labels: without copies of held-out ones.
-
-    Args:
-        folder: Searched at any depth, zip files included.
-        options: Of the training.
-        apart: What is held out, if anything.
-        left_out: Told of each picture file that cannot be read.
-
-    Returns:
-        ``(n, side, side, 3)``.
-
-    Raises:
-        TrainingDataError: There is none but such copies, or a zip file cannot be unpacked.
-    """
-    pictures = load_unlabelled(folder, options.stored_side, options.fit, left_out)
-    if apart is None:
-        return pictures
-    kept = ~copied(prints_of(pictures), prints_of(apart.pixels))
-    if not kept.any():
-        raise TrainingDataError(
-            f"All pictures of {folder} are copies of pictures that are held out; leave it out, or"
-            " choose another seed."
-        )
-    return pictures if kept.all() else np.asarray(pictures[kept])
-
-
-def _refuse_held_out(folder: Path, apart: Pixels, place: Path, pixels: Pixels) -> None:
-    if count := int(copied(prints_of(apart), prints_of(pixels)).sum()):
-        raise TrainingDataError(
-            f"{place} holds copies of {count} pictures that are held out of {folder}; take them out"
-            " of it, or choose another seed."
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Checkpoint:
-    """What a training kept.
-
-    Attributes:
-        options: As `described`.
-        labels: What was learned.
-        pictures: Digest of those; None: it is from before pictures were compared.
-        start: Digest of what it began with, None for random weights; `_UNTOLD`: it is from before
-            that was kept.
-        run: As `_Run.state`.
-        curve: Of the epochs that are done.
-        losses: Of each step of the epoch that is begun.
-        seconds: Which that epoch took so far.
-    """
-
-    options: str
-    labels: tuple[str, ...]
-    pictures: str | None
-    start: str | None
-    run: dict[str, Any]
-    curve: list[dict[str, Any]]
-    losses: list[float] = field(default_factory=list)
-    seconds: float = 0.0
-
-
-def _keep(checkpoint: _Checkpoint, path: Path) -> None:
-    """Write all that going on needs, so that a reader never finds half of it."""
-    kept = {
-        "options": checkpoint.options,
-        "pictures": checkpoint.pictures,
-        "start": checkpoint.start,
-        "run": checkpoint.run,
-        "curve": json.dumps(checkpoint.curve),
-        "losses": checkpoint.losses,
-        "seconds": checkpoint.seconds,
-    }
-    with replacing(path) as partial:
-        torch.save(kept, partial)
-
-
-def _read_checkpoint(path: Path, instead: str) -> _Checkpoint:
-    """What a training kept in a file, its tensors on the processor.
-
-    Args:
-        path: Of the file.
-        instead: What to do where it cannot be read, for the sentence.
-
-    Raises:
-        TrainingDataError: It is damaged, or no checkpoint.
-    """
-    try:
-        kept = torch.load(path, map_location="cpu", weights_only=True)
-        return _Checkpoint(
-            described_now(kept["options"]),
-            tuple(json.loads(kept["options"])["labels"]),
-            kept.get("pictures"),
-            kept.get("start", _UNTOLD),
-            kept["run"],
-            list(json.loads(kept["curve"])),
-            list(kept.get("losses", ())),
-            kept.get("seconds", 0.0),
-        )
-    except _NO_CHECKPOINT as error:
-        raise TrainingDataError(
-            f"{path} is damaged or no checkpoint of a training; {instead}."
-        ) from error
-
-
-def _digest_of_start(start: Path) -> str:
-    try:
-        with (start / CHECKPOINT).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise TrainingDataError(
-            f"{start} holds no training to begin with; give the folder that `familiar train"
-            " extractor` wrote."
-        ) from error
-
-
-def _learned_before(start: Path, apart: LabelledPictures | None) -> Prints:
-    """What the pictures are known again by that the training to begin with had labels of.
-
-    Args:
-        start: What it wrote; one from before this was kept tells of no picture.
-        apart: What is held out now, if anything.
-
-    Raises:
-        TrainingDataError: What it kept of them is damaged, or copies of them are held out.
-    """
-    if not (start / LEARNED).exists():
-        return prints_of(())
-    try:
-        learned = read_prints(start / LEARNED)
-    except ValueError as error:
-        raise TrainingDataError(f"{error} Begin with another training, or with none.") from error
-    if apart is not None and (count := int(copied(prints_of(apart.pixels), learned).sum())):
-        raise TrainingDataError(
-            f"The training in {start} learned {count:,} of the pictures that are held out now, or"
-            " copies of them; begin with another training, or choose another seed."
-        )
-    return learned
-
-
-def _begin(run: _Run, start: Path) -> None:
-    """Begin with what an earlier training of the same network and labels reached."""
-    begun = _read_checkpoint(start / CHECKPOINT, "begin with another training, or with none")
-    if begun.labels != run.known.names:
-        raise TrainingDataError(
-            f"The training in {start} learned other labels, perhaps some that are held out now;"
-            " begin with one of the same pictures and the same seed."
-        )
-    try:
-        run.begin_with(begun.run)
-    except _NO_CHECKPOINT as error:
-        raise TrainingDataError(
-            f"The training in {start} had another network; nothing can begin with it."
-        ) from error
-
-
-def _go_on(run: _Run, checkpoint: Path, own: _Checkpoint) -> _Checkpoint:
-    """Take up what the same training kept.
-
-    Args:
-        run: Which is restored.
-        checkpoint: Of the training.
-        own: What it would keep before its first step.
-
-    Returns:
-        `own` with what was done before.
-
-    Raises:
-        TrainingDataError: It is damaged, or another training's.
-    """
-    kept = _read_checkpoint(
-        checkpoint, "remove it and start again, or choose another folder for the result"
-    )
-    if (
-        kept.options != own.options
-        or kept.pictures not in (None, own.pictures)
-        or kept.start not in (_UNTOLD, own.start)
-    ):
-        raise TrainingDataError(
-            f"{checkpoint} belongs to a training with other options, other pictures or another"
-            " --start; choose another folder for the result."
-        )
-    try:
-        run.restore(kept.run)
-    except _NO_CHECKPOINT as error:
-        raise TrainingDataError(
-            f"{checkpoint} is of another network, perhaps of an earlier version; choose another"
-            " folder for the result."
-        ) from error
-    return replace(own, curve=kept.curve, losses=kept.losses, seconds=kept.seconds)
-
-
 @one_at_a_time
 def train(
     folder: Path,
@@ -677,24 +424,24 @@ def train(
     options = options or ExtractorTraining()
     if taken := why_taken(out, CHECKPOINT, resume):
         raise TrainingDataError(taken)
-    known, checks = _pictures(folder, also, options, left_out)
+    known, checks = load_parted(folder, also, options, left_out)
     others = None
     if unlabelled is not None:
         others = without_labels(unlabelled, options, checks.get(HELD_OUT), left_out)
     run = _Run(options, known, others)
     out.mkdir(parents=True, exist_ok=True)
     description = described(options, known.names)
-    digest = _digest(known, others)
-    begun_with = None if start is None else _digest_of_start(start)
+    digest = digest_of(known, others)
+    begun_with = None if start is None else digest_of_start(start)
     checkpoint = out / CHECKPOINT
-    before = _Checkpoint(description, known.names, digest, begun_with, {}, [])
+    before = Checkpoint(description, known.names, digest, begun_with, {}, [])
     if resume and checkpoint.exists():
-        before = _go_on(run, checkpoint, before)
+        before = go_on(run, checkpoint, before)
     elif start is not None:
-        _begin(run, start)
+        begin(run, start)
     learned = prints_of(known.pixels)
     if start is not None:
-        learned = joined([learned, _learned_before(start, checks.get(HELD_OUT))])
+        learned = joined([learned, learned_before(start, checks.get(HELD_OUT))])
     write_prints(learned, out / LEARNED)
     curve, losses = before.curve, before.losses
     epoch_began = time.monotonic() - before.seconds
@@ -719,7 +466,7 @@ def train(
             epoch_began = time.monotonic()
         if ended or time.monotonic() - kept_at >= _SECONDS_UNTIL_KEPT:
             spent = time.monotonic() - epoch_began
-            _keep(replace(before, run=run.state(), seconds=spent), checkpoint)
+            keep(replace(before, run=run.state(), seconds=spent), checkpoint)
             kept_at = time.monotonic()
         if progress is not None:
             first = next(iter(reached.values()), None)

@@ -17,10 +17,12 @@ from core.models.quantised import network_path
 from core.retrieval import retrieval
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
 from core.train.copies import copies_among, prints_of, read_prints
-from core.train.extractor import HELD_OUT, LEARNED, METRICS, parted, without_labels
+from core.train.extractor import METRICS
+from core.train.extractor_checkpoint import LEARNED
 from core.train.extractor_options import LEARNS_UNLABELLED, LIKENESS, ExtractorTraining
 from core.train.face_data import LabelledPictures, LeftOut, load_labelled
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
+from core.train.held_out import HELD_OUT, parted, without_labels
 from core.train.origin import Origin
 from core.train.reached import Reached
 from core.train.trained import TrainedNetwork

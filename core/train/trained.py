@@ -16,7 +16,8 @@ from core.models import ModelError
 from core.models.backbones import NetworkShape
 from core.models.weights import fill, read_tensors
 from core.train.copies import copies_among, read_prints
-from core.train.extractor import CHECKPOINT, LEARNED, METRICS, WEIGHTS, embedded
+from core.train.extractor import METRICS, WEIGHTS, embedded
+from core.train.extractor_checkpoint import CHECKPOINT, LEARNED
 from core.train.extractor_options import UNIT_LENGTH, Loss
 from core.train.face_data import Fit
 from core.train.networks import Backbone, dimensions_of, new_network
@@ -47,7 +48,7 @@ class TrainedNetwork:
         sha256: Of its weights.
         shape: What it was built from; an ``ir-se50`` has a shape of its own.
         backbone: Which network; see `core.train.networks.Backbone`.
-        loss: What was minimised; see `core.train.extractor.Loss`.
+        loss: What was minimised; see `core.train.extractor_options.Loss`.
         fit: How a picture became a square, ``pad`` for faces; None: the training does not say.
         side: Of the squares that it sees.
         dimensions: Length of its vectors.

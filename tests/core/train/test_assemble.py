@@ -41,7 +41,8 @@ from core.train.assemble import (
 )
 from core.train.augment import plain
 from core.train.copies import copied, prints_of, write_prints
-from core.train.extractor import CHECKPOINT, LEARNED, METRICS, WEIGHTS
+from core.train.extractor import METRICS, WEIGHTS
+from core.train.extractor_checkpoint import CHECKPOINT, LEARNED
 from core.train.face_data import LabelledPictures, TrainingDataError
 from core.train.histogram import fit_histogram
 from core.train.trained import TrainedNetwork, learned_among

@@ -36,16 +36,14 @@ from core.retrieval import retrieval
 from core.train.attributes import COLOURS, estimated
 from core.train.copies import prints_of, read_prints
 from core.train.extractor import (
-    CHECKPOINT,
-    LEARNED,
     METRICS,
     TrainingProgress,
     _Run,
     _write_results,
     embedded,
-    parted,
     train,
 )
+from core.train.extractor_checkpoint import CHECKPOINT, LEARNED
 from core.train.extractor_options import (
     UNIT_LENGTH,
     ExtractorTraining,
@@ -60,6 +58,7 @@ from core.train.face_data import (
     load_labelled,
     split_by_label,
 )
+from core.train.held_out import parted
 from core.train.networks import dimensions_of, new_network
 from core.train.origin import Origin
 from core.train.report import drawn_of, load_checks, report_extractor
