@@ -22,7 +22,7 @@ from core.evaluate_folder import (
 from core.face import Face
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
 from core.look import Look
-from core.methods.histogram import ColourHistogram
+from core.methods.cell_histogram import CellHistogram
 from core.methods.trained import TrainedExtractor
 from core.methods.training import OF_PICTURES, Budget, Name, trained, trainings
 from core.models import Detector, Extractor, ModelError
@@ -222,7 +222,7 @@ def load_sources(
     shipped: FamiliarExtractor, results: Trained, device: str
 ) -> tuple[dict[Source, Extractor], Missing]:
     """Every extractor that can be had, and the reason for each that cannot."""
-    sources: dict[Source, Extractor] = {"histogram": ColourHistogram(), "shipped": shipped}
+    sources: dict[Source, Extractor] = {"histogram": CellHistogram(), "shipped": shipped}
     missing: Missing = {}
     from core.models.resnet101 import ResNet101
 

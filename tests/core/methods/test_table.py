@@ -18,8 +18,8 @@ import core.methods.training
 from core.evaluate_folder import evaluate_folder
 from core.face import Pixels, Vectors
 from core.look import Look
+from core.methods.cell_histogram import CellHistogram
 from core.methods.chart import draw_chart
-from core.methods.histogram import ColourHistogram
 from core.methods.table import (
     METHODS,
     Comparison,
@@ -56,7 +56,7 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def comparison(gallery: Path) -> Comparison:
-    sources = {"histogram": ColourHistogram(), "shipped": FakeExtractor()}
+    sources = {"histogram": CellHistogram(), "shipped": FakeExtractor()}
     missing = {method.source: f"no {method.source}" for method in METHODS}
     return compare(gallery, FakeDetector(), sources, missing)
 
@@ -372,7 +372,7 @@ def test_the_histogram_agrees_with_plain_loops() -> None:
             red, green, blue = (int(value) // 32 for value in pixels[y, x])
             counts[y // 64, x // 64, red, green, blue] += 1
     expected = np.sqrt(counts.ravel() / 128**2)
-    found = ColourHistogram().embed_pictures(pixels[None])
+    found = CellHistogram().embed_pictures(pixels[None])
     assert found.shape == (1, 2048)
     assert np.linalg.norm(found) == pytest.approx(1.0, abs=1e-5)
     assert found[0] == pytest.approx(expected, abs=1e-6)

@@ -19,7 +19,7 @@ FRAMING: Final = Framing(margin=0.45)
 DIMENSIONS: Final = CELLS * CELLS * BINS**3
 
 
-class ColourHistogram:
+class CellHistogram:
     """Shares of ``8**3`` colours in each of 2 x 2 cells, as an extractor. Nothing is learned.
 
     Their square roots are compared: as in the Hellinger distance, a small area of a rare colour
