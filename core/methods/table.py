@@ -23,8 +23,8 @@ from core.face import Face
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
 from core.look import Look
 from core.methods.cell_histogram import CellHistogram
-from core.methods.trained import TrainedExtractor
-from core.methods.training import OF_PICTURES, Budget, Name, trained, trainings
+from core.methods.trained_extractor import TrainedExtractor
+from core.methods.training import OF_PICTURES, Budget, Name, result_of, trainings
 from core.models import Detector, Extractor, ModelError
 from core.models.extractor import FamiliarExtractor
 from core.retrieval import precisions
@@ -152,7 +152,6 @@ class TrainingFolders:
     without: tuple[str, ...] = ()
 
 
-Trained = Mapping[Name, Path]
 Missing = dict[Source, str]
 
 
@@ -183,7 +182,7 @@ def train_all(
         learned = replace(options, without=folders.without) if of_pictures else options
         if folder is not None:
             with report(name) as progress:
-                results[name] = trained(
+                results[name] = result_of(
                     name,
                     learned,
                     folder,
@@ -219,7 +218,7 @@ _SERIES_WANTED: Final = "pictures by series to train on (--series)"
 
 
 def load_sources(
-    shipped: FamiliarExtractor, results: Trained, device: str
+    shipped: FamiliarExtractor, results: Mapping[Name, Path], device: str
 ) -> tuple[dict[Source, Extractor], Missing]:
     """Every extractor that can be had, and the reason for each that cannot."""
     sources: dict[Source, Extractor] = {"histogram": CellHistogram(), "shipped": shipped}

@@ -118,7 +118,7 @@ def contents(folder: Path) -> Iterator[tuple[str, str]]:
         yield file.path, hashlib.sha256(bytes_of(file.location)).hexdigest()
 
 
-def trained(
+def result_of(
     name: Name,
     options: ExtractorTraining,
     folder: Path,

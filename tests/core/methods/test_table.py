@@ -34,7 +34,7 @@ from core.methods.training import (
     Budget,
     Name,
     contents,
-    trained,
+    result_of,
     trainings,
 )
 from core.models import load_extractor
@@ -143,7 +143,7 @@ def test_vectors_are_compared_as_their_loss_learned_them() -> None:
 
 
 class OfFacesAlone(FakeExtractor):
-    """Compares no whole pictures, as `core.methods.trained` without a network for them."""
+    """Compares no whole pictures, as `TrainedExtractor` without a network for them."""
 
     def embed_pictures(self, pictures: Pixels) -> Vectors:
         """``(n, 48, 48, 3)`` -> ``(n, 0)``."""
@@ -232,7 +232,7 @@ def test_series_are_left_out_of_what_pictures_are_learned_from_alone(
         seen[name] = options.without
         return tmp_path
 
-    monkeypatch.setattr(core.methods.table, "trained", train)
+    monkeypatch.setattr(core.methods.table, "result_of", train)
     folders = TrainingFolders(gallery, gallery, tmp_path, ("blue",))
     train_all(folders, Budget(), lambda _: nullcontext(lambda _: None))
     assert {name for name, without in seen.items() if without == ("blue",)} == OF_PICTURES
@@ -284,24 +284,24 @@ def test_what_is_trained_is_kept_and_other_options_have_their_own_place(
     gallery: Path, tmp_path: Path
 ) -> None:
     options = small("facenet")
-    first = trained("facenet", options, gallery, tmp_path)
+    first = result_of("facenet", options, gallery, tmp_path)
     before = (first / "weights.safetensors").stat().st_mtime_ns
-    assert trained("facenet", options, gallery, tmp_path) == first
+    assert result_of("facenet", options, gallery, tmp_path) == first
     assert (first / "weights.safetensors").stat().st_mtime_ns == before
-    assert trained("facenet", replace(options, seed=8), gallery, tmp_path) != first
+    assert result_of("facenet", replace(options, seed=8), gallery, tmp_path) != first
     # The same characters, but a picture of one is another now: what saw the old one may not answer.
     others = shutil.copytree(gallery, tmp_path / "others")
     shutil.copy(others / "blue" / "0.png", others / "amber" / "0.png")
-    assert trained("facenet", options, others, tmp_path) != first
+    assert result_of("facenet", options, others, tmp_path) != first
 
 
 def test_what_earlier_code_trained_is_trained_anew(
     gallery: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = small("facenet")
-    first = trained("facenet", options, gallery, tmp_path)
+    first = result_of("facenet", options, gallery, tmp_path)
     monkeypatch.setattr(core.methods.training, "FORMAT", core.methods.training.FORMAT + 1)
-    assert trained("facenet", options, gallery, tmp_path) != first
+    assert result_of("facenet", options, gallery, tmp_path) != first
 
 
 def test_a_file_that_this_user_may_not_read_is_told_and_ends_nothing(
@@ -318,10 +318,10 @@ def test_a_file_that_this_user_may_not_read_is_told_and_ends_nothing(
 
     monkeypatch.setattr(Path, "read_bytes", read)
     told: list[str] = []
-    first = trained("facenet", small("facenet"), folder, tmp_path, left_out=told.append)
+    first = result_of("facenet", small("facenet"), folder, tmp_path, left_out=told.append)
     assert told == [str(closed)]
     monkeypatch.undo()  # what is readable now is another picture
-    assert trained("facenet", small("facenet"), folder, tmp_path) != first
+    assert result_of("facenet", small("facenet"), folder, tmp_path) != first
 
 
 def test_a_training_that_was_stopped_is_gone_on_with(gallery: Path, tmp_path: Path) -> None:
@@ -332,9 +332,9 @@ def test_a_training_that_was_stopped_is_gone_on_with(gallery: Path, tmp_path: Pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trained("facenet", options, gallery, tmp_path, progress=stop)
+        result_of("facenet", options, gallery, tmp_path, progress=stop)
     steps: list[int] = []
-    trained("facenet", options, gallery, tmp_path, progress=lambda now: steps.append(now.step))
+    result_of("facenet", options, gallery, tmp_path, progress=lambda now: steps.append(now.step))
     assert steps == [3, 4]
 
 
@@ -343,7 +343,7 @@ def test_ours_alone_sees_a_face_and_its_mirror_image(
 ) -> None:
     # Not torchvision's download: a test asks no one on the network.
     monkeypatch.setenv("FAMILIAR_RESNET101_WEIGHTS", str(tmp_path / "none.pth"))
-    one = trained("familiar-faces", small("familiar-faces"), gallery, tmp_path)
+    one = result_of("familiar-faces", small("familiar-faces"), gallery, tmp_path)
     sources, missing = load_sources(
         load_extractor(), dict.fromkeys(trainings(Budget()), one), "cpu"
     )

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from core.embed import embed_crops
 from core.framing import Framing
-from core.methods.trained import TrainedExtractor
+from core.methods.trained_extractor import TrainedExtractor
 from core.models import ModelError, load_extractor
 from core.models.backbones import NetworkShape
 from core.train.extractor import METRICS, WEIGHTS, train
