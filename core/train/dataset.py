@@ -30,7 +30,7 @@ VALIDATION: Final = "val"
 Progress = Callable[[int, int], None]
 """Called with the pictures done and the pictures in all."""
 
-LeftOut = Callable[[str, Problem], None]
+WhyLeftOut = Callable[[str, Problem], None]
 """Called with the path of each file that cannot be read and so is left out, and why."""
 
 
@@ -71,7 +71,7 @@ def split_folder(
     near: int = NEAR,
     seed: int = 0,
     progress: Progress = lambda done, total: None,
-    left_out: LeftOut = lambda path, why: None,
+    left_out: WhyLeftOut = lambda path, why: None,
 ) -> Split:
     """Copy a folder into ``out/train`` and ``out/val``, duplicates always on one side.
 
@@ -147,7 +147,7 @@ def _hashed(file: PictureFile) -> _Hashed:
 
 
 def _readable(
-    folder: Path, progress: Progress, left_out: LeftOut
+    folder: Path, progress: Progress, left_out: WhyLeftOut
 ) -> tuple[list[_Hashed], tuple[tuple[str, Problem], ...]]:
     """The pictures of a folder that can be decoded; path and reason of each file that cannot.
 
@@ -247,7 +247,7 @@ def balance_folder(
     *,
     seed: int = 0,
     progress: Progress = lambda done, total: None,
-    left_out: LeftOut = lambda path, why: None,
+    left_out: WhyLeftOut = lambda path, why: None,
 ) -> Balance:
     """Copy a folder so that every character has the same number of pictures.
 
