@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -12,13 +12,17 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     SpinnerColumn,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.progress import (
+    Progress as ProgressBars,
+)
 from rich.text import Text
+
+from core.progress import Progress
 
 # Names of people's files are shown as they are, whatever `rich` takes `:word:` and `[word]` for.
 results = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -26,9 +30,6 @@ messages = Console(stderr=True, highlight=False, markup=False, emoji=False, soft
 
 PLAIN_LINE_SECONDS: Final = 5.0
 """Where no terminal shows a bar, progress is one line in so many seconds."""
-
-Advance = Callable[[int, int], None]
-"""Told how many are done, and of how many."""
 
 
 class Failure(Exception):
@@ -41,7 +42,7 @@ def show_json(value: object) -> None:
 
 
 @contextmanager
-def progress(what: str, unit: str) -> Iterator[Advance]:
+def progress(what: str, unit: str) -> Iterator[Progress]:
     """Show how far a long work is: a bar on a terminal, a line now and then elsewhere.
 
     Args:
@@ -58,7 +59,7 @@ def progress(what: str, unit: str) -> Iterator[Advance]:
             TaskProgressColumn(show_speed=True),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=messages) as bar:
+        with ProgressBars(*columns, console=messages) as bar:
             task = bar.add_task(what, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
         return
@@ -66,7 +67,7 @@ def progress(what: str, unit: str) -> Iterator[Advance]:
     yield plain_progress(what, unit)
 
 
-def plain_progress(what: str, unit: str) -> Advance:
+def plain_progress(what: str, unit: str) -> Progress:
     """Progress as a line now and then; see `progress`."""
     said_at = time.monotonic()
     last: tuple[int, int] | None = None

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from cli.terminal import messages, plain_progress
 
 if TYPE_CHECKING:
-    from core.train.session import Progress as SessionProgress
+    from core.train.session import TrainingStep
 
 
 class TrainingLine:
@@ -37,7 +37,7 @@ class TrainingLine:
         elif ended:
             messages.print(text)
 
-    def show(self, now: SessionProgress) -> None:
+    def show(self, now: TrainingStep) -> None:
         """Show where a training of boxes stands."""
         # What is measured after this epoch is told with the next one.
         tuning = "" if now.tuning is None else f", AP50 {now.tuning:.3f} before it"

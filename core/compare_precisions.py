@@ -11,7 +11,6 @@ import numpy as np
 from core.embed import (
     Embedded,
     FolderReader,
-    Progress,
     above_threshold,
     embed_crops,
     embed_detected,
@@ -26,6 +25,7 @@ from core.evaluate_folder import (
 from core.face import Pixels, Vectors
 from core.look import Look
 from core.models import Detector, Extractor
+from core.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from core.folder import PictureFile, in_batches, read_ahead, reason, scan
 from core.models import Detector, Extractor
 from core.picture import OWN_LIMITS, Picture, UnreadablePicture, read
 from core.problem import Problem
+from core.progress import Progress
 
 BATCH = 16
 """Pictures that go through the models together while a folder is worked through."""
@@ -27,9 +28,6 @@ BATCH = 16
 FACES_AT_ONCE = 32
 """Faces that go through an extractor together, however many the pictures show: networks need up to
 ten megabytes for each."""
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the pictures done and the pictures in all."""
 
 Choose: TypeAlias = Callable[[tuple[Face, ...]], tuple[Face, ...]]
 """Picks the faces worth a vector out of all that the detector gave."""

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.average_precision import average_precision, claims
-from core.embed import BATCH, Progress, above_threshold, detect_folder
+from core.embed import BATCH, above_threshold, detect_folder
 from core.face import Face
 from core.faceless import Faceless, Kind
 from core.models import Detector
+from core.progress import Progress
 from core.voc import Annotation, pixels_of, refuse_beyond, within
 
 _Item = TypeVar("_Item")

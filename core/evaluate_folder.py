@@ -33,7 +33,6 @@ from numpy.typing import NDArray
 from core.embed import (
     Embedded,
     FolderReader,
-    Progress,
     above_threshold,
     embed_batch,
     embed_crops,
@@ -44,6 +43,7 @@ from core.likeness import COSINE, Likeness
 from core.look import Look
 from core.models import Detector, Extractor
 from core.neighbourhood import Neighbourhoods
+from core.progress import Progress
 from core.retrieval import Block, equal_error_of_blocks, precisions
 
 _ASKING_TOGETHER = 256

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Final
 
 from core.catalogue import Catalogue, state_of
-from core.embed import BATCH, Embedded, Progress, above_threshold, embed_detected
+from core.embed import BATCH, Embedded, above_threshold, embed_detected
 from core.face import Face, Pixels, of_unit_length
 from core.folder import Folder, PictureFile, in_batches, read_ahead, reason, scan
 from core.index import build_lock, pictures_in_use, publish
 from core.models import Detector, Extractor, ModelError
 from core.picture import BUILDING, OWN_LIMITS, UnreadablePicture, decode, read_bytes
 from core.problem import Problem
+from core.progress import Progress
 from core.rows import IndexedPicture
 from core.texts import FALLBACK
 from core.thumbnails import Thumbnails

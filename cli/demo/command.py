@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from cli.redis_server import EmbeddedRedis
 from cli.supervisor import Member
 from cli.terminal import Failure, messages, results
 from core.problem import Problem
+from core.progress import Progress
 from core.settings import (
     DiscordSettings,
     GallerySettings,
@@ -80,7 +81,7 @@ class _Ending:
         if self._asked is not None:
             self._end(self._asked)
 
-    def counting(self, stage: Stage) -> Callable[[int, int], None]:
+    def counting(self, stage: Stage) -> Progress:
         """A stage's count, that ends where it was asked to."""
 
         def count(done: int, total: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from cli.demo.characters import CHARACTERS, Character
 from cli.demo.portrait import Portrait
 from cli.demo.pose import Mood, Pose
 from cli.demo.scenes import SCENES
+from core.progress import Progress
 
 SEED: Final = 7
 PICTURES_EACH: Final = 6
@@ -80,7 +81,7 @@ def _plan(gallery: Path, asked: Path) -> Iterator[tuple[Character, int, Path]]:
     yield CHARACTERS[0], ASKED_NUMBER, asked
 
 
-def draw_gallery(folder: Path, progress: Callable[[int, int], None] | None = None) -> Drawn:
+def draw_gallery(folder: Path, progress: Progress | None = None) -> Drawn:
     """Draw the gallery into ``folder/gallery`` and the asking picture beside it.
 
     Args:

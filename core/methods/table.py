@@ -27,6 +27,7 @@ from core.methods.trained_extractor import TrainedExtractor
 from core.methods.training import OF_PICTURES, Budget, Name, result_of, trainings
 from core.models import Detector, Extractor, ModelError
 from core.models.extractor import FamiliarExtractor
+from core.progress import Progress
 from core.retrieval import precisions
 from core.rows import Contents, IndexedFace, IndexedPicture, Query, Rows
 from core.train.copies import copied, prints_in
@@ -260,7 +261,7 @@ def compare(
     sources: Mapping[Source, Extractor],
     missing: Mapping[Source, str],
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Comparison:
     """Measure every method on ``<character>/<picture>``.
 

@@ -6,16 +6,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from core.progress import Progress
 from core.train.refiner_network import Proposed
 from core.train.session import write_tensors
-
-Told: TypeAlias = Callable[[int, int], None]
-"""Told in how many pictures boxes were found, and of how many."""
 
 _AT_ONCE: Final = 16
 _SECONDS_UNTIL_KEPT: Final = 60.0
@@ -26,7 +24,7 @@ def boxes_found(
     count: int,
     cache: Path,
     key: str,
-    told: Told = lambda done, total: None,
+    told: Progress = lambda done, total: None,
 ) -> list[Proposed]:
     """What is found in each of `count` pictures.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +15,7 @@ from core.face import Face, Pixels
 from core.files import partial_folder
 from core.framing import HEADS, Framing, crop, holdable
 from core.models import Detector
+from core.progress import Progress
 from core.train.dataset import DatasetError, refuse_inside
 
 TABLE = "crops.csv"
@@ -49,7 +49,7 @@ def write_crops(
     *,
     framing: Framing = HEADS,
     smallest: int = 1,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> CropsWritten:
     """Cut every face that counts out of every picture below `folder`, each once.
 

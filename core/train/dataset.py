@@ -22,13 +22,11 @@ from core.files import partial_folder
 from core.folder import PictureFile, read_ahead, scan
 from core.picture import OWN_LIMITS, UnreadablePicture, read
 from core.problem import Problem, Refusal
+from core.progress import Progress
 from core.train.copies import NEAR, both_hashes, groups_of_duplicates
 
 TRAIN: Final = "train"
 VALIDATION: Final = "val"
-
-Progress = Callable[[int, int], None]
-"""Called with the pictures done and the pictures in all."""
 
 WhyLeftOut = Callable[[str, Problem], None]
 """Called with the path of each file that cannot be read and so is left out, and why."""

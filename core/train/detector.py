@@ -30,7 +30,7 @@ from core.evaluate_detector import evaluate_boxed
 from core.face import Face
 from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import Module, set_threads, tf
-from core.train.boxes_found import Told
+from core.progress import Progress
 from core.train.detector_data import (
     Batch,
     Sample,
@@ -55,9 +55,9 @@ from core.train.results import one_at_a_time
 from core.train.session import (
     CHECKPOINT,
     DETECTOR,
-    Progress,
     Session,
     TrainingError,
+    TrainingStep,
     append_curve,
     precision_of,
     refuse_taken,
@@ -139,8 +139,8 @@ def train(
     unboxed: Sequence[Unboxed] = (),
     teacher: Path | None = None,
     resume: bool = False,
-    progress: Callable[[Progress], None] = lambda _: None,
-    boxing: Told = lambda done, total: None,
+    progress: Callable[[TrainingStep], None] = lambda _: None,
+    boxing: Progress = lambda done, total: None,
     left_out: LeftOut | None = None,
 ) -> DetectorReached:
     """Train a detector; the same seed, data and processor give the same weights.
@@ -320,7 +320,7 @@ class _Session(Session):
         samples: Sequence[Sample],
         taught: Taught | None,
         checkpoint: Path,
-        progress: Callable[[Progress], None],
+        progress: Callable[[TrainingStep], None],
     ) -> None:
         """One epoch, or what is left of it; see `run_epoch`."""
         options = self.options

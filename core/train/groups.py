@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.embed import Progress, embed_folder
+from core.embed import embed_folder
 from core.face import Vectors
 from core.models import Extractor
+from core.progress import Progress
 from core.train.dataset import TRAIN, DatasetError, new_folder, refuse_sides
 
 LIKE = 0.8

@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 from safetensors import SafetensorError, safe_open
 
 from core.models.tensorflow_runtime import set_threads, tf
-from core.train.boxes_found import Told
+from core.progress import Progress
 from core.train.detector import exported_score, learned_before, read_weights, write_weights
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
@@ -56,9 +56,9 @@ from core.train.results import one_at_a_time
 from core.train.session import (
     CHECKPOINT,
     DETECTOR,
-    Progress,
     Session,
     TrainingError,
+    TrainingStep,
     append_curve,
     precision_of,
     refuse_taken,
@@ -123,9 +123,9 @@ def train(
     start: Path | None = None,
     unboxed: Sequence[Unboxed] = (),
     resume: bool = False,
-    progress: Callable[[Progress], None] = lambda _: None,
-    boxing: Told = lambda done, total: None,
-    proposing: Told = lambda done, total: None,
+    progress: Callable[[TrainingStep], None] = lambda _: None,
+    boxing: Progress = lambda done, total: None,
+    proposing: Progress = lambda done, total: None,
     left_out: LeftOut | None = None,
 ) -> RefinerReached:
     """Train a second stage for a detector; see `core.train.detector.train`.
@@ -366,7 +366,7 @@ class _Session(Session):
         views: Views,
         proposed: Sequence[Proposed],
         checkpoint: Path,
-        progress: Callable[[Progress], None],
+        progress: Callable[[TrainingStep], None],
     ) -> None:
         """One epoch, or what is left of it, on views with what the first stage proposes in each."""
         drawn = batches(

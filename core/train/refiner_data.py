@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Pixels
-from core.train.boxes_found import Told, boxes_found
+from core.progress import Progress
+from core.train.boxes_found import boxes_found
 from core.train.detector_data import MOST_FACES, Sample, draw_batch, drawn_ahead, recoloured
 from core.train.refiner_network import MOST_LOOKED_AT, FirstStage, Proposed, proposals
 
@@ -113,7 +114,7 @@ def propose(
     first: FirstStage,
     key: str,
     cache: Path,
-    told: Told = lambda done, total: None,
+    told: Progress = lambda done, total: None,
 ) -> list[Proposed]:
     """What the first stage sees in every view.
 

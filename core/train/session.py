@@ -39,7 +39,7 @@ class TrainingError(Refusal):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingStep:
     """Where training stands.
 
     Attributes:
@@ -144,7 +144,7 @@ class Session:
         *,
         steps: int,
         checkpoint: Path,
-        progress: Callable[[Progress], None],
+        progress: Callable[[TrainingStep], None],
     ) -> None:
         """Learn from each batch in turn, to the end of the epoch; `tuning` is None from there on.
 
@@ -174,7 +174,7 @@ class Session:
                 self.save(checkpoint)
                 kept_at = now
             epochs = self._options.epochs
-            progress(Progress(self.epoch + 1, epochs, self.step, steps, self.loss, self.tuning))
+            progress(TrainingStep(self.epoch + 1, epochs, self.step, steps, self.loss, self.tuning))
         self.epoch += 1
         self.step, self._total, self.tuning = 0, 0.0, None
         self.seconds += time.monotonic() - kept_at

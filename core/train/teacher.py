@@ -21,7 +21,8 @@ from core.models import Precision
 from core.models.detector import SavedModelDetector, letterboxed
 from core.models.tensorflow_runtime import tf
 from core.picture import SUFFIXES
-from core.train.boxes_found import Told, boxes_found
+from core.progress import Progress
+from core.train.boxes_found import boxes_found
 from core.train.copies import copied, prints_of
 from core.train.crops import pictures_of_crops
 from core.train.detector_data import Sample, scaled
@@ -243,7 +244,7 @@ def _nothing_in(folder: Path, omitted: Counter[str]) -> str:
     )
 
 
-def teach(lessons: Lessons, cache: Path, told: Told = lambda done, total: None) -> list[Sample]:
+def teach(lessons: Lessons, cache: Path, told: Progress = lambda done, total: None) -> list[Sample]:
     """Box every picture.
 
     Args:

@@ -29,7 +29,7 @@ from core.train.face_data import TrainingDataError
 from core.train.origin import Origin
 from core.train.reached import RefinerReached
 from core.train.refiner import RefinerTraining
-from core.train.session import Progress, TrainingError
+from core.train.session import TrainingError, TrainingStep
 from core.train.teacher import Unboxed
 from core.voc import AnnotationError
 from tests.cli.commands import ended
@@ -103,7 +103,7 @@ def test_detector(
     faces, more = tmp_path / "faces", tmp_path / "more"
     faces.mkdir()
     more.mkdir()
-    shown = Progress(2, 5, 10, 10, 0.25, 0.5)
+    shown = TrainingStep(2, 5, 10, 10, 0.25, 0.5)
     left_out = {"copies_left_out": 1234, "unboxed_left_to_judge_on": 56}
     training = Called(REACHED.model_copy(update={"validation_ap50": 0.625} | left_out), shown)
     monkeypatch.setattr(detector_training, "train", training)
@@ -137,7 +137,7 @@ def test_refiner(
     faces.mkdir()
     more.mkdir()
     reached = REACHED.model_copy(update={"first_stage_tuning_ap50": 0.625, "tuning_ap50": 0.75})
-    training = Called(reached, Progress(2, 5, 10, 10, 0.25, 0.5))
+    training = Called(reached, TrainingStep(2, 5, 10, 10, 0.25, 0.5))
     monkeypatch.setattr(refiner_training, "train", training)
     out = tmp_path / "out"
     options = ("--out", out, "--detector", more, "--also", more, "--epochs", 5, "--seed", 3)
@@ -224,7 +224,7 @@ def test_without_a_terminal_each_epoch_is_told_at_its_end_with_its_mean_loss(
 ) -> None:
     """Given a session's own reports on two epochs of three steps, measured after each."""
 
-    def training(*_given: Any, progress: Callable[[Progress], None], **_named: Any) -> Any:
+    def training(*_given: Any, progress: Callable[[TrainingStep], None], **_named: Any) -> Any:
         session, checkpoint = begun(), tmp_path / "checkpoint.safetensors"
         for losses, reached in (((4.0, 2.0, 3.0), 0.5), ((2.0, 1.0, 0.0), 0.75)):
             session.run_epoch(
@@ -396,7 +396,7 @@ def test_folders_with_boxes_are_called_by_their_names_in_the_card(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: Reported
 ) -> None:
     for module in (detector_training, refiner_training):
-        monkeypatch.setattr(module, "train", Called(REACHED, Progress(1, 1, 1, 1, 0.5, None)))
+        monkeypatch.setattr(module, "train", Called(REACHED, TrainingStep(1, 1, 1, 1, 0.5, None)))
     inner = tmp_path / "faces" / "inner"
     inner.mkdir(parents=True)
     monkeypatch.chdir(inner)
@@ -442,7 +442,7 @@ def test_a_training_that_goes_on_keeps_its_terms_and_its_first_command(
 
     monkeypatch.setattr(module, "train", killed)
     run("--terms", "Drawn by code.")
-    shown = Progress(1, 1, 1, 1, 0.5, None)
+    shown = TrainingStep(1, 1, 1, 1, 0.5, None)
     result = (tmp_path, TrainingProgress(1, 1, 1, 0.5)) if kind == "extractor" else (REACHED, shown)
     monkeypatch.setattr(module, "train", Called(*result))
     first = " ".join(["familiar", *command, "--terms", "'Drawn by code.'"])

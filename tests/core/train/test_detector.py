@@ -28,8 +28,8 @@ from core.train import detector
 from core.train import session as session_module
 from core.train.detector import (
     DetectorTraining,
-    Progress,
     TrainingError,
+    TrainingStep,
     choose_threshold,
     learned_by,
     read_weights,
@@ -83,13 +83,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told() -> list[Progress]:
+def told() -> list[TrainingStep]:
     """What `finished` was told while it was trained."""
     return []
 
 
 @pytest.fixture(scope="module")
-def finished(folder: Path, told: list[Progress], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(
+    folder: Path, told: list[TrainingStep], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     out = tmp_path_factory.mktemp("finished")
     train(folder, out, TINY, progress=told.append)
     return out
@@ -138,7 +140,7 @@ def test_it_exports_int8_as_well(finished: Path, folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("finished")
-def test_progress_is_told_after_every_step(told: list[Progress]) -> None:
+def test_progress_is_told_after_every_step(told: list[TrainingStep]) -> None:
     steps = [(p.epoch, p.step) for p in told]
     assert steps == [(epoch, step) for epoch in range(1, 13) for step in range(1, 5)]
     assert {(p.epochs, p.steps) for p in told} == {(12, 4)}
@@ -170,7 +172,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(
         half.write_bytes((tmp_path / "checkpoint.safetensors").read_bytes())
     half.write_bytes(b"half a checkpoint")
 
-    after: list[Progress] = []
+    after: list[TrainingStep] = []
     train(folder, tmp_path, TINY, resume=True, progress=after.append)
 
     assert after[0].epoch == 2
@@ -185,13 +187,13 @@ def test_a_killed_training_goes_on_to_the_same_weights(
 def test_a_training_stopped_within_an_epoch_goes_on_there_to_the_same_weights(
     folder: Path,
     finished: Path,
-    told: list[Progress],
+    told: list[TrainingStep],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before: list[Progress] = []
+    before: list[TrainingStep] = []
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingStep) -> None:
         before.append(progress)
         if (progress.epoch, progress.step) == (2, 3):
             raise KeyboardInterrupt
@@ -201,7 +203,7 @@ def test_a_training_stopped_within_an_epoch_goes_on_there_to_the_same_weights(
         with pytest.raises(KeyboardInterrupt):
             train(folder, tmp_path, TINY, progress=stop)
 
-    after: list[Progress] = []
+    after: list[TrainingStep] = []
     train(folder, tmp_path, TINY, resume=True, progress=after.append)
 
     assert before + after == told
@@ -258,7 +260,7 @@ def test_a_training_killed_before_its_end_was_written_writes_it(
 def test_a_training_is_not_written_over_another(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
 
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingStep) -> None:
         if progress.epoch == 2:
             raise KeyboardInterrupt
 

@@ -43,7 +43,7 @@ from core.train.refiner_network import (
     second_look,
     squares_around,
 )
-from core.train.session import Progress, TrainingError
+from core.train.session import TrainingError, TrainingStep
 from core.train.teacher import Unboxed
 from core.voc import AnnotationError, read_folder
 from tests.core.train.refiner_drawings import drawn, write_first_stage, write_pictures
@@ -180,7 +180,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     )
     assert killed.returncode == -signal.SIGKILL
 
-    after: list[Progress] = []
+    after: list[TrainingStep] = []
     train(folder, first, tmp_path, TINY, resume=True, progress=after.append)
 
     assert after[0].epoch == 2
@@ -194,7 +194,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(
 def test_a_training_stopped_within_an_epoch_goes_on_there_to_the_same_weights(
     folder: Path, first: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingStep) -> None:
         if (progress.epoch, progress.step) == (2, 3):
             raise KeyboardInterrupt
 
@@ -203,7 +203,7 @@ def test_a_training_stopped_within_an_epoch_goes_on_there_to_the_same_weights(
         with pytest.raises(KeyboardInterrupt):
             train(folder, first, tmp_path, TINY, progress=stop)
 
-    after: list[Progress] = []
+    after: list[TrainingStep] = []
     train(folder, first, tmp_path, TINY, resume=True, progress=after.append)
 
     assert (after[0].epoch, after[0].step) == (2, 4)

@@ -16,9 +16,9 @@ from safetensors.numpy import save_file
 from core.models.tensorflow_runtime import Module, tf
 from core.train import session as module
 from core.train.session import (
-    Progress,
     Session,
     TrainingError,
+    TrainingStep,
     append_curve,
     precision_of,
     refuse_taken,
@@ -93,7 +93,7 @@ class Steps:
 
     def __init__(self, stops_at: int | None = None) -> None:
         self.seen: list[tuple[int, float]] = []
-        self.told: list[Progress] = []
+        self.told: list[TrainingStep] = []
         self._stops_at = stops_at
 
     def __call__(self, batch: int, rate: Any) -> float:
