@@ -26,7 +26,7 @@ from cli.training_line import training_line
 from core.settings import load_settings
 
 if TYPE_CHECKING:
-    from core.methods.table import Comparison, MeasuredMethod
+    from core.methods.table import MeasuredMethod, MethodComparison
     from core.methods.training import Budget
     from core.train.extractor import Report, TrainingProgress
 
@@ -82,11 +82,11 @@ def compare_methods(
         from core.embed import check_characters
         from core.methods.table import (
             TrainingFolders,
-            compare,
             load_sources,
             shared_pictures,
             train_all,
         )
+        from core.methods.table import compare_methods as compared
         from core.methods.training import Budget
         from core.models import DEFAULT_EXTRACTOR, SHIPPED
         from core.models.chosen import extractor_precision, load_detector_of
@@ -129,7 +129,7 @@ def compare_methods(
     sources, missing = load_sources(shipped, trained, device)
     detector = None if crops else load_detector_of(settings.model)
     with terminal.progress("Comparing", "pictures") as advance:
-        comparison = compare(folder, detector, sources, missing, progress=advance)
+        comparison = compared(folder, detector, sources, missing, progress=advance)
     tell_left_out(folder, comparison.unreadable, comparison.copies)
     if as_json:
         terminal.show_json(_as_json(comparison, spent))
@@ -158,7 +158,7 @@ def _chart_name(folder: Path) -> str:
     return f"{whole.name}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]}.png"
 
 
-def _draw(comparison: Comparison, folder: Path, out: Path) -> None:
+def _draw(comparison: MethodComparison, folder: Path, out: Path) -> None:
     from core.methods.chart import draw_chart
 
     try:
@@ -177,14 +177,14 @@ def _draw(comparison: Comparison, folder: Path, out: Path) -> None:
         messages.print(f"The chart is in {out}")
 
 
-def _what(comparison: Comparison) -> str:
+def _what(comparison: MethodComparison) -> str:
     return (
         f"{comparison.pictures:,} pictures of {comparison.characters:,} characters,"
         f" no face in {comparison.without_face:.1%}"
     )
 
 
-def _budget(comparison: Comparison, spent: Budget) -> str:
+def _budget(comparison: MethodComparison, spent: Budget) -> str:
     from core.methods.table import TRAINED_ELSEWHERE
 
     measured = {row.method.source for row in comparison.methods if row.figures}
@@ -215,7 +215,7 @@ def _cells(row: MeasuredMethod) -> tuple[str, ...]:
 _HEADINGS = ("method", "compared by", "P@1", "P@5", "mAP", "EER")
 
 
-def _show(comparison: Comparison, spent: Budget) -> None:
+def _show(comparison: MethodComparison, spent: Budget) -> None:
     table = Table(*_HEADINGS)
     notes: list[str] = []
     for row in comparison.methods:
@@ -231,7 +231,7 @@ def _show(comparison: Comparison, spent: Budget) -> None:
     results.print(f"{_what(comparison)}. {_budget(comparison, spent)}")
 
 
-def _as_markdown(comparison: Comparison, spent: Budget) -> str:
+def _as_markdown(comparison: MethodComparison, spent: Budget) -> str:
     lines = ["| " + " | ".join(_HEADINGS) + " |", "|---|---|---|---|---|---|"]
     notes: list[str] = []
     for row in comparison.methods:
@@ -246,7 +246,7 @@ def _as_markdown(comparison: Comparison, spent: Budget) -> str:
     return "\n".join(lines)
 
 
-def _as_json(comparison: Comparison, spent: Budget) -> dict[str, object]:
+def _as_json(comparison: MethodComparison, spent: Budget) -> dict[str, object]:
     return {
         "pictures": comparison.pictures,
         "characters": comparison.characters,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.methods.table import Comparison
+from core.methods.table import MethodComparison
 
 
-def draw_chart(comparison: Comparison, title: str, out: Path) -> None:
+def draw_chart(comparison: MethodComparison, title: str, out: Path) -> None:
     """Bars of P@1 and mAP for each method, and its equal error rate as a mark, as PNG.
 
     Args:

@@ -116,7 +116,7 @@ class MeasuredMethod:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class MethodComparison:
     """All methods on one folder.
 
     Attributes:
@@ -255,14 +255,14 @@ def load_sources(
     return sources, missing
 
 
-def compare(
+def compare_methods(
     folder: Path,
     detector: Detector | None,
     sources: Mapping[Source, Extractor],
     missing: Mapping[Source, str],
     *,
     progress: Progress | None = None,
-) -> Comparison:
+) -> MethodComparison:
     """Measure every method on ``<character>/<picture>``.
 
     Every picture asks once and all others answer, as `core.evaluate_folder` describes it, with
@@ -319,7 +319,7 @@ def compare(
                 equal_error_of_pairs(of_source, method.look, weights, method.likeness),
             )
         )
-    return Comparison(
+    return MethodComparison(
         tuple(measured),
         len(paths),
         len(set(characters)),

@@ -213,7 +213,7 @@ def nothing_may_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("something was measured")
 
     monkeypatch.setattr(core.methods.table, "train_all", refuse)
-    monkeypatch.setattr(core.methods.table, "compare", refuse)
+    monkeypatch.setattr(core.methods.table, "compare_methods", refuse)
 
 
 @pytest.mark.usefixtures("nothing_may_be_measured")

@@ -22,9 +22,9 @@ from core.methods.cell_histogram import CellHistogram
 from core.methods.chart import draw_chart
 from core.methods.table import (
     METHODS,
-    Comparison,
+    MethodComparison,
     TrainingFolders,
-    compare,
+    compare_methods,
     load_sources,
     shared_pictures,
     train_all,
@@ -55,13 +55,13 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def comparison(gallery: Path) -> Comparison:
+def comparison(gallery: Path) -> MethodComparison:
     sources = {"histogram": CellHistogram(), "shipped": FakeExtractor()}
     missing = {method.source: f"no {method.source}" for method in METHODS}
-    return compare(gallery, FakeDetector(), sources, missing)
+    return compare_methods(gallery, FakeDetector(), sources, missing)
 
 
-def test_every_method_has_a_row_and_a_missing_one_says_why(comparison: Comparison) -> None:
+def test_every_method_has_a_row_and_a_missing_one_says_why(comparison: MethodComparison) -> None:
     assert tuple(row.method for row in comparison.methods) == METHODS
     for row in comparison.methods:
         if row.method.source in ("histogram", "shipped"):
@@ -73,7 +73,7 @@ def test_every_method_has_a_row_and_a_missing_one_says_why(comparison: Compariso
     assert comparison.without_face == pytest.approx(1 / 21)
 
 
-def test_ours_scores_what_evaluate_says(gallery: Path, comparison: Comparison) -> None:
+def test_ours_scores_what_evaluate_says(gallery: Path, comparison: MethodComparison) -> None:
     expected = evaluate_folder(gallery, FakeDetector(), FakeExtractor())
     for row in comparison.methods:
         if row.method.source == "shipped" and not row.method.by_trees:
@@ -82,7 +82,7 @@ def test_ours_scores_what_evaluate_says(gallery: Path, comparison: Comparison) -
             assert 0.0 <= row.equal_error_rate <= 0.5
 
 
-def test_annoy_finds_no_more_than_exact_search(comparison: Comparison) -> None:
+def test_annoy_finds_no_more_than_exact_search(comparison: MethodComparison) -> None:
     exact, by_trees = (
         next(
             row
@@ -118,7 +118,7 @@ def test_what_annoy_does_not_propose_is_not_found(
 
     monkeypatch.setattr(Rows, "nearest_by_trees", propose)
     missing = {method.source: "left out" for method in METHODS}
-    found = compare(gallery, FakeDetector(), {"shipped": FakeExtractor()}, missing)
+    found = compare_methods(gallery, FakeDetector(), {"shipped": FakeExtractor()}, missing)
     (row,) = (row for row in found.methods if row.method.by_trees)
     five, averages = [], []
     for path, hits in answers.items():
@@ -158,10 +158,10 @@ def test_methods_of_faces_alone_find_no_picture_without_one_whatever_its_name(
     folder = shutil.copytree(gallery, tmp_path / "gallery")
     (folder / "amber").rename(folder / first)
     missing = {method.source: "left out" for method in METHODS}
-    found = compare(folder, FakeDetector(), {"facenet": OfFacesAlone()}, missing)
+    found = compare_methods(folder, FakeDetector(), {"facenet": OfFacesAlone()}, missing)
     (row,) = (row for row in found.methods if row.method.source == "facenet")
     (folder / first / "empty.png").unlink()
-    found = compare(folder, FakeDetector(), {"facenet": OfFacesAlone()}, missing)
+    found = compare_methods(folder, FakeDetector(), {"facenet": OfFacesAlone()}, missing)
     (faces,) = (row for row in found.methods if row.method.source == "facenet")
     assert row.figures is not None
     assert faces.figures is not None
@@ -172,7 +172,7 @@ def test_methods_of_faces_alone_find_no_picture_without_one_whatever_its_name(
 def test_crops_are_their_own_faces(gallery: Path) -> None:
     sources = {"shipped": FakeExtractor()}
     missing = {method.source: "left out" for method in METHODS}
-    found = compare(gallery, None, sources, missing)
+    found = compare_methods(gallery, None, sources, missing)
     expected = evaluate_folder(gallery, None, FakeExtractor())
     assert found.without_face == 0.0
     of_look = {row.method.look: row.figures for row in found.methods if row.figures}
@@ -183,7 +183,7 @@ def test_a_folder_without_characters_is_refused(tmp_path: Path) -> None:
     save(drawn_scene([("amber", 100, 100, 30)]), tmp_path / "one" / "a.png")
     missing = {method.source: "" for method in METHODS}
     with pytest.raises(Problem):
-        compare(tmp_path, None, {"shipped": FakeExtractor()}, missing)
+        compare_methods(tmp_path, None, {"shipped": FakeExtractor()}, missing)
 
 
 def test_one_character_is_found_again_and_mistaken_for_nobody(
@@ -191,7 +191,7 @@ def test_one_character_is_found_again_and_mistaken_for_nobody(
 ) -> None:
     shutil.copytree(gallery / "blue", tmp_path / "one" / "blue")
     missing = {method.source: "left out" for method in METHODS}
-    found = compare(tmp_path / "one", None, {"shipped": FakeExtractor()}, missing)
+    found = compare_methods(tmp_path / "one", None, {"shipped": FakeExtractor()}, missing)
     reached = [row for row in found.methods if row.method.source == "shipped"]
     assert [row.figures and row.figures.precision_at_1 for row in reached] == [1.0] * 4
     assert [row.equal_error_rate for row in reached] == [None] * 4
@@ -199,7 +199,7 @@ def test_one_character_is_found_again_and_mistaken_for_nobody(
     assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_chart_is_a_picture(comparison: Comparison, tmp_path: Path) -> None:
+def test_the_chart_is_a_picture(comparison: MethodComparison, tmp_path: Path) -> None:
     for title in ("drawn", "$a_$: 3 pictures", "a$", r"\$"):
         draw_chart(comparison, title, tmp_path / "chart.png")
         assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
