@@ -63,7 +63,7 @@ class Unboxed:
     each_a_face: bool = False
 
 
-Look: TypeAlias = Callable[[Sequence[Pixels]], list[Proposed]]
+FindBoxes: TypeAlias = Callable[[Sequence[Pixels]], list[Proposed]]
 """Finds the boxes of pictures of any size, in the pixels of each."""
 
 
@@ -76,7 +76,7 @@ class Teacher:
         key: Tells it from other detectors, and from itself in another precision.
     """
 
-    look: Look
+    look: FindBoxes
     key: str
 
 
@@ -277,7 +277,7 @@ def teach(lessons: Lessons, cache: Path, told: Progress = lambda done, total: No
     return samples
 
 
-def _answers(look: Look, pictures: Sequence[Pixels]) -> list[Proposed]:
+def _answers(look: FindBoxes, pictures: Sequence[Pixels]) -> list[Proposed]:
     """Boxes in each picture's pixels, and their scores: the mean of it and its mirror image."""
     straight = look(pictures)
     mirrored = look([np.ascontiguousarray(pixels[:, ::-1]) for pixels in pictures])

@@ -19,8 +19,8 @@ from core.train.crops import write_crops
 from core.train.detector_network import DetectorNetwork
 from core.train.parts import kept_of
 from core.train.teacher import (
+    FindBoxes,
     Lessons,
-    Look,
     Teacher,
     Unboxed,
     collect,
@@ -65,7 +65,7 @@ class Answering:
         return [(shares * np.tile(each.shape[1::-1], 2), scores) for each in pictures]
 
 
-def taught(folder: Path, look: Look, *, each_a_face: bool = False, **others: Any) -> list[Any]:
+def taught(folder: Path, look: FindBoxes, *, each_a_face: bool = False, **others: Any) -> list[Any]:
     cache = folder.parent / "taught.safetensors"
     unboxed = [Unboxed(folder, each_a_face)]
     return teach(collect(Teacher(look, "one"), unboxed, side=256, **others), cache)
