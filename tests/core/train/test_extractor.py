@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from safetensors.torch import load_file
 from torch import nn
 
 import core.train.extractor as extractor_training
@@ -35,14 +32,7 @@ from core.models.irse50 import IrSe50Description
 from core.retrieval import retrieval
 from core.train.attributes import COLOURS, estimated
 from core.train.copies import prints_of, read_prints
-from core.train.extractor import (
-    METRICS,
-    TrainingProgress,
-    _Run,
-    _write_results,
-    embedded,
-    train,
-)
+from core.train.extractor import METRICS, TrainingProgress, _Run, _write_results, embedded, train
 from core.train.extractor_checkpoint import CHECKPOINT, LEARNED
 from core.train.extractor_options import (
     UNIT_LENGTH,
@@ -52,73 +42,13 @@ from core.train.extractor_options import (
     of_loss,
     of_pictures,
 )
-from core.train.face_data import (
-    LabelledPictures,
-    TrainingDataError,
-    load_labelled,
-    split_by_label,
-)
+from core.train.face_data import LabelledPictures, TrainingDataError, load_labelled, split_by_label
 from core.train.held_out import parted
 from core.train.networks import dimensions_of, new_network
 from core.train.origin import Origin
 from core.train.report import drawn_of, load_checks, report_extractor
 from core.train.trained import TrainedNetwork, learned_among
-
-TINY = ExtractorTraining(
-    shape=NetworkShape((8, 16), (1, 1), 8, colour_channels=4, colour_cells=2),
-    sides=((0.6, 24), (1.0, 32)),
-    stored_side=32,
-    epochs=3,
-    identities=4,
-    pictures=2,
-    unlabelled_in_batch=2,
-    memory=32,
-    held_out=2,
-    seed=11,
-    bfloat16=False,
-)
-
-
-def draw_folder(
-    folder: Path, characters: int = 8, pictures: int = 6, name: str = "c", seed: int = 5
-) -> Path:
-    rng = np.random.default_rng(seed)
-    for character in range(characters):
-        hair = rng.integers(0, 256, 3)
-        for number in range(pictures):
-            pixels = rng.integers(120, 255, (40, 36, 3)).astype(np.uint8)
-            x, y = rng.integers(14, 22, 2)
-            cv2.circle(pixels, (int(x), int(y)), 12, hair.tolist(), -1)
-            path = folder / f"{name}{character}" / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            assert cv2.imwrite(str(path), pixels)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return draw_folder(tmp_path_factory.mktemp("characters"))
-
-
-@pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of other characters, whose labels nobody is told."""
-    return draw_folder(tmp_path_factory.mktemp("others"), name="other", seed=7)
-
-
-@pytest.fixture(scope="module")
-def trained(folder: Path, others: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("trained")
-    torch.set_num_threads(1)
-    train(folder, out, TINY, unlabelled=others)
-    return out
-
-
-def same_weights(one: Path, other: Path) -> bool:
-    first, second = load_file(one), load_file(other)
-    return first.keys() == second.keys() and all(
-        torch.equal(first[name], second[name]) for name in first
-    )
+from tests.core.train.small_training import TINY, draw_folder, same_weights, saved_again
 
 
 def test_a_training_writes_weights_curves_and_figures(trained: Path) -> None:
@@ -223,25 +153,6 @@ def test_killed_and_resumed_gives_the_same_weights(
     assert [point["loss"] for point in curve] == [point["loss"] for point in unbroken]
 
 
-def test_the_seconds_of_a_resumed_training_go_on(folder: Path, tmp_path: Path) -> None:
-    class Stopped(Exception):
-        pass
-
-    def stop(report: TrainingProgress) -> None:
-        if report.precision_at_1 is not None:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        train(folder, tmp_path, TINY, progress=stop)
-    curve = json.loads(torch.load(tmp_path / CHECKPOINT, weights_only=True)["curve"])
-    curve[0]["seconds"] = 1000.0
-    rewritten(tmp_path / CHECKPOINT, curve=json.dumps(curve))
-    train(folder, tmp_path, TINY, resume=True)
-    seconds = [point["seconds"] for point in json.loads((tmp_path / METRICS).read_text())["curve"]]
-    assert seconds == sorted(seconds)
-    assert (seconds[0], len(seconds)) == (1000.0, 3)
-
-
 def test_a_finished_training_is_not_replaced(
     folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
@@ -275,161 +186,11 @@ def test_a_training_is_not_written_over_another(
         assert [path.name for path in other.iterdir()] == [name]
 
 
-def test_a_training_goes_on_from_what_it_began_with(
-    folder: Path, others: Path, trained: Path, tmp_path: Path
-) -> None:
-    class Stopped(Exception):
-        pass
-
-    def stop(report: TrainingProgress) -> None:
-        if report.precision_at_1 is not None:
-            raise Stopped
-
-    out = tmp_path / "out"
-    with pytest.raises(Stopped):
-        train(folder, out, TINY, unlabelled=others, start=trained, progress=stop)
-    with pytest.raises(TrainingDataError, match="another --start"):
-        train(folder, out, TINY, unlabelled=others, resume=True)
-    train(folder, out, TINY, unlabelled=others, start=trained, resume=True)
-    before = torch.load(out / CHECKPOINT, weights_only=True)
-    del before["start"]  # as from before it was kept
-    torch.save(before, out / CHECKPOINT)
-    train(folder, out, TINY, unlabelled=others, resume=True)
-
-
-def test_a_training_begins_with_an_earlier_one(
-    folder: Path, others: Path, trained: Path, tmp_path: Path
-) -> None:
-    still = replace(TINY, epochs=1, rate=1e-9, sides=((1.0, 24),))
-    weights = train(folder, tmp_path / "next", still, unlabelled=others, start=trained)
-    before, after = load_file(trained / "weights.safetensors"), load_file(weights)
-    assert torch.allclose(before["embed.weight"], after["embed.weight"], atol=1e-5)
-    shape = NetworkShape((16, 16), (1, 1), 8, colour_channels=4, colour_cells=2)
-    with pytest.raises(TrainingDataError, match="another network"):
-        train(folder, tmp_path / "other", replace(still, shape=shape), start=trained)
-
-
-@pytest.mark.parametrize("loss", ["arcface", "triplet", "attributes"])
-def test_a_training_with_another_loss_begins_with_the_network_of_an_earlier_one(
-    folder: Path, trained: Path, tmp_path: Path, loss: Loss
-) -> None:
-    still = replace(TINY, loss=loss, epochs=1, rate=1e-9, sides=((1.0, 24),))
-    weights = train(folder, tmp_path / "next", still, start=trained)
-    before, after = load_file(trained / "weights.safetensors"), load_file(weights)
-    assert torch.allclose(before["embed.weight"], after["embed.weight"], atol=1e-5)
-    further = tmp_path / "further"
-    train(folder, further, replace(TINY, epochs=1), start=tmp_path / "next")
-    assert (further / "weights.safetensors").is_file()
-
-
-def test_a_training_begins_with_none_that_learned_what_is_held_out_now(
-    folder: Path, others: Path, trained: Path, tmp_path: Path
-) -> None:
-    """As many labels, but others: those held out by another seed have been learned there."""
-    other = replace(TINY, seed=12)
-    assert split_by_label(8, TINY.held_out, 11)[1].tolist() != (
-        split_by_label(8, TINY.held_out, 12)[1].tolist()
-    )
-    with pytest.raises(TrainingDataError, match="learned other labels"):
-        train(folder, tmp_path / "out", other, unlabelled=others, start=trained)
-
-
-def test_pictures_that_an_earlier_training_learned_are_not_held_out(
-    folder: Path, trained: Path, tmp_path: Path
-) -> None:
-    """The same labels, of which a learned and a held-out one have changed their pictures."""
-    kept, held = split_by_label(8, TINY.held_out, TINY.seed)
-    changed = tmp_path / "changed"
-    shutil.copytree(folder, changed)
-    names = sorted(path.name for path in folder.iterdir())
-    for one, other in ((kept[0], held[0]), (held[0], kept[0])):
-        shutil.rmtree(changed / names[one])
-        shutil.copytree(folder / names[other], changed / names[one])
-    with pytest.raises(TrainingDataError, match="learned 6 of the pictures that are held out now"):
-        train(changed, tmp_path / "out", TINY, start=trained)
-
-    start = tmp_path / "start"
-    shutil.copytree(trained, start)
-    (start / LEARNED).write_bytes(b"no tensors")
-    with pytest.raises(TrainingDataError, match=r"holds no prints .* Begin with another training"):
-        train(changed, tmp_path / "out", TINY, start=start)
-    (start / LEARNED).unlink()  # as from before it was kept
-    train(changed, tmp_path / "out", replace(TINY, epochs=1), start=start)
-
-
-def test_what_an_earlier_training_learned_counts_as_learned(folder: Path, tmp_path: Path) -> None:
-    """Split by picture once a training has learned all of them."""
-    once = replace(TINY, epochs=1, held_out=0)
-    train(folder, tmp_path / "first", once)
-    for path in folder.rglob("*.png"):
-        side = tmp_path / ("val" if path.stem in ("4", "5") else "train") / path.parent.name
-        side.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, side)
-    out = tmp_path / "next"
-    train(tmp_path / "train", out, once, start=tmp_path / "first")
-
-    checks = load_checks([tmp_path / "val"], once)
-    assert learned_among(checks["val"].pixels, [out]) == 16
-    report_extractor(out, tmp_path / "train", once, Origin("familiar"), checks=checks)
-    told = "16 pictures of `val` or copies of them were trained on"
-    assert told in (out / "README.md").read_text()
-
-
-def test_a_folder_without_a_training_is_no_beginning(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingDataError, match="holds no training to begin with"):
-        train(folder, tmp_path / "out", TINY, start=tmp_path)
-
-
 def test_a_loss_that_is_no_number_is_a_sentence(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(
         TrainingDataError, match=r"no longer a number at step \d+; start anew with another"
     ):
         train(folder, tmp_path / "out", replace(TINY, temperature=0.0))
-
-
-def test_what_is_held_out_is_not_learned_from_a_further_folder(
-    folder: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(TrainingDataError, match="held out of"):
-        train(folder, tmp_path / "out", TINY, also=[folder])
-
-
-def test_copies_of_what_is_held_out_are_not_learned_from(folder: Path, tmp_path: Path) -> None:
-    further = tmp_path / "further"
-    for label in folder.iterdir():
-        shutil.copytree(label, further / f"copy-of-{label.name}")
-    with pytest.raises(TrainingDataError, match=r"further holds copies of 12 pictures that are"):
-        train(folder, tmp_path / "out", TINY, also=[further])
-
-
-def saved_again(pictures: Path, to: Path, name: str) -> None:
-    """Put the pictures of a folder into another, half as large again and as JPEG."""
-    for path in pictures.iterdir():
-        with Image.open(path) as picture:
-            picture.resize((54, 60)).save(to / f"{name}-{path.stem}.jpg", quality=92)
-
-
-def test_copies_of_what_is_held_out_are_not_learned_without_labels_either(
-    folder: Path, others: Path, trained: Path, tmp_path: Path
-) -> None:
-    names = sorted(path.name for path in folder.iterdir())
-    kept, held = split_by_label(len(names), TINY.held_out, TINY.seed)
-    more = tmp_path / "more"
-    shutil.copytree(others, more)
-    for number in held:
-        saved_again(folder / names[number], more / "other3", names[number])
-
-    weights = train(folder, tmp_path / "out", TINY, unlabelled=more)
-
-    assert len(list((more / "other3").iterdir())) == 18
-    assert same_weights(weights, trained / "weights.safetensors")
-    alone = tmp_path / "alone"
-    alone.mkdir()
-    saved_again(folder / names[held[0]], alone, "held")
-    with pytest.raises(TrainingDataError, match="alone are copies of pictures that are held out"):
-        train(folder, tmp_path / "other", TINY, unlabelled=alone)
-    saved_again(folder / names[kept[0]], alone, "kept")
-    train(folder, tmp_path / "other", replace(TINY, epochs=1), unlabelled=alone)
 
 
 def test_of_a_large_set_some_pictures_are_measured(
@@ -538,31 +299,6 @@ def test_files_that_cannot_be_read_are_told(folder: Path, others: Path, tmp_path
     assert [Path(name).name for name in left_out] == ["empty.png", "broken.jpg"]
 
 
-def test_labels_that_are_left_out_are_neither_learned_nor_held_out(
-    folder: Path, tmp_path: Path
-) -> None:
-    fewer = tmp_path / "fewer"
-    shutil.copytree(folder, fewer)
-    for label in ("c1", "c6"):
-        shutil.rmtree(fewer / label)
-    whole = replace(TINY, epochs=1, without=("c1", "c6"))
-    weights = train(folder, tmp_path / "out", whole)
-    assert same_weights(weights, train(fewer, tmp_path / "other", replace(TINY, epochs=1)))
-    report_extractor(tmp_path / "out", folder, whole, Origin("familiar train extractor"))
-    card = (tmp_path / "out" / "README.md").read_text()
-    assert "24 pictures of 4 characters; 2 more were held out" in card
-    with pytest.raises(TrainingDataError, match="other options"):
-        train(folder, tmp_path / "out", replace(whole, without=("c1",)), resume=True)
-
-
-def test_one_held_out_label_is_refused_before_anything_is_trained(
-    folder: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(TrainingDataError, match="hold out two or more"):
-        train(folder, tmp_path / "out", replace(TINY, held_out=1))
-    assert not (tmp_path / "out").exists()
-
-
 def test_the_last_epochs_see_larger_squares() -> None:
     run = _Run(replace(TINY, epochs=5), labelled(), None)
     seen = []
@@ -592,118 +328,6 @@ def test_longer_trainings_change_sides_after_their_shares(
         run.step = epoch * run.steps // epochs
         until = [side for share, side in options.sides if epoch < round(share * epochs)]
         assert run.side() == until[0]
-
-
-def test_a_checkpoint_of_another_training_is_refused(
-    folder: Path, others: Path, trained: Path, tmp_path: Path
-) -> None:
-    (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
-    with pytest.raises(TrainingDataError, match="other options"):
-        train(folder, tmp_path, replace(TINY, margin=0.2), unlabelled=others, resume=True)
-
-
-def test_a_checkpoint_of_other_pictures_is_refused(
-    folder: Path, others: Path, trained: Path, tmp_path: Path
-) -> None:
-    """The same names of labels, and one picture of them changed."""
-    (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
-    pictures = tmp_path / "pictures"
-    shutil.copytree(folder, pictures)
-    label = sorted(pictures.iterdir())[int(split_by_label(8, TINY.held_out, TINY.seed)[0][0])]
-    shutil.copy(label / "0.png", label / "1.png")
-    with pytest.raises(TrainingDataError, match="other pictures"):
-        train(pictures, tmp_path, TINY, unlabelled=others, resume=True)
-
-
-def rewritten(path: Path, **others: object) -> None:
-    """Put other parts, or none, into a checkpoint."""
-    parts = torch.load(path, weights_only=True) | others
-    torch.save({name: part for name, part in parts.items() if part is not None}, path)
-
-
-DAMAGES: dict[str, Callable[[Path], object]] = {
-    "garbage": lambda path: path.write_bytes(b"no checkpoint" * 99),
-    "empty": lambda path: path.write_bytes(b""),
-    "cut": lambda path: path.write_bytes(path.read_bytes()[:-400]),
-    "no archive": lambda path: path.write_bytes(b"(lp0\n."),
-    "a list": lambda path: torch.save([1, 2], path),
-    "without a curve": lambda path: rewritten(path, curve=None),
-    "options that are no JSON": lambda path: rewritten(path, options="{"),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_a_sentence_and_left_as_it_is(
-    damage: str, folder: Path, others: Path, trained: Path, tmp_path: Path
-) -> None:
-    shutil.copytree(trained, tmp_path / "kept")
-    DAMAGES[damage](tmp_path / "kept" / CHECKPOINT)
-    before = {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
-    with pytest.raises(TrainingDataError, match="is damaged or no checkpoint") as resumed:
-        train(folder, tmp_path / "kept", TINY, unlabelled=others, resume=True)
-    with pytest.raises(TrainingDataError, match="is damaged or no checkpoint") as begun:
-        train(folder, tmp_path / "out", TINY, unlabelled=others, start=tmp_path / "kept")
-    assert "remove it and start again" in str(resumed.value)
-    assert "begin with another training" in str(begun.value)
-    for raised in (resumed, begun):
-        assert str(raised.value).startswith(str(tmp_path / "kept" / CHECKPOINT))
-        assert "weights_only" not in str(raised.value)
-    assert {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == before
-
-
-@pytest.mark.parametrize("shape", [None, (3, 3)])
-def test_a_checkpoint_of_another_network_is_a_sentence_and_left_as_it_is(
-    shape: tuple[int, int] | None, folder: Path, others: Path, trained: Path, tmp_path: Path
-) -> None:
-    """As after a change to the network that no option tells."""
-    checkpoint = tmp_path / CHECKPOINT
-    checkpoint.write_bytes((trained / CHECKPOINT).read_bytes())
-    run = torch.load(checkpoint, weights_only=True)["run"]
-    for state in (run["network"], run["average"]):
-        del state["embed.weight"]
-        if shape is not None:
-            state["embed.weight"] = torch.zeros(shape)
-    rewritten(checkpoint, run=run)
-    before = checkpoint.read_bytes()
-    with pytest.raises(TrainingDataError, match="is of another network"):
-        train(folder, tmp_path, TINY, unlabelled=others, resume=True)
-    with pytest.raises(TrainingDataError, match="had another network"):
-        train(folder, tmp_path / "out", TINY, unlabelled=others, start=tmp_path)
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [CHECKPOINT]
-    assert checkpoint.read_bytes() == before
-
-
-def test_a_checkpoint_from_before_pictures_were_compared_is_gone_on_from(
-    folder: Path, others: Path, trained: Path, tmp_path: Path
-) -> None:
-    (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
-    rewritten(tmp_path / CHECKPOINT, pictures=None)
-    weights = train(folder, tmp_path, TINY, unlabelled=others, resume=True)
-    assert same_weights(weights, trained / "weights.safetensors")
-
-
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_a_checkpoint_from_before_the_device_was_left_out_is_gone_on_from(
-    device: str, folder: Path, trained: Path, tmp_path: Path
-) -> None:
-    options = replace(TINY, epochs=1, bfloat16=None)
-    train(folder, tmp_path, options)
-    before = json.loads(torch.load(tmp_path / CHECKPOINT, weights_only=True)["options"])
-    assert not {"device", "bfloat16"} & before.keys()
-    described_then = json.dumps(before | {"device": device, "bfloat16": None}, sort_keys=True)
-    rewritten(tmp_path / CHECKPOINT, options=described_then)
-    train(folder, tmp_path, options, resume=True)
-    with pytest.raises(TrainingDataError, match="other options"):
-        train(folder, tmp_path, replace(options, bfloat16=True), resume=True)
-
-
-def test_a_checkpoint_is_gone_on_from_on_another_device(
-    folder: Path, others: Path, trained: Path, tmp_path: Path
-) -> None:
-    (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
-    numbered = replace(TINY, device="cpu:0")
-    weights = train(folder, tmp_path, numbered, unlabelled=others, resume=True)
-    assert same_weights(weights, trained / "weights.safetensors")
 
 
 def test_a_device_that_computes_nothing_is_refused() -> None:
@@ -908,31 +532,6 @@ def test_squares_are_kept_as_large_as_the_largest_network_sees_them() -> None:
         wide = of_loss(options, "arcface", "ir-se50")
         assert wide.stored_side >= max(side for _, side in wide.sides) == 112
         assert of_loss(options, "arcface").stored_side == options.stored_side
-
-
-def test_copies_of_held_out_pictures_are_not_learned_under_another_label(
-    folder: Path, tmp_path: Path
-) -> None:
-    names = sorted(path.name for path in folder.iterdir())
-    _, held = split_by_label(len(names), TINY.held_out, TINY.seed)
-    kept = next(name for number, name in enumerate(names) if number not in held)
-    leaking = tmp_path / "leaking"
-    shutil.copytree(folder, leaking)
-    with Image.open(folder / names[held[0]] / "0.png") as picture:
-        picture.resize((72, 80)).save(leaking / kept / "zzz.jpg", quality=90)
-    learned, apart = parted(load_labelled(leaking, TINY.stored_side), TINY)
-    assert (len(learned.labels), apart and len(apart.labels)) == (36, 12)
-    once = replace(TINY, epochs=1)
-    train(leaking, tmp_path / "second", once)
-    checks = {"check": load_labelled(folder, TINY.stored_side).only(held)}
-    report_extractor(tmp_path / "second", leaking, once, Origin("familiar"), checks=checks)
-    card = (tmp_path / "second" / "README.md").read_text()
-    assert "36 pictures of 6 characters; 2 more were held out" in card
-    assert "were trained on" not in card
-    for path in (leaking / kept).iterdir():
-        shutil.copy(folder / names[held[1]] / "1.png", path)
-    with pytest.raises(TrainingDataError, match=rf"All pictures of {kept} are copies"):
-        train(leaking, tmp_path / "third", replace(TINY, epochs=1))
 
 
 def test_a_step_starts_from_fresh_gradients() -> None:
