@@ -36,6 +36,13 @@ LEARNS_UNLABELLED: frozenset[Loss] = frozenset({"familiar", "triplet", "triplet-
 
 SEMIHARD_MARGIN = 0.2
 
+TRIPLETS: frozenset[Loss] = frozenset({"triplet", "triplet-semihard"})
+"""Losses that choose among the pictures of a label in a batch, and among those of the others."""
+
+TRIPLET_IDENTITIES: Final = 16
+TRIPLET_PICTURES: Final = 4
+"""With two pictures of each there would be no farthest of its own to choose."""
+
 _STORED_FOR_IR_SE50: Final = 128
 FACE_SHAPE = NetworkShape((48, 96, 128, 160), (1, 2, 1, 1), halvings=2, attention=16)
 FACE_AUGMENTATION = Augmentation()
@@ -185,7 +192,7 @@ def of_loss(
     triplet_margin: float | None = None,
 ) -> ExtractorTraining:
     """The same training with another loss or network, its squares as large as that network sees
-    them.
+    them, and its batches with four or more pictures of each label where triplets are chosen.
 
     Raises:
         ValueError: The margin is not of that loss.
@@ -193,4 +200,7 @@ def of_loss(
     if backbone == "ir-se50":
         stored = max(options.stored_side, _STORED_FOR_IR_SE50)
         options = replace(options, sides=((1.0, IR_SE50_SIDE),), stored_side=stored)
+    if loss in TRIPLETS and options.pictures < TRIPLET_PICTURES:
+        identities = min(options.identities, TRIPLET_IDENTITIES)
+        options = replace(options, identities=identities, pictures=TRIPLET_PICTURES)
     return replace(options, loss=loss, backbone=backbone, triplet_margin=triplet_margin)

@@ -24,6 +24,7 @@ from torch import nn
 
 import core.train.extractor as extractor_training
 import core.train.report as training_report
+from core.methods.training import Budget, trainings
 from core.models import SHIPPED, ModelError, irse50
 from core.models.aligned import described as described_beside
 from core.models.backbones import EmbeddingNetwork, NetworkShape
@@ -333,6 +334,18 @@ def test_longer_trainings_change_sides_after_their_shares(
 def test_a_device_that_computes_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="meta computes nothing; choose cpu"):
         replace(TINY, device="meta")
+
+
+@pytest.mark.parametrize("loss", ["triplet", "triplet-semihard"])
+def test_triplets_are_chosen_among_four_pictures_of_each_label(loss: Loss) -> None:
+    """As many labels as the rows of `familiar compare-methods` have, which are the same method."""
+    of_faces = of_loss(ExtractorTraining(), loss)
+    assert (of_faces.identities, of_faces.pictures) == (16, 4)
+    rows = trainings(Budget())
+    assert {(each.identities, each.pictures) for each in rows.values()} == {(16, 4)}
+    of_wholes = of_loss(of_pictures(), loss)
+    assert (of_wholes.identities, of_wholes.pictures) == (18, 4)
+    assert of_loss(ExtractorTraining(), "arcface").pictures == 2
 
 
 @pytest.mark.parametrize("margin", [float("inf"), float("nan")])
