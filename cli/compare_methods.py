@@ -26,7 +26,7 @@ from cli.training_line import training_line
 from core.settings import load_settings
 
 if TYPE_CHECKING:
-    from core.methods.table import MeasuredMethod, MethodComparison
+    from core.methods.table import MeasuredMethod, MethodComparison, TrainingFolders
     from core.methods.training import Budget
     from core.train.extractor import Report, TrainingProgress
 
@@ -76,14 +76,14 @@ def compare_methods(
         if each is not None:
             check_folder(each)
     refuse_splits([each for each in (faces, series) if each is not None], (folder,))
-    chart = plot or models / _chart_name(folder)
+    chart = plot or models / _chart_name(folder, budget, seed)
     check_file(chart, "--plot")
     with terminal.waiting("Loading the models"):
         from core.embed import check_characters
         from core.methods.table import (
             TrainingFolders,
+            load_resnet101,
             load_sources,
-            shared_pictures,
             train_all,
         )
         from core.methods.table import compare_methods as compared
@@ -97,8 +97,45 @@ def compare_methods(
     if without and series is None:
         raise Failure("--without leaves out one of the --series; give these too.")
     left_out = tuple(without or ())
+    device = torch_device(device)
+    resnet101 = load_resnet101(device)
+    spent = Budget(budget, seed, device)
+    folders = TrainingFolders(faces, series, models, left_out)
+    _refuse_shared(folder, folders)
+    unread: list[str] = []
+    try:
+        trained = train_all(folders, spent, _reporter, unread.append)
+    except ValueError as error:
+        raise Failure(str(error)) from error
+    tell_unread(sorted(set(unread)))
+    shipped = FamiliarExtractor.load(
+        SHIPPED / DEFAULT_EXTRACTOR,
+        device,
+        precision=extractor_precision(settings.model.precision, device),
+        threads=settings.model.threads,
+    )
+    sources, missing = load_sources(shipped, resnet101, trained, device)
+    detector = None if crops else load_detector_of(settings.model)
+    with terminal.progress("Comparing", "pictures") as advance:
+        comparison = compared(folder, detector, sources, missing, progress=advance)
+    tell_left_out(folder, comparison.unreadable, comparison.copies)
+    if as_json:
+        terminal.show_json(_as_json(comparison, spent))
+    elif markdown:
+        results.print(_as_markdown(comparison, spent))
+    else:
+        _show(comparison, spent)
+    # What took hours is told already, should the chart fail.
+    _draw(comparison, folder, spent, chart)
+
+
+def _refuse_shared(folder: Path, trained_on: TrainingFolders) -> None:
+    """Refuse to measure on pictures of which copies are trained on."""
+    from core.methods.table import shared_pictures
+
+    faces, series = trained_on.faces, trained_on.series
     with terminal.waiting("Looking for copies of the pictures in what is trained on"):
-        for each, apart in ((faces, ()), (series, left_out)):
+        for each, apart in ((faces, ()), (series, trained_on.without)):
             shared = shared_pictures(folder, each, apart) if each else ()
             if shared:
                 instead = (
@@ -111,34 +148,6 @@ def compare_methods(
                     " nothing may be measured on what was trained on. Take them out of it, or"
                     f" {instead}."
                 )
-    unread: list[str] = []
-    try:
-        device = torch_device(device)
-        spent = Budget(budget, seed, device)
-        folders = TrainingFolders(faces, series, models, left_out)
-        trained = train_all(folders, spent, _reporter, unread.append)
-    except ValueError as error:
-        raise Failure(str(error)) from error
-    tell_unread(sorted(set(unread)))
-    shipped = FamiliarExtractor.load(
-        SHIPPED / DEFAULT_EXTRACTOR,
-        device,
-        precision=extractor_precision(settings.model.precision, device),
-        threads=settings.model.threads,
-    )
-    sources, missing = load_sources(shipped, trained, device)
-    detector = None if crops else load_detector_of(settings.model)
-    with terminal.progress("Comparing", "pictures") as advance:
-        comparison = compared(folder, detector, sources, missing, progress=advance)
-    tell_left_out(folder, comparison.unreadable, comparison.copies)
-    if as_json:
-        terminal.show_json(_as_json(comparison, spent))
-    elif markdown:
-        results.print(_as_markdown(comparison, spent))
-    else:
-        _show(comparison, spent)
-    # What took hours is told already, should the chart fail.
-    _draw(comparison, folder, chart)
 
 
 @contextmanager
@@ -152,18 +161,20 @@ def _reporter(name: str) -> Iterator[Report]:
         yield show
 
 
-def _chart_name(folder: Path) -> str:
-    """Of a folder's own chart, whatever other folders have the same name."""
+def _chart_name(folder: Path, budget: float, seed: int) -> str:
+    """Of the chart of a folder, a budget and a seed, whatever other folders have the same name."""
     whole = folder.resolve()
-    return f"{whole.name}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]}.png"
+    of_folder = f"{whole.name}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]}"
+    return f"{of_folder}-budget-{budget:.10g}-seed-{seed}.png"
 
 
-def _draw(comparison: MethodComparison, folder: Path, out: Path) -> None:
+def _draw(comparison: MethodComparison, folder: Path, spent: Budget, out: Path) -> None:
     from core.methods.chart import draw_chart
 
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        draw_chart(comparison, f"{folder.resolve().name}: {_what(comparison)}", out)
+        what = f"{folder.resolve().name}: {_what(comparison)}"
+        draw_chart(comparison, f"{what}\n{_budget(comparison, spent)}", out)
     except ModuleNotFoundError:
         messages.print(
             "There is no chart without matplotlib: run `make setup`, or `pip install matplotlib`."

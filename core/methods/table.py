@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -27,6 +28,7 @@ from core.methods.trained_extractor import TrainedExtractor
 from core.methods.training import OF_PICTURES, Budget, Name, result_of, trainings
 from core.models import Detector, Extractor, ModelError
 from core.models.extractor import FamiliarExtractor
+from core.models.resnet101 import WEIGHTS_VARIABLE, ResNet101
 from core.progress import Progress
 from core.retrieval import precisions
 from core.rows import Contents, IndexedFace, IndexedPicture, Query, Rows
@@ -218,18 +220,40 @@ _FACES_WANTED: Final = "faces by character to train on (--faces)"
 _SERIES_WANTED: Final = "pictures by series to train on (--series)"
 
 
+def load_resnet101(device: str) -> ResNet101 | str:
+    """ResNet101, or why its rows cannot be measured where no file of it is named.
+
+    Raises:
+        ModelError: ``FAMILIAR_RESNET101_WEIGHTS`` names a file with which it cannot be had.
+    """
+    try:
+        return ResNet101.load(device=device)
+    except ModelError as error:
+        if os.environ.get(WEIGHTS_VARIABLE):
+            raise
+        return str(error)
+
+
 def load_sources(
-    shipped: FamiliarExtractor, results: Mapping[Name, Path], device: str
+    shipped: FamiliarExtractor,
+    resnet101: ResNet101 | str,
+    results: Mapping[Name, Path],
+    device: str,
 ) -> tuple[dict[Source, Extractor], Missing]:
-    """Every extractor that can be had, and the reason for each that cannot."""
+    """Every extractor that can be had, and the reason for each that cannot.
+
+    Args:
+        shipped: As it stands in the repository.
+        resnet101: See `load_resnet101`.
+        results: What was trained.
+        device: Torch device.
+    """
     sources: dict[Source, Extractor] = {"histogram": CellHistogram(), "shipped": shipped}
     missing: Missing = {}
-    from core.models.resnet101 import ResNet101
-
-    try:
-        sources["resnet101"] = ResNet101.load(device=device)
-    except ModelError as error:
-        missing["resnet101"] = str(error)
+    if isinstance(resnet101, str):
+        missing["resnet101"] = resnet101
+    else:
+        sources["resnet101"] = resnet101
     of: dict[Source, tuple[Name, Name | None]] = {
         "attributes": ("attributes-of-faces", "attributes-of-pictures"),
         "triplet-soft": ("triplet-soft", None),

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torchvision
 
 import core.methods.chart
 import core.methods.table
@@ -23,9 +24,21 @@ from tests.core.fakes import FakeExtractor, drawn_gallery, drawn_scene, save
 
 
 @pytest.fixture
-def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    # Not torchvision's download: a test asks no one on the network.
-    monkeypatch.setenv("FAMILIAR_RESNET101_WEIGHTS", str(tmp_path / "none.pth"))
+def downloads(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Grows with each try to download torchvision's weights: a test asks no one on the network."""
+    tried: list[None] = []
+
+    def no_network(*_: object, **__: object) -> None:
+        tried.append(None)
+        raise OSError("no route to host")
+
+    monkeypatch.delenv("FAMILIAR_RESNET101_WEIGHTS", raising=False)
+    monkeypatch.setattr(torchvision.models.ResNet101_Weights, "get_state_dict", no_network)
+    return tried
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, downloads: list[None], monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return drawn_gallery(tmp_path / "gallery", each=3)
 
@@ -37,16 +50,17 @@ ended = partial(commands.ended, "compare-methods")
 
 
 def test_json_has_every_method_and_a_chart_is_drawn(
-    gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    gallery: Path, tmp_path: Path, downloads: list[None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ended(gallery, "--crops", "--json", "--device", "cpu") == 0
+    assert len(downloads) == 1
     told = capsys.readouterr()
     found = json.loads(told.out)
     assert [row["method"] for row in found["methods"]] == [method.name for method in METHODS]
     by_name = {row["method"]: row for row in found["methods"]}
     assert by_name["Ours as shipped: both"]["precision_at_1"] > 0.5
     assert by_name["V1: ResNet101, whole picture"]["precision_at_1"] is None
-    assert "none.pth" in by_name["V1: ResNet101, whole picture"]["note"]
+    assert "could not be downloaded" in by_name["V1: ResNet101, whole picture"]["note"]
     notes = [by_name[name]["note"] for name in ("ArcFace on IR-SE50, 112 px", *OURS)]
     assert all(note.startswith("Not trained: give faces by character") for note in notes)
     assert [("(--faces)" in note, "(--series)" in note) for note in notes] == [
@@ -56,7 +70,7 @@ def test_json_has_every_method_and_a_chart_is_drawn(
         (True, True),
     ]
     (chart,) = (tmp_path / "runs" / "methods").glob("*.png")
-    assert re.fullmatch(r"gallery-[0-9a-f]{8}\.png", chart.name)
+    assert re.fullmatch(r"gallery-[0-9a-f]{8}-budget-40-seed-7\.png", chart.name)
     assert chart.read_bytes().startswith(b"\x89PNG")
     assert chart.name in told.err
 
@@ -71,10 +85,17 @@ def test_the_budget_is_told_where_something_was_trained(
     def load(*_: object) -> tuple[dict[str, FakeExtractor], dict[str, str]]:
         return {"shipped": FakeExtractor(), "facenet": FakeExtractor()}, defaultdict(str)
 
+    titles: list[str] = []
     monkeypatch.setattr(core.methods.table, "load_sources", load)
+    monkeypatch.setattr(core.methods.chart, "draw_chart", lambda _, title, __: titles.append(title))
     assert ended(gallery, "--crops", "--device", "cpu", "--budget", 3, *form) == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "Each network but the shipped ones saw 3 million pixels (seed 7)." in told
+    spent = "Each network but the shipped ones saw 3 million pixels (seed 7)."
+    assert spent in told
+    (title,) = titles
+    first, second = title.splitlines()
+    assert first.startswith("gallery: 15 pictures of 5 characters")
+    assert second == spent
 
 
 def test_folders_of_the_same_name_have_a_chart_each(
@@ -92,13 +113,43 @@ def test_folders_of_the_same_name_have_a_chart_each(
     assert second == third
 
 
+def test_each_budget_and_seed_has_a_chart_of_its_own(
+    gallery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Path] = []
+    monkeypatch.setattr(core.methods.chart, "draw_chart", lambda _, __, out: drawn.append(out))
+    for options in ((), ("--budget", 0.5), ("--budget", 1_000_000), ("--seed", 8)):
+        assert ended(gallery, "--crops", "--json", "--device", "cpu", *options) == 0
+    ends = ["40-seed-7", "0.5-seed-7", "1000000-seed-7", "40-seed-8"]
+    assert [out.stem.rpartition("-budget-")[2] for out in drawn] == ends
+
+
+@pytest.mark.usefixtures("nothing_may_be_measured")
+@pytest.mark.parametrize("content", [None, b"no weights"])
+def test_a_faulty_file_of_resnet101_is_a_sentence_before_anything_is_trained(
+    gallery: Path,
+    tmp_path: Path,
+    downloads: list[None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+) -> None:
+    named = tmp_path / "named.pth"
+    if content is not None:
+        named.write_bytes(content)
+    monkeypatch.setenv("FAMILIAR_RESNET101_WEIGHTS", str(named))
+    assert ended(gallery, "--crops", "--faces", gallery, "--device", "cpu") == 1
+    assert "named.pth" in capsys.readouterr().err.splitlines()[-1]
+    assert not downloads
+
+
 def test_markdown_names_each_reason_once(gallery: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ended(gallery, "--crops", "--markdown", "--device", "cpu", "--budget", 3) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = [line for line in lines if line.startswith("| ")]
     assert len(rows) == len(METHODS) + 1
     assert all(line.count("|") == 7 for line in rows)
-    assert sum("none.pth" in line for line in lines) == 1
+    assert sum("could not be downloaded" in line for line in lines) == 1
     assert any("No network but the shipped ones was trained." in line for line in lines)
 
 
