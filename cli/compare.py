@@ -45,7 +45,11 @@ def _sentence(found: Comparison, paths: tuple[Path, Path]) -> str:
     if found.threshold is None:
         return f"{alike[0].upper()}{alike[1:]}. This extractor has no threshold to judge by."
     verdict = "The same character" if found.same else "Not the same character"
-    return f"{verdict}: {alike}, and {found.threshold:.3f} or more is the same."
+    said = f"{verdict}: {alike}, and {found.threshold:.3f} or more is the same"
+    if found.false_accepts is None:
+        return f"{said}."
+    share = f"{100 * found.false_accepts:.3g}%"
+    return f"{said}, which {share} of pairs of different characters reached when it was chosen."
 
 
 def _as_json(found: Comparison) -> dict[str, object]:
@@ -56,5 +60,6 @@ def _as_json(found: Comparison) -> dict[str, object]:
         ],
         "similarity": found.similarity,
         "threshold": found.threshold,
+        "false_accepts": found.false_accepts,
         "same": found.same,
     }

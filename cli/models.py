@@ -138,6 +138,7 @@ def _facts(model: Detector | Extractor) -> dict[str, object]:
         "picture_dimensions",
         "weights_of_both",
         "same_threshold",
+        "false_accepts",
     ):
         if hasattr(model, attribute):
             facts[attribute] = getattr(model, attribute)

@@ -21,11 +21,14 @@ class Comparison:
         similarity: Cosine of the two faces, -1..1; None where there are not two.
         threshold: Cosine from which two faces count as the same character; None: the extractor
             has none.
+        false_accepts: Share of pairs of different characters that reached that cosine when it was
+            chosen, 0..1; None: the extractor does not say.
     """
 
     faces: tuple[Face | None, Face | None]
     similarity: float | None
     threshold: float | None
+    false_accepts: float | None
 
     @property
     def same(self) -> bool | None:
@@ -57,4 +60,4 @@ def compare(
     similarity = None
     if one is not None and other is not None:
         similarity = float(np.clip(vectors[0][0] @ vectors[1][0], -1.0, 1.0))
-    return Comparison((one, other), similarity, extractor.same_threshold)
+    return Comparison((one, other), similarity, extractor.same_threshold, extractor.false_accepts)

@@ -18,5 +18,6 @@ class WrappedExtractor:
         self.same_threshold = extractor.same_threshold
         self.precision = extractor.precision
         self.in_onnxruntime = extractor.in_onnxruntime
+        self.false_accepts = extractor.false_accepts
         self.prepare_face = extractor.prepare_face
         self.prepare_picture = extractor.prepare_picture

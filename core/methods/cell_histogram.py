@@ -36,6 +36,7 @@ class CellHistogram:
     same_threshold: float | None = None
     precision: Precision | None = None
     in_onnxruntime = False
+    false_accepts: float | None = None
 
     def prepare_face(
         self,

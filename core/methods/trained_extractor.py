@@ -24,6 +24,7 @@ class TrainedExtractor:
     same_threshold: float | None = None
     precision: Precision | None = None
     in_onnxruntime = False
+    false_accepts: float | None = None
 
     def __init__(
         self,

@@ -75,6 +75,8 @@ class Extractor(Protocol):
         same_threshold: Face cosine from which two faces count as the same character; None: it was
             never chosen for these weights, and nothing is said to be the same.
         in_onnxruntime: Whether onnxruntime does nearly all of its work, and PyTorch small steps.
+        false_accepts: Share of pairs of different characters that reached that cosine when it was
+            chosen, 0..1; None: nobody says.
     """
 
     name: str
@@ -89,6 +91,8 @@ class Extractor(Protocol):
     def precision(self) -> Precision | None:
         """What its convolutions compute in; None: there is no choice, as with others' models."""
         ...
+
+    false_accepts: float | None
 
     def prepare_face(
         self,

@@ -131,6 +131,7 @@ class AlignedExtractor:
         self.picture_dimensions = pictures.picture_dimensions
         self.weights_of_both = pictures.weights_of_both
         self.same_threshold = description.same_threshold
+        self.false_accepts: float | None = None
         self.in_onnxruntime = network.in_onnxruntime and pictures.in_onnxruntime
         self._network = network
         self._pictures = pictures

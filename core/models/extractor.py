@@ -224,6 +224,7 @@ class FamiliarExtractor:
         self.weights_of_both = configuration.weights_of_both
         self.framing = Framing(configuration.margin, configuration.lift)
         self.same_threshold: float | None = configuration.same_character_threshold
+        self.false_accepts: float | None = configuration.false_accepts
         self.face_side = configuration.face.side
         self.picture_side = configuration.picture.side
         self._device = torch.device(device)

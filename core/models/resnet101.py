@@ -41,6 +41,7 @@ class ResNet101:
     same_threshold: float | None = None
     precision: Precision | None = None
     in_onnxruntime = False
+    false_accepts: float | None = None
 
     def __init__(self, network: nn.Module, device: str = "cpu") -> None:
         """

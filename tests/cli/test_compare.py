@@ -17,12 +17,12 @@ from tests.core.fakes import FakeDetector, FakeExtractor, drawn_scene, save
 
 @pytest.fixture
 def threshold(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
-    """The fakes as models; their threshold is the first of the list."""
-    value: list[float | None] = [0.75]
+    """The fakes as models; their threshold and its share of false accepts are in the list."""
+    value: list[float | None] = [0.75, None]
 
     def load(settings: ModelSettings, crops: bool) -> tuple[Detector | None, Extractor]:
         extractor = FakeExtractor()
-        extractor.same_threshold = value[0]
+        extractor.same_threshold, extractor.false_accepts = value
         return None if crops else FakeDetector(), extractor
 
     monkeypatch.setattr(cli.compare, "models_for", load)
@@ -49,8 +49,14 @@ def test_the_verdict_its_similarity_and_the_threshold(
     assert capsys.readouterr().out.strip() == f"No face was found in {nobody}."
     assert ended(nobody, nobody, "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    nothing = {"similarity": None, "threshold": 0.75, "same": None}
+    nothing = {"similarity": None, "threshold": 0.75, "false_accepts": None, "same": None}
     assert told == {"faces": [None, None], **nothing}
+    threshold[1] = 0.015
+    assert ended(blue, again) == 0
+    further = ", which 1.5% of pairs of different characters reached when it was chosen."
+    assert capsys.readouterr().out.strip() == said.removesuffix(".") + further
+    assert ended(blue, again, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["false_accepts"] == 0.015
     threshold[0] = None
     assert ended(blue, blue) == 0
     assert "Similarity 1.000. This extractor has no threshold" in capsys.readouterr().out

@@ -114,6 +114,9 @@ def test_show_says_what_a_model_is(run: Run, capsys: pytest.CaptureFixture[str])
     shipped = load_extractor("familiar-character")
     assert (told["face_dimensions"], told["sha256"]) == (shipped.face_dimensions, shipped.sha256)
     assert -1 < told["same_threshold"] < 1
+    assert told["false_accepts"] == shipped.configuration.false_accepts == 0.01
+    assert run("models", "show", "familiar-character") == 0
+    assert "false accepts: 0.01" in capsys.readouterr().out.splitlines()
     assert run("models", "show", "nobody") == 1
     assert "known: familiar-face, saved-model:FOLDER" in capsys.readouterr().err
 

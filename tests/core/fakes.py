@@ -125,6 +125,7 @@ class FakeExtractor:
         self.same_threshold: float | None = None
         self.precision = None
         self.in_onnxruntime = False
+        self.false_accepts: float | None = None
         self.embedded_faces = 0
         self.embedded_pictures = 0
 

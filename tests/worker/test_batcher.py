@@ -24,6 +24,7 @@ class CountingExtractor:
     same_threshold = None
     precision = None
     in_onnxruntime = False
+    false_accepts = None
 
     def __init__(self) -> None:
         self.passes: list[tuple[str, int]] = []

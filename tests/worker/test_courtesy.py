@@ -31,6 +31,7 @@ class Recorder:
     same_threshold = None
     precision = None
     in_onnxruntime = False
+    false_accepts = None
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
