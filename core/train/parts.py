@@ -88,6 +88,16 @@ class Boxed:
     contents: frozenset[str]
     copies: tuple[Annotation, ...]
 
+    @property
+    def tuning_boxes(self) -> int:
+        """How many boxes lie in the pictures to take decisions by."""
+        return sum(self.kept.boxes[: len(self.tuning)])
+
+    @property
+    def validation_boxes(self) -> int:
+        """How many boxes lie in the pictures to report on."""
+        return sum(self.kept.boxes[len(self.tuning) :])
+
 
 def read_parts(folders: Path | Sequence[Path]) -> Boxed:
     """The parts of the first folder, and with its training part all of the others.

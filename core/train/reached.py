@@ -13,7 +13,9 @@ METRICS: Final = "metrics.json"
 
 
 class Reached(BaseModel):
-    """What every detector of a training reaches.
+    """What every detector of a training reaches, and from how much.
+
+    Of the counts that may be None, those of trainings of earlier versions are.
 
     Attributes:
         tuning_ap50: Average precision at an overlap of 0.5 on the tuning pictures, 0..1; None:
@@ -25,7 +27,13 @@ class Reached(BaseModel):
         boxes_there_at_threshold: Share of them that have a box; None: there are none of them.
         validation_ap50: Average precision on the pictures kept for validation, by the detector as
             it runs; None: none of them has a box.
-        validation_pictures: How many these are.
+        training_pictures: With boxes that people drew, to learn from.
+        training_boxes: In them.
+        taught_pictures: To learn from, too, in which a detector found the faces.
+        tuning_pictures: To take decisions by.
+        tuning_boxes: In them.
+        validation_pictures: To report on.
+        validation_boxes: In them.
         copies_left_out: Pictures that are nearly some that are kept, and were not learned from.
         unboxed_left_to_judge_on: Pictures without boxes that were left out by their numbers.
         seconds: That it trained.
@@ -40,7 +48,13 @@ class Reached(BaseModel):
     windows_without_faces: int
     boxes_there_at_threshold: float | None
     validation_ap50: float | None
+    training_pictures: int | None = None
+    training_boxes: int | None = None
+    taught_pictures: int | None = None
+    tuning_pictures: int | None = None
+    tuning_boxes: int | None = None
     validation_pictures: int
+    validation_boxes: int | None = None
     # Trainings of earlier versions do not say these two.
     copies_left_out: int = 0
     unboxed_left_to_judge_on: int = 0
@@ -60,13 +74,7 @@ class Reached(BaseModel):
 
 
 class DetectorReached(Reached):
-    """What `core.train.detector.train` reaches.
-
-    Attributes:
-        training_pictures: With boxes that people drew.
-    """
-
-    training_pictures: int
+    """What `core.train.detector.train` reaches."""
 
 
 class RefinerReached(Reached):

@@ -24,7 +24,7 @@ from core.train.face_data import LabelledPictures, LeftOut, load_labelled
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
 from core.train.held_out import HELD_OUT, parted, without_labels
 from core.train.origin import Origin
-from core.train.reached import Reached
+from core.train.reached import Reached, RefinerReached
 from core.train.trained import TrainedNetwork
 
 if TYPE_CHECKING:  # it brings TensorFlow with it
@@ -38,6 +38,7 @@ MEASURED: Final = 6_000
 """Pictures of another set that are measured and drawn at most: they make 18 million pairs."""
 
 _TRAINED_ON: Final = "trained on"
+_WITH_A_BOX: Final = "share with a box there"
 
 
 def load_checks(
@@ -219,12 +220,13 @@ def report_detector(
     *,
     unboxed: Sequence[Unboxed] = (),
 ) -> str | None:
-    """Draw the curves of a finished detector and write its card.
+    """Draw the curves of a finished detector, of one stage or two, and write its card.
 
     Args:
-        out: What `core.train.detector.train` wrote; gets ``figures/`` and the card.
+        out: What `core.train.detector.train` or `core.train.refiner.train` wrote; gets
+            ``figures/`` and the card.
         folders: That it was trained on.
-        reached: What the training returned.
+        reached: What that training returned.
         seed: That it was trained with.
         origin: For the card.
         unboxed: Pictures without boxes that it was trained on, too.
@@ -252,31 +254,49 @@ def report_detector(
             "so that something remains to judge on: of those without boxes, by their numbers",
         ),
     ]
+    title = "Face detector"
+    what = (
+        "A picture becomes boxes around the faces of drawn people, each with a score; a"
+        " TensorFlow SavedModel with the signature of the Object Detection API."
+    )
+    metrics: dict[str, dict[str, float | None]] = {
+        "tuning pictures": {
+            "AP50": reached.tuning_ap50,
+            "threshold": reached.threshold,
+            "precision there": reached.tuning_precision_at_threshold,
+            "recall there": reached.tuning_recall_at_threshold,
+        },
+    }
+    if isinstance(reached, RefinerReached):
+        title = "Face detector of two stages"
+        what += (
+            " Its second stage looks again at each box that the first one proposes, judges it and"
+            f" moves it: the first one's share of the score is {reached.first_stage_share:.3g}, and"
+            f" boxes go {reached.way_of_boxes:.3g} of the way from its place to the second's."
+        )
+        found = reached.tuning_pictures_with_a_box_at_threshold
+        metrics["tuning pictures"][_WITH_A_BOX] = found
+        alone = reached.first_stage_tuning_ap50
+        metrics["tuning pictures, first stage alone"] = {"AP50": alone}
+    if count := reached.windows_without_faces:
+        there = reached.boxes_there_at_threshold
+        metrics[f"{count:,} windows of them without a face"] = {_WITH_A_BOX: there}
+    metrics["validation pictures"] = {"AP50": reached.validation_ap50}
     card = ModelCard(
-        title="Face detector",
-        what=(
-            "A picture becomes boxes around the faces of drawn people, each with a score; a"
-            " TensorFlow SavedModel with the signature of the Object Detection API."
-        ),
+        title=title,
+        what=what,
         data=[f"`{folder.name}`: pictures with boxes in Pascal VOC files" for folder in folders]
         + [
             f"`{each.folder.name}`: {'face crops' if each.each_a_face else 'pictures'} without"
             " boxes, in which a detector that was trained before said where faces are"
             for each in unboxed
         ]
+        + _counts(reached)
         + [f"{count:,} pictures were left out, {why}" for count, why in omitted if count],
         terms=origin.terms or TERMS_UNKNOWN,
         command=origin.command,
         seed=seed,
-        metrics={
-            "tuning pictures": {
-                "AP50": reached.tuning_ap50,
-                "threshold": reached.threshold,
-                "precision there": reached.tuning_precision_at_threshold,
-                "recall there": reached.tuning_recall_at_threshold,
-            },
-            "validation pictures": {"AP50": reached.validation_ap50},
-        },
+        metrics=metrics,
         limits=[
             "The threshold was chosen on the tuning pictures, in single precision; other kinds of"
             " pictures may need another. AP50 on the validation pictures is that of the exported"
@@ -288,6 +308,24 @@ def report_detector(
     )
     write_card(card, out)
     return problem
+
+
+def _counts(reached: Reached) -> list[str]:
+    """How many pictures and boxes a detector learned from and was judged by, a line for each use;
+    none of those that its training did not count."""
+    uses = [
+        ("to learn from", reached.training_pictures, reached.training_boxes),
+        ("kept for tuning", reached.tuning_pictures, reached.tuning_boxes),
+        ("kept for validation", reached.validation_pictures, reached.validation_boxes),
+    ]
+    counted = [
+        f"{use}: {pictures:,} pictures with {boxes:,} boxes that people drew"
+        for use, pictures, boxes in uses
+        if pictures is not None and boxes is not None
+    ]
+    if taught := reached.taught_pictures:
+        counted.append(f"to learn from, too: {taught:,} pictures without such boxes")
+    return counted
 
 
 def drawn_of(pictures: LabelledPictures, most: int) -> LabelledPictures:

@@ -107,6 +107,12 @@ def test_it_writes_weights_a_curve_figures_and_a_detector(finished: Path, folder
     assert reached is not None
     assert reached.training_pictures == 17
     assert reached.validation_pictures == 2
+    parts = split(read_folder(folder))
+    assert reached.training_boxes == sum(len(each.boxes) for each in parts.training)
+    assert reached.tuning_pictures == len(parts.tuning)
+    assert reached.tuning_boxes == sum(len(each.boxes) for each in parts.tuning) > 0
+    assert reached.validation_boxes == sum(len(each.boxes) for each in parts.validation) > 0
+    assert reached.taught_pictures == 0
     loaded = SavedModelDetector.load(finished / "familiar-face")
     as_it_runs = SavedModelDetector.load(finished / "familiar-face", precision="int8")
     figures, _ = evaluate_boxed(split(read_folder(folder)).validation, as_it_runs)
@@ -423,6 +429,7 @@ def test_a_finished_detector_boxes_what_has_no_boxes(
 
     # By their numbers 10 and 20 are kept away from it.
     assert len(load_file(tmp_path / "taught.safetensors")["counts"]) == 17
+    assert reached.taught_pictures == 17
     assert reached.unboxed_left_to_judge_on == 2
 
 

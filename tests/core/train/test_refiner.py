@@ -97,6 +97,11 @@ def test_it_learns_which_proposals_are_faces_and_where_they_are(
     figures, _ = evaluate_boxed(validation, as_it_runs)
     assert reached.validation_ap50 == pytest.approx(figures.average_precision)
     assert reached.validation_pictures == 2
+    parts = split(read_folder(folder))
+    assert (reached.training_pictures, reached.tuning_pictures) == (21, 2)
+    assert reached.training_boxes == sum(len(each.boxes) for each in parts.training) > 0
+    assert reached.tuning_boxes == sum(len(each.boxes) for each in parts.tuning) > 0
+    assert reached.validation_boxes == sum(len(each.boxes) for each in parts.validation) > 0
     assert both.threshold == pytest.approx(reached.threshold, abs=1e-4)
     assert both.longest == 96
 

@@ -9,7 +9,7 @@ import pytest
 
 from core.train.card import ModelCard, write_card
 from core.train.origin import Origin
-from core.train.reached import Reached
+from core.train.reached import Reached, RefinerReached
 from core.train.report import report_detector
 from core.train.teacher import Unboxed
 
@@ -53,6 +53,51 @@ def test_a_card_says_in_which_precision_the_detector_was_measured(tmp_path: Path
     (tmp_path / "familiar-face" / "int8" / "1.onnx").touch()
     report_detector(tmp_path, [Path("faces")], REACHED, 4, ORIGIN)
     assert "as it runs: in int8." in (tmp_path / "README.md").read_text()
+
+
+def test_a_card_counts_pictures_and_boxes(tmp_path: Path) -> None:
+    (tmp_path / "curve.csv").write_text(CURVE)
+    counted = REACHED.model_copy(
+        update={
+            "training_pictures": 1234,
+            "training_boxes": 2345,
+            "taught_pictures": 5678,
+            "tuning_pictures": 6,
+            "tuning_boxes": 7,
+            "validation_boxes": 0,
+        }
+    )
+    report_detector(tmp_path, [Path("faces")], counted, 4, ORIGIN)
+    lines = (tmp_path / "README.md").read_text().splitlines()
+    assert "- to learn from: 1,234 pictures with 2,345 boxes that people drew" in lines
+    assert "- to learn from, too: 5,678 pictures without such boxes" in lines
+    assert "- kept for tuning: 6 pictures with 7 boxes that people drew" in lines
+    assert "- kept for validation: 3 pictures with 0 boxes that people drew" in lines
+    report_detector(tmp_path, [Path("faces")], REACHED, 4, ORIGIN)
+    assert "that people drew" not in (tmp_path / "README.md").read_text(), "it was not counted"
+
+
+def test_the_card_of_two_stages_says_what_each_of_them_does(tmp_path: Path) -> None:
+    (tmp_path / "curve.csv").write_text(CURVE)
+    both = RefinerReached(
+        **REACHED.model_dump(),
+        first_stage_tuning_ap50=0.4375,
+        first_stage_share=0.3,
+        way_of_boxes=0.75,
+        tuning_pictures_with_a_box_at_threshold=0.875,
+        training_views=99,
+    )
+    report_detector(tmp_path, [Path("faces")], both, 4, ORIGIN)
+    card = (tmp_path / "README.md").read_text()
+    assert card.startswith("# Face detector of two stages\n")
+    assert "the first one's share of the score is 0.3, and boxes go 0.75 of the way" in card
+    assert "| tuning pictures | 0.500 | 0.375 | 0.750 | 0.625 | 0.875 |" in card
+    assert "| tuning pictures, first stage alone | 0.438 | - | - | - | - |" in card
+    assert "| 9 windows of them without a face | - | - | - | - | 0.250 |" in card
+    report_detector(tmp_path, [Path("faces")], REACHED, 4, ORIGIN)
+    card = (tmp_path / "README.md").read_text()
+    assert card.startswith("# Face detector\n")
+    assert "first stage" not in card
 
 
 def test_a_card_counts_what_was_left_out(tmp_path: Path) -> None:

@@ -1,0 +1,42 @@
+"""What a training on boxed pictures has reached, kept in its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from core.train.reached import METRICS, DetectorReached
+
+REACHED = DetectorReached(
+    tuning_ap50=0.5,
+    threshold=0.375,
+    tuning_precision_at_threshold=0.75,
+    tuning_recall_at_threshold=None,
+    windows_without_faces=9,
+    boxes_there_at_threshold=0.25,
+    training_pictures=17,
+    training_boxes=18,
+    taught_pictures=2,
+    tuning_pictures=4,
+    tuning_boxes=5,
+    validation_ap50=0.8125,
+    validation_pictures=3,
+    validation_boxes=3,
+    seconds=30.0,
+)
+
+
+def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
+    assert DetectorReached.read(tmp_path) is None
+    REACHED.write(tmp_path)
+    assert DetectorReached.read(tmp_path) == REACHED
+
+
+def test_that_of_an_earlier_version_lacks_its_counts_alone(tmp_path: Path) -> None:
+    later = {"training_boxes", "taught_pictures", "tuning_pictures", "tuning_boxes"}
+    later |= {"validation_boxes"}
+    REACHED.write(tmp_path)
+    before = json.loads((tmp_path / METRICS).read_text())
+    kept = {name: figure for name, figure in before.items() if name not in later}
+    (tmp_path / METRICS).write_text(json.dumps(kept))
+    assert DetectorReached.read(tmp_path) == REACHED.model_copy(update=dict.fromkeys(later))
