@@ -74,9 +74,9 @@ class Extractor(Protocol):
             ``a + b = 1``.
         same_threshold: Face cosine from which two faces count as the same character; None: it was
             never chosen for these weights, and nothing is said to be the same.
-        in_onnxruntime: Whether onnxruntime does nearly all of its work, and PyTorch small steps.
         false_accepts: Share of pairs of different characters that reached that cosine when it was
             chosen, 0..1; None: nobody says.
+        in_onnxruntime: Whether onnxruntime does nearly all of its work, and PyTorch small steps.
     """
 
     name: str
@@ -85,14 +85,13 @@ class Extractor(Protocol):
     picture_dimensions: int
     weights_of_both: tuple[float, float]
     same_threshold: float | None
+    false_accepts: float | None
     in_onnxruntime: bool
 
     @property
     def precision(self) -> Precision | None:
         """What its convolutions compute in; None: there is no choice, as with others' models."""
         ...
-
-    false_accepts: float | None
 
     def prepare_face(
         self,
