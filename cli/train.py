@@ -1,4 +1,5 @@
-"""`familiar train`: the detector and the extractor, by the commands that made the shipped ones."""
+"""`familiar train`: both stages of the detector, and the extractor's networks and what joins them,
+by the commands that made the shipped ones."""
 
 from __future__ import annotations
 
@@ -42,7 +43,11 @@ _LESS_LEARNED = (
     " another --device"
 )
 
-app = typer.Typer(help="Train a face detector or a feature extractor.", no_args_is_help=True)
+app = typer.Typer(
+    help="Train a face detector and its second look, or networks of a feature extractor, and join"
+    " these.",
+    no_args_is_help=True,
+)
 
 Out = Annotated[
     Path, typer.Option(help="Folder for checkpoint, weights, curves and figures; made if missing.")

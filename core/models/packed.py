@@ -29,11 +29,8 @@ from core.models.backbones import (
     square_roots,
 )
 
-SQUARES = "squares"
-"""What a network in int8 takes."""
-
 MAPS = "maps"
-"""What it gives."""
+"""What a network in int8 gives."""
 
 Trunk: TypeAlias = Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]]
 """What takes the place of networks' stems and stages: squares ``(n, channels, side, side)`` to

@@ -33,7 +33,7 @@ PICTURES = "input_tensor"
 """Name of what a detector looks at; as the Object Detection API calls it."""
 
 SQUARES = "squares"
-"""Name of what the second and later networks look at."""
+"""Name of what an extractor's networks look at, and a detector's second one."""
 
 _SOME_SIDE = 32
 

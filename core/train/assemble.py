@@ -79,6 +79,7 @@ class Choices:
 
     Attributes:
         framing: Of the squares that the face networks see.
+        weights_of_both: Shares of the face's and of the picture's cosine in the look `both`.
         colours: The colour part of the picture network and its share in the cosine; None: the
             picture network has none.
         projection: ``(d, k)``, what the face networks' vectors are multiplied by; None: nothing.

@@ -8,7 +8,8 @@ import onnx
 from torch import nn
 
 from core.models.backbones import CHANNELS, EmbeddingNetwork, ResidualBlock
-from core.models.packed import MAPS, SQUARES
+from core.models.packed import MAPS
+from core.models.quantised import SQUARES
 from core.train.onnx_graph import Graph
 
 

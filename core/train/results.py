@@ -1,4 +1,5 @@
-"""What a folder must not hold that a training is to write into: the results of another one."""
+"""The folder that a training writes into: it holds no other one's results, and nobody else writes
+there meanwhile."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from onnxruntime import InferenceSession
 from torch import nn
 
 from core.models.backbones import EmbeddingNetwork, NetworkShape
-from core.models.packed import MAPS, SQUARES
+from core.models.packed import MAPS
 from core.models.precision import fold_norms
+from core.models.quantised import SQUARES
 from core.train.onnx_of_torch import of_trunks
 from tests.core.models.networks import network_in_use
 
