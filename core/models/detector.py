@@ -31,8 +31,10 @@ from core.models.quantised import networks_listed, quantised_graph
 LEAST_SCORE = 0.01
 """Boxes below this score are not worth passing on."""
 
+GREY = 114
+"""Of what lies outside of a picture, each colour; networks are trained with it, too."""
+
 _MULTIPLE = 32
-_GREY = (114, 114, 114)
 _MOST_AT_ONCE = 16
 _POINTS = 5
 _NEEDED = {
@@ -389,7 +391,8 @@ def letterboxed(
     below, beside = -size[1] % _MULTIPLE, -size[0] % _MULTIPLE
     if frame is not None:
         below, beside = frame[0] - size[1], frame[1] - size[0]
-    filled = cv2.copyMakeBorder(pixels, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=_GREY)
+    grey = (GREY, GREY, GREY)
+    filled = cv2.copyMakeBorder(pixels, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=grey)
     across, down = size[0] / width, size[1] / height
     return np.asarray(filled, np.uint8), np.array([across, down, across, down], np.float32)
 

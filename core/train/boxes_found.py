@@ -6,14 +6,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from core.progress import Progress
-from core.train.refiner_network import Proposed
 from core.train.session import write_tensors
+
+Proposed: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Boxes ``(k, 4)`` of a picture, in its pixels, and their scores ``(k,)``."""
 
 _AT_ONCE: Final = 16
 _SECONDS_UNTIL_KEPT: Final = 60.0

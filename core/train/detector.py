@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from core.average_precision import average_precision, claims
 from core.evaluate_detector import evaluate_boxed
 from core.face import Face
-from core.models.detector import SavedModelDetector
+from core.models.detector import GREY, SavedModelDetector, faces_of
 from core.models.tensorflow_runtime import Module, set_threads, tf
 from core.progress import Progress
 from core.train.detector_data import (
@@ -386,7 +386,7 @@ class Operation:
 
     Attributes:
         threshold: The score.
-        precision: On the tuning pictures, at IoU 0.5; None without such pictures.
+        precision: Of the boxes on the tuning pictures, at IoU 0.5; None without such pictures.
         recall: The same.
         false: Share of the windows without faces in which there is a box; None without windows.
     """
@@ -445,16 +445,11 @@ def faces_in(network: DetectorNetwork, pixels: NDArray[np.uint8]) -> tuple[Face,
     """What a network sees in one picture, most confident first."""
     height, width = pixels.shape[:2]
     padded = cv2.copyMakeBorder(
-        pixels, 0, -height % 32, 0, -width % 32, cv2.BORDER_CONSTANT, value=(114, 114, 114)
+        pixels, 0, -height % 32, 0, -width % 32, cv2.BORDER_CONSTANT, value=(GREY, GREY, GREY)
     )
     boxes, scores, _, count = _detect(network, tf.constant(padded[None]))
-    limits = np.array([width, height, width, height], np.float32)
-    corners = np.clip(boxes.numpy()[0][:, [1, 0, 3, 2]], 0, limits)
-    return tuple(
-        Face((float(b[0]), float(b[1]), float(b[2]), float(b[3])), float(s))
-        for b, s in zip(corners[: int(count[0])], scores.numpy()[0][: int(count[0])], strict=True)
-        if b[2] > b[0] and b[3] > b[1]
-    )
+    kept = int(count[0])
+    return faces_of(boxes.numpy()[0][:kept, [1, 0, 3, 2]], scores.numpy()[0][:kept], height, width)
 
 
 def write_weights(path: Path, network: Module, width: int, learned: Collection[str] = ()) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.face import Pixels
+from core.models.detector import GREY
 from core.train.detector_changes import MOST_PIECES, bent, pasted, touched, warped
 from core.voc import Annotation, pixels_of, within
 
@@ -28,7 +29,6 @@ DRAWS: Final = "detector-data"
 
 _MOST_THREADS: Final = 8
 _AHEAD: Final = 4
-_GREY = 114
 _SMALLEST = 6.0
 _LEAST_VISIBLE = 0.4
 _ALONE = (0.54, 2.04)
@@ -320,7 +320,7 @@ def _window(
         matrix[0] *= -1
     shift = np.array([width / 2, height / 2]) - matrix @ centre
     affine = np.concatenate([matrix, shift[:, None]], 1)
-    fill = int(generator.integers(256)) if generator.random() < 0.5 else _GREY
+    fill = int(generator.integers(256)) if generator.random() < 0.5 else GREY
     window = warped(sample.pixels, affine, size, blur=2 if scale < 0.6 else 1, fill=fill)
     found, kinds = move_boxes(boxes, affine, width, height, before=sample.kinds)
     if generator.random() < strong:

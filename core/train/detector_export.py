@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from core.face import Pixels
 from core.files import write_text
-from core.models.detector import Description, letterboxed
+from core.models.detector import GREY, Description, letterboxed
 from core.models.quantised import FOLDER as INT8
 from core.models.quantised import PICTURES, SQUARES, after, network_path
 from core.models.tensorflow_runtime import Module, tf
@@ -36,7 +36,6 @@ PLACES: Final = 4
 """After the point, to which a threshold is kept."""
 
 _MULTIPLE = 32
-_GREY = 114
 _MOST_EXAMPLES = 128
 _ENTERING = tf.TensorSpec([None, None, None, 3], tf.uint8, name=PICTURES)
 _ENTERING_AGAIN = {
@@ -57,7 +56,7 @@ def _signatures(network: DetectorNetwork, longest: int) -> dict[str, Any]:
         inner = tf.shape(pictures)[1:3]
         rest = -inner % _MULTIPLE
         padded = tf.pad(
-            pictures, [[0, 0], [0, rest[0]], [0, rest[1]], [0, 0]], constant_values=_GREY
+            pictures, [[0, 0], [0, rest[0]], [0, rest[1]], [0, 0]], constant_values=GREY
         )
         return _answer(*suppressed(*network(padded)), inner)
 

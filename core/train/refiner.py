@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 
 from core.models.tensorflow_runtime import set_threads, tf
 from core.progress import Progress
+from core.train.boxes_found import Proposed
 from core.train.detector import exported_score, learned_before, read_weights, write_weights
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
@@ -45,7 +46,6 @@ from core.train.refiner_data import Places, Shown, Views, batches, propose
 from core.train.refiner_loss import refiner_losses
 from core.train.refiner_network import (
     FirstStage,
-    Proposed,
     RefinerNetwork,
     cut_out,
     load_first_stage,

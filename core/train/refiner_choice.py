@@ -12,13 +12,14 @@ from core.average_precision import average_precision, claims
 from core.face import Face, Pixels
 from core.models.detector import faces_of, letterboxed
 from core.models.tensorflow_runtime import tf
+from core.train.boxes_found import Proposed
+from core.train.detector import Operation
 from core.train.detector_data import Sample
 from core.train.detector_export import PLACES
 from core.train.detector_network import suppressed
 from core.train.refiner_network import (
     Agreement,
     FirstStage,
-    Proposed,
     RefinerNetwork,
     agreed,
     proposals,
@@ -106,26 +107,18 @@ def precision_of_both(pictures: Sequence[Looked], agreement: Agreement) -> float
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Operation):
     """What was chosen, and what it gives; None where there are no pictures to say so.
 
     Attributes:
         agreement: Of both stages.
-        threshold: Score from which a box is a face.
         average_precision: On the pictures with faces, at IoU 0.5.
-        precision: Of the boxes at or above the threshold there.
-        recall: Of these boxes.
-        found: Share of the pictures with faces in which there is such a box.
-        false: Share of the pictures without a face in which there is such a box.
+        found: Share of the pictures with faces in which there is a box at or above the threshold.
     """
 
     agreement: Agreement
-    threshold: float
     average_precision: float | None
-    precision: float | None
-    recall: float | None
     found: float | None
-    false: float | None
 
 
 def choose(pictures: Sequence[Looked], empty: Sequence[Looked]) -> Choice:
@@ -140,7 +133,7 @@ def choose(pictures: Sequence[Looked], empty: Sequence[Looked]) -> Choice:
         empty: Without.
     """
     if not pictures:
-        return Choice(Agreement(0.5, 0.75), _WITHOUT_PICTURES, *[None] * 5)
+        return Choice(_WITHOUT_PICTURES, None, None, None, Agreement(0.5, 0.75), None, None)
     everything = [*pictures, *empty]
     agreement = max(AGREEMENTS, key=lambda each: precision_of_both(everything, each))
     found = [faces_of_both(each, agreement) for each in pictures]
@@ -159,13 +152,13 @@ def choose(pictures: Sequence[Looked], empty: Sequence[Looked]) -> Choice:
         if score >= threshold
     ]
     return Choice(
-        agreement,
-        threshold,
-        average_precision(found, truths),
-        sum(kept) / len(kept) if kept else None,
-        sum(kept) / sum(len(boxes) for boxes in truths),
-        float(np.mean([_highest(faces) >= threshold for faces in found])),
-        float(np.mean([score >= threshold for score in highest])) if empty else None,
+        threshold=threshold,
+        precision=sum(kept) / len(kept) if kept else None,
+        recall=sum(kept) / sum(len(boxes) for boxes in truths),
+        false=float(np.mean([score >= threshold for score in highest])) if empty else None,
+        agreement=agreement,
+        average_precision=average_precision(found, truths),
+        found=float(np.mean([_highest(faces) >= threshold for faces in found])),
     )
 
 

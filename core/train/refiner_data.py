@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from core.face import Pixels
 from core.progress import Progress
-from core.train.boxes_found import boxes_found
+from core.train.boxes_found import Proposed, boxes_found
 from core.train.detector_data import MOST_FACES, Sample, draw_batch, drawn_ahead, recoloured
-from core.train.refiner_network import MOST_LOOKED_AT, FirstStage, Proposed, proposals
+from core.train.refiner_network import MOST_LOOKED_AT, FirstStage, proposals
 
 _NO_FACE = 0.3
 _LEAST_SCORE = 0.02

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.face import Pixels
-from core.models.detector import LEAST_SCORE, SavedModelDetector
+from core.models.detector import GREY, LEAST_SCORE, SavedModelDetector
 from core.models.quantised import after
 from core.models.tensorflow_runtime import Module, tf
+from core.train.boxes_found import Proposed
 from core.train.detector_network import Backbone, Convolution, Prediction, constant
 from core.train.session import TrainingError
 
@@ -38,12 +38,6 @@ MOST_LOOKED_AT = 16
 
 LEAST_LOOKED_AT = 0.05
 """Proposals with less are left as they are: to look at them too costs time and gains nothing."""
-
-GREY = 114.0
-"""What lies outside of a picture."""
-
-Proposed = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Boxes ``(k, 4)`` of a picture, in its pixels, and their scores ``(k,)``."""
 
 _FINER = 2
 _LARGEST_STEP = 1.5
@@ -145,7 +139,7 @@ def cut_out(pictures: Any, squares: Any, owners: Any) -> Any:
         tf.concat([low / extent, high / extent], -1),
         owners,
         [fine, fine],
-        extrapolation_value=GREY,
+        extrapolation_value=float(GREY),
     )
     # Two samples a pixel and direction: fewer would show large faces jagged.
     return tf.nn.avg_pool2d(cut, _FINER, _FINER, "VALID")

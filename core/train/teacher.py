@@ -22,7 +22,7 @@ from core.models.detector import SavedModelDetector, letterboxed
 from core.models.tensorflow_runtime import tf
 from core.picture import SUFFIXES
 from core.progress import Progress
-from core.train.boxes_found import boxes_found
+from core.train.boxes_found import Proposed, boxes_found
 from core.train.copies import copied, prints_of
 from core.train.crops import pictures_of_crops
 from core.train.detector_data import Sample, scaled
@@ -30,7 +30,6 @@ from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
 from core.train.face_data import LeftOut, bytes_of, decoded, visible_in
 from core.train.parts import Kept, for_validation
-from core.train.refiner_network import Proposed
 from core.train.session import trains_on_gpu
 from core.voc import AnnotationError, number_of
 

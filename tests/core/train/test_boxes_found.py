@@ -11,8 +11,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from core.train import boxes_found as module
-from core.train.boxes_found import boxes_found
-from core.train.refiner_network import Proposed
+from core.train.boxes_found import Proposed, boxes_found
 
 COUNT = 40
 

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 import core.train.refiner as refiner_training
 from core.evaluate_detector import evaluate_boxed
 from core.models import ModelError, tensorflow_runtime
-from core.models.detector import SavedModelDetector
+from core.models.detector import GREY, SavedModelDetector
 from core.models.tensorflow_runtime import tf
 from core.train import refiner
 from core.train import session as session_module
@@ -30,7 +30,6 @@ from core.train.refiner import RefinerTraining, train
 from core.train.refiner_choice import precision_of_both
 from core.train.refiner_network import (
     CONTEXT,
-    GREY,
     SIDE,
     Agreement,
     FirstStage,
