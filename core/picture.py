@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 from core.face import Pixels
 from core.problem import Problem
+from core.segments import SCAN, jpeg_markers, png_chunks
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """Recognised by content; a file's name is never believed."""
@@ -40,6 +41,23 @@ Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
 
 # What Pillow would warn of on standard error is over our own limits, which have a sentence.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+# Notes and colour profiles of sound files are longer than the one MiB that Pillow unpacks of each.
+# Of all notes together it keeps 64 MiB at most, as before.
+PngImagePlugin.MAX_TEXT_CHUNK = 8 * 2**20
+
+_MOST_UNPACKED: Final = 256 * 2**20
+"""Bytes that all texts and profiles of a PNG file together may unpack to: half a second's work."""
+
+_MOST_SCANS: Final = 100
+"""Of a JPEG file. Encoders write ten for a picture in colour, and 18 where it has four colours."""
+
+_MOST_SCANS_OF_THE_LARGEST: Final = 20
+"""As many where a picture has all the pixels that are allowed, because each scan goes through every
+pixel: of 50 megapixels, one takes a thirtieth of a second."""
+
+_MOST_SEGMENTS: Final = 2**18
+"""Of a JPEG file, or chunks of a PNG file. Each is a step in Python: half a second for so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +178,7 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
             size=f"{len(data) / 2**20:.1f}",
             limit=f"{limits.file_bytes / 2**20:.0f}",
         )
+    scans = _scans(data)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -175,7 +194,27 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
         raise UnreadablePicture(
             "picture_too_many_pixels", limit=limits.pixels // 1_000_000, side=limits.side
         )
+    if scans * width * height > _MOST_SCANS_OF_THE_LARGEST * limits.pixels:
+        raise UnreadablePicture("picture_too_much_work")
     return image
+
+
+def _scans(data: bytes) -> int:
+    """How many scans a JPEG file has; 0 for other formats.
+
+    Raises:
+        UnreadablePicture: More than any encoder writes, or other parts that would take long.
+    """
+    scans = unpacked = 0
+    for number, marker in enumerate(jpeg_markers(data), start=1):
+        scans += marker == SCAN
+        if scans > _MOST_SCANS or number > _MOST_SEGMENTS:
+            raise UnreadablePicture("picture_too_much_work")
+    for number, size in enumerate(png_chunks(data), start=1):
+        unpacked += min(size, PngImagePlugin.MAX_TEXT_CHUNK)
+        if unpacked > _MOST_UNPACKED or number > _MOST_SEGMENTS:
+            raise UnreadablePicture("picture_too_much_work")
+    return scans
 
 
 def check(data: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
@@ -185,7 +224,8 @@ def check(data: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
         The SHA-256 of the bytes, 64 hexadecimal digits.
 
     Raises:
-        UnreadablePicture: Empty, too large, or none of the allowed formats.
+        UnreadablePicture: Empty, too large, too much work to decode, or none of the allowed
+            formats.
     """
     _open(data, limits).close()
     return hashlib.sha256(data).hexdigest()
@@ -253,7 +293,8 @@ def decode(
         budget: What its pixels are taken from while it is decoded; None: `DECODING`.
 
     Raises:
-        UnreadablePicture: Empty, too large, none of the allowed formats, or damaged.
+        UnreadablePicture: Empty, too large, too much work to decode, none of the allowed formats,
+            or damaged.
     """
     image = _open(data, limits)
     try:

@@ -375,3 +375,85 @@ def test_small_pictures_do_not_keep_a_large_one_out():
 def test_pillow_holds_large_pictures_in_blocks_that_go_back_to_the_system():
     largest_that_glibc_keeps = 32 * 2**20
     assert Image.core.get_block_size() > largest_that_glibc_keeps
+
+
+def repeating_its_last_scan(image: Image.Image, times: int) -> bytes:
+    """A progressive JPEG with so many more scans than it needs."""
+    data = encoded(image, "JPEG", progressive=True)
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + scan * times + data[-2:]
+
+
+@pytest.mark.parametrize(
+    ("size", "scans"), [((16, 16), 100), ((600, 500), 33)], ids=["small", "large"]
+)
+def test_a_jpeg_of_more_scans_than_anybody_writes_is_refused_before_it_is_decoded(
+    size, scans, tmp_path
+):
+    """Each goes through every pixel: of 50 megapixels, one takes a thirtieth of a second."""
+    image = Image.new("L", size, 130)
+    limits = Limits(pixels=500_000)
+    has = len(encoded(image, "JPEG", progressive=True).split(b"\xff\xda")) - 1
+    assert decode(repeating_its_last_scan(image, scans - has), limits).width == size[0]
+    path = tmp_path / "bomb.jpg"
+    path.write_bytes(repeating_its_last_scan(image, scans - has + 1))
+    for refuse in (
+        lambda: check(path.read_bytes(), limits),
+        lambda: read(path, limits),
+        lambda: read_reduced(path, 8, limits),
+    ):
+        with pytest.raises(UnreadablePicture, match="save it again as an ordinary JPEG") as caught:
+            refuse()
+        assert caught.value.key == "picture_too_much_work"
+
+
+def test_the_largest_picture_may_be_progressive_in_four_colours(monkeypatch):
+    """libjpeg writes 18 scans for one."""
+    data = encoded(Image.new("CMYK", (64, 64)), "JPEG", progressive=True)
+    assert data.count(b"\xff\xda") == 18
+    assert decode(data, Limits(pixels=64 * 64)).width == 64
+
+
+def with_chunks(chunks: bytes) -> bytes:
+    """A PNG with these chunks between its header and its pixels."""
+    data = encoded(Image.new("RGB", (8, 8), "red"), "PNG")
+    return data[:33] + chunks + data[33:]
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+LONG = 1_200_000
+NOTES = {
+    "a text": chunk(b"zTXt", b"Raw profile type 8bim\0\0" + zlib.compress(b"ab" * LONG)),
+    "XMP": chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(b"<x>" + b"a" * LONG)),
+    "a profile": chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(LONG))),
+}
+
+
+@pytest.mark.parametrize("what", NOTES)
+def test_a_png_with_long_notes_is_sound(what):
+    data = with_chunks(NOTES[what])
+    check(data)
+    assert decode(data).pixels[4, 4].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        pytest.param(NOTES["a profile"] * 250, id="a profile many times over"),
+        pytest.param(chunk(b"tEXt", b"a\0b") * (2**18 + 1), id="very many small chunks"),
+    ],
+)
+def test_a_png_whose_notes_would_take_long_is_refused(chunks):
+    with pytest.raises(UnreadablePicture) as caught:
+        check(with_chunks(chunks))
+    assert caught.value.key == "picture_too_much_work"
+
+
+def test_a_jpeg_of_very_many_segments_is_refused():
+    data = encoded(Image.new("RGB", (8, 8)), "JPEG")
+    with pytest.raises(UnreadablePicture) as caught:
+        check(data[:2] + b"\xff\xfe\0\2" * 2**18 + data[2:])
+    assert caught.value.key == "picture_too_much_work"
