@@ -91,6 +91,8 @@ CREATE TABLE picture_vectors (
 ) WITHOUT ROWID;
 CREATE TABLE gallery (location TEXT NOT NULL);
 """
+_OWN_TABLES: Final = frozenset({"detections", "face_vectors", "picture_vectors"})
+"""By which a catalogue is known, of whatever form."""
 _MODELS: Final = """
 CREATE TABLE IF NOT EXISTS models (
     role TEXT NOT NULL,
@@ -127,10 +129,10 @@ class Catalogue:
         """Open the catalogue, empty where there is none.
 
         All of it can be computed again, so a file that is damaged, or of another form, is
-        replaced.
+        replaced; a database of something else is not.
 
         Raises:
-            Problem: It cannot be written.
+            Problem: It cannot be written, or is no catalogue.
         """
         try:
             database = _connect_or_replace(path)
@@ -408,9 +410,12 @@ def _connect_or_replace(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file; raises `sqlite3.DatabaseError` where it is none of ours."""
+    """Open the file; raises `sqlite3.DatabaseError` where it is to be replaced."""
     database = sqlite3.connect(path, isolation_level=None)
     try:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        if tables and not tables >= _OWN_TABLES:
+            raise Problem("data_foreign", path=path.parent, name=path.name)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute("PRAGMA foreign_keys = ON")

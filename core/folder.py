@@ -86,7 +86,7 @@ def scan(root: Path) -> Folder:
         except OSError as error:
             if not prefix:
                 raise Problem("folder_missing", path=root) from error
-            path = _printable(prefix.rstrip("/"))
+            path = printable(prefix.rstrip("/"))
             unreadable.append((path, UnreadablePicture("picture_file_unreadable", name=path)))
             continue
         for entry in listed:
@@ -112,7 +112,8 @@ def _is_linked_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() and os.path.isdir(entry.path)
 
 
-def _printable(path: str) -> str:
+def printable(path: str) -> str:
+    """A path as it can be written down: what is not UTF-8 in it as numbers, such as ``\\xff``."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -130,7 +131,7 @@ def _add_file(
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
-        unreadable.append((_printable(path), UnreadablePicture("picture_name_not_utf8")))
+        unreadable.append((printable(path), UnreadablePicture("picture_name_not_utf8")))
         return
     try:
         leads_to = Path(os.path.realpath(location))  # `Path.resolve` raises where links go round

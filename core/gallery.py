@@ -19,7 +19,7 @@ from typing import Final
 from core.catalogue import Catalogue, state_of
 from core.embed import BATCH, Embedded, above_threshold, embed_detected
 from core.face import Face, Pixels, of_unit_length
-from core.folder import Folder, PictureFile, in_batches, read_ahead, reason, scan
+from core.folder import Folder, PictureFile, in_batches, printable, read_ahead, reason, scan
 from core.index import build_lock, pictures_in_use, publish
 from core.models import Detector, Extractor, ModelError
 from core.picture import BUILDING, OWN_LIMITS, UnreadablePicture, decode, read_bytes
@@ -27,11 +27,11 @@ from core.problem import Problem
 from core.progress import Progress
 from core.rows import IndexedPicture
 from core.texts import FALLBACK
-from core.thumbnails import Thumbnails
+from core.thumbnails import FOLDER, Thumbnails, is_thumbnail
 
-_OWN_PICTURES: Final = ("thumbnails", "answers")
-"""Folders of the data folder that hold pictures. The rest of it holds none, and may be the folder
-of a character, too."""
+_ANSWERS: Final = "answers"
+"""Of the data folder's folders the one that holds pictures beside `FOLDER`. The rest of it holds
+none, and may be the folder of a character, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +84,18 @@ def build_index(
         language: Of the reasons in the report.
 
     Raises:
-        Problem: The gallery is missing, empty or wholly unreadable, another build is running, or
-            the data folder cannot be written.
+        Problem: The gallery is missing, empty, wholly unreadable, or in a folder whose name is not
+            UTF-8; another build is running; or the data folder cannot be written, or has something
+            of another program where the index would lie.
         ModelError: A model does not give what it promises, of any picture.
     """
     try:
         folder = scan(gallery)
     except Problem as problem:
         raise Problem("gallery_missing", path=gallery) from problem
+    location = str(gallery.resolve())
+    if printable(location) != location:
+        raise Problem("gallery_name_not_utf8", path=Path(printable(location)))
     folder = _without_own_pictures(folder, gallery, data)
     if not folder.pictures and not folder.unreadable:
         raise Problem("gallery_empty", path=gallery)
@@ -138,13 +142,25 @@ def build_index(
 
 def _without_own_pictures(folder: Folder, gallery: Path, data: Path) -> Folder:
     """The folder without what the program itself keeps below it."""
-    root = gallery.resolve()
-    kept = [Path(os.path.realpath(data / name)) for name in _OWN_PICTURES]
-    own = tuple(f"{path.relative_to(root).as_posix()}/" for path in kept if root in path.parents)
+    answers, thumbnails = (_within(gallery, data / name) for name in (_ANSWERS, FOLDER))
+
+    def is_own(path: str) -> bool:
+        if answers is not None and f"{path}/".startswith(f"{answers}/"):
+            return True
+        # A character's folder may have that name, too.
+        above, _, name = path.rpartition("/")
+        return path == thumbnails or (above == thumbnails and is_thumbnail(name))
+
     return Folder(
-        tuple(file for file in folder.pictures if not file.path.startswith(own)),
-        tuple(item for item in folder.unreadable if not f"{item[0]}/".startswith(own)),
+        tuple(file for file in folder.pictures if not is_own(file.path)),
+        tuple(item for item in folder.unreadable if not is_own(item[0])),
     )
+
+
+def _within(gallery: Path, folder: Path) -> str | None:
+    """A folder's path within the gallery, ``/``-separated; None where it lies elsewhere."""
+    root, place = gallery.resolve(), Path(os.path.realpath(folder))
+    return place.relative_to(root).as_posix() if root in place.parents else None
 
 
 def _only_in(these: Iterable[IndexedPicture], others: Iterable[IndexedPicture]) -> tuple[str, ...]:

@@ -64,6 +64,8 @@ TREES: Final = 100
 KEPT_VERSIONS: Final = 3
 
 _PARTIAL = ".partial"
+_OWN_NAME = re.compile(r"\d{8}T\d{12}-[0-9a-f]{6}")
+"""Of a version. Whatever else lies beside the versions is somebody else's, and stays."""
 _MANIFEST = "manifest.json"
 _PICTURES = "pictures.csv"
 _FACES = "faces.csv"
@@ -247,11 +249,12 @@ def build_lock(data: Path) -> Iterator[None]:
     """Hold the one right to build in a data folder; a killed process loses it by itself.
 
     Raises:
-        Problem: Another process is building, or the folder cannot be written.
+        Problem: Another process is building, the folder cannot be written, or what has the name of
+            the pointer there is somebody else's.
     """
     try:
         data.mkdir(parents=True, exist_ok=True)
-        file = (data / "build.lock").open("w")
+        file = (data / "build.lock").open("a")
     except OSError as error:
         raise _unwritable(data, error) from error
     with file:
@@ -259,7 +262,22 @@ def build_lock(data: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise Problem("index_building") from error
+        _refuse_foreign_pointer(data)
         yield
+
+
+def _refuse_foreign_pointer(data: Path) -> None:
+    """A damaged pointer is made anew; but where no version lies, a build has made none."""
+    pointer, versions = data / "current", _versions(data)
+    try:
+        text = pointer.read_bytes().decode("utf-8", "replace").strip()
+        names = os.listdir(versions) if versions.is_dir() else []
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unwritable(data, error) from error
+    if text and not any(_OWN_NAME.fullmatch(name) for name in [text, *names]):
+        raise Problem("data_foreign", path=data, name=pointer.name)
 
 
 def publish(
@@ -469,11 +487,14 @@ def _point_at(data: Path, version: str) -> None:
 
 def _remove_partial(data: Path) -> None:
     for path in _versions(data).glob("*" + _PARTIAL):
+        if not _OWN_NAME.fullmatch(path.stem):
+            continue
         shutil.rmtree(path, ignore_errors=True)  # the next build tries again
 
 
 def _remove_old(data: Path, current: str) -> None:
-    names = sorted(path.name for path in _versions(data).iterdir() if path.name != current)
+    there = {path.name for path in _versions(data).iterdir()} - {current}
+    names = sorted(name for name in there if _OWN_NAME.fullmatch(name))
     for name in names[: max(0, len(names) - (KEPT_VERSIONS - 1))]:
         shutil.rmtree(_versions(data) / name, ignore_errors=True)  # the next build tries again
 

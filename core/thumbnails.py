@@ -10,6 +10,7 @@ itself.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from core.face import Pixels
 from core.picture import OWN_LIMITS, Reduced, read_reduced
 from core.problem import Problem
 
+FOLDER: Final = "thumbnails"
+"""In the data folder."""
+
 SIDE: Final = 640
 """The shorter side of a thumbnail, in pixels."""
 
@@ -31,6 +35,7 @@ _WORTH_IT = 1.5
 """Times `SIDE` that a picture's shorter side has at least: smaller ones are decoded soon enough."""
 _QUALITY = 90
 _JPEG = b"\xff\xd8\xff"
+_OWN_NAME = re.compile(r"([0-9a-f]{64})\.(jpg|partial)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +60,17 @@ class Thumbnail:
         return Reduced(image, image.width / self.width)
 
 
+def is_thumbnail(name: str) -> bool:
+    """Whether a file of `FOLDER` is one of the program's, by the form of its name."""
+    return _OWN_NAME.fullmatch(name) is not None
+
+
 class Thumbnails:
     """The thumbnails of a data folder. Several threads may keep different ones at once."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
-        self._folder = data / "thumbnails"
+        self._folder = data / FOLDER
 
     def of(self, sha256: str, width: int) -> Thumbnail:
         """That of a content which is `width` pixels wide."""
@@ -97,9 +107,10 @@ class Thumbnails:
             ) from error
 
     def forget_all_but(self, contents: Collection[str]) -> None:
-        """Remove those of other contents, and what a killed build left; a folder of somebody else's
-        stays."""
+        """Remove those of other contents, and what a killed build left; whatever else somebody
+        keeps there stays."""
         for path in self._folder.glob("*"):
-            if path.suffix != ".jpg" or path.stem not in contents:
+            own = _OWN_NAME.fullmatch(path.name)
+            if own and (own[2] != "jpg" or own[1] not in contents):
                 with suppress(OSError):  # the next build tries again
                     path.unlink(missing_ok=True)

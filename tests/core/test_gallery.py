@@ -498,6 +498,19 @@ def test_the_programs_own_pictures_are_none_of_a_gallery_that_has_the_data_folde
     assert len(world.open().pictures) == 16
 
 
+def test_a_character_may_be_called_thumbnails_where_the_gallery_is_the_data_folder(
+    world: World,
+) -> None:
+    world.data = world.gallery
+    save(drawn_scene([("blue", 400, 400, 150)], (1200, 1200)), world.gallery / "large.png")
+    own = save(drawn_scene([("dark", 90, 90, 30)]), world.gallery / "thumbnails" / "dark.png")
+    world.build()
+    report = world.build()
+    assert (report.pictures, report.added, report.removed) == (17, (), ())
+    assert own.exists()
+    assert len(list(own.parent.iterdir())) == 2
+
+
 def test_what_is_no_longer_in_the_gallery_is_forgotten(world: World) -> None:
     world.build()
     shutil.rmtree(world.gallery / "blue")
@@ -534,6 +547,16 @@ def test_a_folder_that_cannot_be_read_may_have_any_name(
     named.mkdir()
     close_to_this_user(named, monkeypatch)
     assert world.build().unreadable == (("\\xff", "cannot be opened"),)
+
+
+def test_a_gallery_whose_name_is_not_utf8_is_to_be_renamed(tmp_path: Path) -> None:
+    world = World(tmp_path / os.fsdecode(b"art\xff"))
+    drawn_gallery(world.gallery)
+    with pytest.raises(Problem, match="rename it") as caught:
+        world.build()
+    assert caught.value.key == "gallery_name_not_utf8"
+    assert "art\\xff" in str(caught.value)
+    str(caught.value).encode("utf-8")
 
 
 def test_a_file_that_cannot_be_opened_for_a_while_is_not_computed_again(
@@ -577,6 +600,20 @@ def test_a_damaged_catalogue_is_made_anew(world: World, damage: bytes | int) -> 
     report = world.build()
     assert report.pictures == 15
     assert world.worked == (15, 15, 15)
+
+
+@pytest.mark.parametrize("form", [0, 2, 7])
+def test_a_database_of_something_else_stays_as_it_is(world: World, form: int) -> None:
+    path = world.data / "catalogue.sqlite"
+    world.data.mkdir()
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE pictures (title TEXT)")
+        database.execute(f"PRAGMA user_version = {form}")
+    before = path.read_bytes()
+    with pytest.raises(Problem, match="FAMILIAR_DATA to another folder") as caught:
+        world.build()
+    assert caught.value.key == "data_foreign"
+    assert path.read_bytes() == before
 
 
 def test_a_catalogue_that_another_program_holds_is_kept(world: World) -> None:

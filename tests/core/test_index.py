@@ -301,11 +301,40 @@ def test_the_last_three_versions_are_kept(tmp_path: Path) -> None:
 
 def test_the_version_in_use_is_kept_though_its_name_is_older(tmp_path: Path) -> None:
     """A clock that was set back must not make the pointer lead nowhere."""
-    for name in ("29990101T000000000000-a", "29990101T000000000000-b", "29990101T000000000000-c"):
+    for name in (f"29990101T000000000000-00000{last}" for last in "abc"):
         (tmp_path / "versions" / name).mkdir(parents=True)
     version = published(tmp_path)
     assert (tmp_path / "versions" / version).is_dir()
     assert len(list((tmp_path / "versions").iterdir())) == 3
+
+
+def test_what_somebody_else_keeps_beside_the_versions_stays(tmp_path: Path) -> None:
+    foreign = {"1.0", "1.1", "2.0", "2.1.partial"}
+    for name in foreign:
+        (tmp_path / "versions" / name).mkdir(parents=True)
+        (tmp_path / "versions" / name / "release.zip").write_bytes(b"mine")
+    (tmp_path / "build.lock").write_text("mine")
+    versions = {published(tmp_path, some_contents(seed=seed)) for seed in range(3)}
+    assert {path.name for path in (tmp_path / "versions").iterdir()} == foreign | versions
+    assert len(list((tmp_path / "versions").glob("*/release.zip"))) == 4
+    with build_lock(tmp_path):
+        assert (tmp_path / "build.lock").read_text() == "mine"
+
+
+def test_a_file_of_somebody_elses_with_the_pointers_name_stands_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "current").write_text("1.0, since May\n")
+    with pytest.raises(Problem, match="FAMILIAR_DATA") as caught, build_lock(tmp_path):
+        pass
+    assert caught.value.key == "data_foreign"
+    assert (tmp_path / "current").read_text() == "1.0, since May\n"
+
+
+def test_a_damaged_pointer_is_made_anew(tmp_path: Path) -> None:
+    published(tmp_path)
+    (tmp_path / "current").write_text("../x")
+    with build_lock(tmp_path):
+        version = published(tmp_path, some_contents(seed=1))
+    assert current_version(tmp_path) == version
 
 
 def test_what_a_killed_build_left_is_removed(tmp_path: Path) -> None:

@@ -116,6 +116,16 @@ def test_nobody_sees_one_that_is_half_written(
     assert [path.suffix for path in world.kept] == [".jpg"]
 
 
+def test_what_somebody_else_keeps_there_stays(world: World) -> None:
+    world.build()
+    (small,) = world.kept
+    foreign = [small.with_name(name) for name in ("holiday.jpg", "notes.txt", "a.partial")]
+    for path in foreign:
+        path.write_bytes(b"mine")
+    world.build()
+    assert world.kept == sorted([small, *foreign])
+
+
 def test_what_cannot_be_removed_hinders_no_build(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +133,7 @@ def test_what_cannot_be_removed_hinders_no_build(
     (small,) = world.kept
     foreign = small.parent / "@eaDir"
     foreign.mkdir()
-    stale, held = small.with_name("a.partial"), small.with_name("b.partial")
+    stale, held = (small.with_name(f"{letter * 64}.partial") for letter in "ab")
     stale.touch()
     held.touch()
     unlink = Path.unlink

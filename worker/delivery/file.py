@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.files import replacing
 from worker.delivery import DeliveryFailed
@@ -18,6 +18,9 @@ from worker.delivery import DeliveryFailed
 log = logging.getLogger(__name__)
 
 KEPT_SECONDS: Final = 24 * 3600
+
+_LEFT_OVER: Final = f".*.{'[0-9a-f]' * 8}.partial"
+"""What a worker that was killed within `replacing` left."""
 
 
 class FileState(StrEnum):
@@ -121,8 +124,13 @@ class FileDelivery:
 
 def _remove_old(folder: Path) -> None:
     oldest = time.time() - KEPT_SECONDS
-    for path in folder.iterdir():
-        # Another worker may remove it first.
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime < oldest:
-                path.unlink()
+    for path in [*folder.glob("*.json"), *folder.glob(_LEFT_OVER)]:
+        # Another worker may remove it first, and what is no answer is somebody else's.
+        with contextlib.suppress(FileNotFoundError, ValidationError):
+            if path.stat().st_mtime >= oldest:
+                continue
+            if path.suffix == ".json":
+                answer = FileAnswer.model_validate_json(path.read_bytes())
+                if answer.collage in {f"{path.stem}.jpg", f"{path.stem}.png"}:
+                    path.with_name(answer.collage).unlink(missing_ok=True)
+            path.unlink()

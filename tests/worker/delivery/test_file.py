@@ -65,6 +65,20 @@ def test_answers_older_than_a_day_are_removed(tmp_path: Path) -> None:
     assert names == {"recent", "new"}
 
 
+def test_what_is_no_answer_stays_however_old_it_is(tmp_path: Path) -> None:
+    delivery(tmp_path, "old").answer(b"...", "", deadline=SOON)
+    folder = answers_folder(tmp_path)
+    (folder / ".old.jpg.0123abcd.partial").write_bytes(b"of a worker that was killed")
+    (folder / "homework.json").write_text('{"state": "done"}')
+    (folder / "homework.jpg").write_bytes(b"mine")
+    (folder / "of last year").mkdir()
+    for path in folder.iterdir():
+        os.utime(path, (time.time() - 25 * 3600,) * 2)
+    delivery(tmp_path, "new").say("3 of 4 pictures...", deadline=SOON)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"homework.json", "homework.jpg", "of last year", "new.json"}
+
+
 def test_a_folder_that_cannot_be_written_is_a_failed_delivery(tmp_path: Path) -> None:
     answers_folder(tmp_path).write_text("a file where the folder should be")
     with pytest.raises(DeliveryFailed) as failure:
