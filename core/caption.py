@@ -14,7 +14,10 @@ from core.texts import FALLBACK, say
 DISCORD_LIMIT: Final = 2000
 _LONGEST_NAME: Final = 60
 _BREAKING: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_TURNING: Final = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_TURNING: Final = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+_UNSEEN: Final = frozenset({"Cf", "Zs"})
 
 
 def utf16_length(text: str) -> int:
@@ -67,7 +70,8 @@ def caption(
 def name(match: Match) -> str:
     """What a match is called: its character, or its file where the gallery is flat.
 
-    Whatever breaks a line or turns the direction of writing becomes a space.
+    Whatever breaks a line or turns the direction of writing becomes a space. A name in which there
+    is nothing to see is a question mark.
     """
     called = match.character or PurePosixPath(match.path).stem
     visible = "".join(
@@ -75,9 +79,11 @@ def name(match: Match) -> str:
         for letter in called
     )
     visible = re.sub(r"\s+", " ", visible).strip()
+    if all(unicodedata.category(letter) in _UNSEEN for letter in visible):
+        return "?"
     if len(visible) > _LONGEST_NAME:
         visible = visible[: _LONGEST_NAME - 1].rstrip() + "…"
-    return visible or "?"
+    return visible
 
 
 def percent(similarity: float) -> int:

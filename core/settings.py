@@ -71,6 +71,14 @@ def _gateway_address(value: str | None) -> str | None:
     return value.rstrip("/")
 
 
+def _folder(value: Path) -> Path:
+    """A folder with ``~`` at its beginning written out, as a shell does; `.env` is read by none."""
+    try:
+        return value.expanduser()
+    except RuntimeError:
+        raise ValueError("there is no such home folder; write the whole path") from None
+
+
 class QueueSettings(BaseSettings):
     """Where jobs and uploads wait.
 
@@ -87,7 +95,8 @@ class GallerySettings(BaseSettings):
     """The community's pictures and what is made from them.
 
     Attributes:
-        gallery: Folder of ``<character>/<picture>``, only ever read.
+        gallery: Folder of ``<character>/<picture>``, only ever read. ``~`` at the beginning of
+            either is the user's home.
         data: Folder for the catalogue, the index versions, thumbnails and the terminal's answers.
     """
 
@@ -95,6 +104,8 @@ class GallerySettings(BaseSettings):
 
     gallery: Path = Path("gallery")
     data: Path = Path("data")
+
+    _folders = field_validator("gallery", "data")(_folder)
 
 
 class ModelSettings(BaseSettings):

@@ -109,7 +109,12 @@ def test_a_flat_gallery_names_files() -> None:
         ("می‌نا", "می‌نا"),  # joiners belong to the spelling
         ("two\nlines\tand  more", "two lines and more"),
         ("\u202egnp.exe", "gnp.exe"),
+        ("\u061cgnp.exe", "gnp.exe"),
         ("\n", "?"),
+        ("\u200b", "?"),  # a space of no width
+        ("\u2060\u200b \ufeff", "?"),
+        ("\u200b" * 70, "?"),
+        ("\u200bRem", "\u200bRem"),
         ("x" * 61, "x" * 59 + "…"),
     ],
 )

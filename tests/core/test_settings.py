@@ -23,6 +23,21 @@ def test_nothing_set_means_no_bots_and_no_admins():
     assert settings.discord.admins == frozenset()
 
 
+def test_a_tilde_is_the_home_folder_also_where_no_shell_has_read_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FAMILIAR_DATA", "~")
+    (tmp_path / ".env").write_text("FAMILIAR_GALLERY=~/gallery\n", encoding="utf-8")
+    settings = load_settings().gallery
+    assert settings.gallery == tmp_path / "home" / "gallery"
+    assert settings.data == tmp_path / "home"
+
+
+def test_a_home_folder_that_there_is_not_is_named(monkeypatch):
+    monkeypatch.setenv("FAMILIAR_GALLERY", "~nobody-of-that-name/gallery")
+    with pytest.raises(SettingsProblem, match=r"FAMILIAR_GALLERY .* write the whole path"):
+        load_settings()
+
+
 def test_every_setting_has_its_documented_name(monkeypatch, tmp_path):
     for name, value in {
         "REDIS_URL": "redis://localhost:1/0",
