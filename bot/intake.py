@@ -3,9 +3,10 @@
 A bot asks in this order: `Intake.first_sight` of the event, then `Intake.allow`, then its
 placeholder, then `Intake.worker_alive`, to say in the placeholder that nobody is at work, and last
 `Intake.similar` or `Intake.reindex`. Who is over the limit gets no placeholder, so that nobody can
-make a bot post more than its platform lets it. Once a job is in the queue its placeholder belongs
-to the worker alone, so a warning can never overwrite an answer. Redis is spoken to on threads, so a
-slow or dead server never holds up the bot's event loop.
+make a bot post more than its platform lets it; what it posts without a job, such as its help, goes
+through `Intake.words` or `Intake.refusal`, and counts in the same limit. Once a job is in the queue
+its placeholder belongs to the worker alone, so a warning can never overwrite an answer. Redis is
+spoken to on threads, so a slow or dead server never holds up the bot's event loop.
 
 What a bot has in hand when it is killed is not lost in silence: its next process, or another one
 that runs beside it, asks the people to send their pictures again (`Intake.keep_asking`).
@@ -17,6 +18,7 @@ import asyncio
 import hashlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
@@ -42,6 +44,9 @@ Fetch: TypeAlias = Callable[[], Awaitable[bytes]]
 """Downloads a picture from the platform's own host."""
 
 _Result = TypeVar("_Result")
+
+LIMIT_SECONDS: Final = 60
+"""Requests are limited within so long."""
 
 EVENT_MEMORY_SECONDS: Final = 24 * 3600
 """Telegram keeps updates for a day, so none is repeated later than that."""
@@ -76,8 +81,7 @@ class TooManyRequests(Problem):
     """This person asked too often within a minute.
 
     Attributes:
-        first: Nothing was refused to the person within that minute before. A bot that need not
-            answer says so once and then keeps silent.
+        first: Nothing was refused to the person within that minute before.
     """
 
     def __init__(self, seconds: int, *, first: bool) -> None:
@@ -95,6 +99,8 @@ class Intake:
         self._uploads = UploadStore(redis, settings.limit.upload_minutes * 60)
         self._fetching: set[str] = set()
         self._seen: dict[str, tuple[bytes, float]] = {}
+        self._counted: Counter[str] = Counter()
+        self._counted_until = 0.0
 
     @classmethod
     def connect(cls, settings: Settings) -> Intake:
@@ -189,7 +195,7 @@ class Intake:
 
         def count() -> tuple[int, int]:
             with self._redis.pipeline(transaction=True) as steps:
-                steps.set(key, 0, nx=True, ex=60)
+                steps.set(key, 0, nx=True, ex=LIMIT_SECONDS)
                 steps.incr(key)
                 steps.ttl(key)
                 _, requests, seconds = steps.execute()
@@ -199,6 +205,39 @@ class Intake:
         over = requests - self._limit.requests_per_minute
         if over > 0:
             raise TooManyRequests(max(1, seconds), first=over == 1)
+
+    async def words(self, person: str, language: str, sentence: str) -> str | None:
+        """Count an answer that no job stands behind, such as help, among a person's requests.
+
+        Returns:
+            What to post: `sentence`, or once a minute that it is too much; None: nothing. Where
+            Redis is down, what this process has counted decides.
+        """
+        try:
+            await self.allow(person)
+        except TooManyRequests as refused:
+            return self.refusal(person, language, refused)
+        except QueueUnreachable:
+            return sentence if self._within_own_count(person) else None
+        return sentence
+
+    def refusal(self, person: str, language: str, problem: Problem) -> str | None:
+        """What to post where `first_sight` or `allow` has raised `problem`; None: nothing.
+
+        A bot that need not answer keeps silent after its first word, so that nobody can make it
+        post without end, also while Redis is down.
+        """
+        if isinstance(problem, TooManyRequests):
+            return problem.sentence(language) if problem.first else None
+        return problem.sentence(language) if self._within_own_count(person) else None
+
+    def _within_own_count(self, person: str) -> bool:
+        now = time.monotonic()
+        if now >= self._counted_until:
+            self._counted.clear()
+            self._counted_until = now + LIMIT_SECONDS
+        self._counted[person] += 1
+        return self._counted[person] <= self._limit.requests_per_minute
 
     async def similar(
         self,

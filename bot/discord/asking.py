@@ -12,7 +12,7 @@ import aiohttp
 import discord
 
 from bot.discord.pictures import Downloads
-from bot.intake import Intake, TooManyRequests
+from bot.intake import Intake
 from core.job import DiscordDestination
 from core.look import DEFAULT_COUNT, Look
 from core.problem import Problem
@@ -58,19 +58,32 @@ async def tell(edit: Edit, sentence: str) -> None:
         log.warning("A placeholder could not be edited: %s", error)
 
 
+def _counted(person: int) -> str:
+    """Whom the rate limit counts."""
+    return f"discord-{person}"
+
+
 class Asking:
-    """Hands pictures to the queue, and says in the placeholder what went wrong."""
+    """Hands pictures to the queue, and says in the placeholder what went wrong; answers what has
+    no picture."""
 
     def __init__(self, intake: Intake, downloads: Downloads) -> None:
         self._intake = intake
         self._downloads = downloads
 
-    async def first_sight(self, event: str, language: str, edit: Edit) -> bool:
-        """Whether an event is to be answered: it is new, and the queue is there."""
+    async def first_sight(self, event: str, wish: Wish, say_why: Edit, *, every_time: bool) -> bool:
+        """Whether an event is to be answered: it is new, and the queue is there.
+
+        Args:
+            event: Discord's event.
+            wish: Who asks.
+            say_why: Says to the person why not.
+            every_time: As `allowed`.
+        """
         try:
             return await self._intake.first_sight(event)
         except Problem as problem:
-            await tell(edit, problem.sentence(language))
+            await self._refuse(wish, problem, say_why, every_time=every_time)
             return False
 
     async def allowed(self, wish: Wish, say_why: Edit, *, every_time: bool) -> bool:
@@ -83,16 +96,33 @@ class Asking:
                 nobody can make the bot write more than Discord lets it.
         """
         try:
-            await self._intake.allow(f"discord-{wish.person}")
-        except TooManyRequests as refused:
-            log.info("Not taken, for user %d: %s", wish.person, refused.key)
-            if every_time or refused.first:
-                await tell(say_why, refused.sentence(wish.language))
-            return False
+            await self._intake.allow(_counted(wish.person))
         except Problem as problem:
-            await tell(say_why, problem.sentence(wish.language))
+            await self._refuse(wish, problem, say_why, every_time=every_time)
             return False
         return True
+
+    async def _refuse(
+        self, wish: Wish, problem: Problem, say_why: Edit, *, every_time: bool
+    ) -> None:
+        log.info("Not taken, for user %d: %s", wish.person, problem.key)
+        sentence = self._intake.refusal(_counted(wish.person), wish.language, problem)
+        if every_time:
+            sentence = problem.sentence(wish.language)
+        if sentence is not None:
+            await tell(say_why, sentence)
+
+    async def answer(self, person: int, language: str, sentence: str, reply: Edit) -> None:
+        """Answer a message that asks for no picture; it counts in the same limit.
+
+        A command's answer that its asker alone sees needs none: Discord wants one to every command,
+        and counts none of them against the bot.
+        """
+        words = await self._intake.words(_counted(person), language, sentence)
+        if words is None:
+            log.info("No answer for user %d: over the limit", person)
+        else:
+            await reply(words)
 
     async def ask(
         self,

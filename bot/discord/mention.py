@@ -47,7 +47,9 @@ class Mention(commands.Cog):
                 await self._answer(message, pictures)
             elif message.reference is not None or not _words(message):
                 # A mention in passing ("thanks, @bot") asks for nothing and gets no answer.
-                await _replying(message)(say("discord_no_picture", _language(message)))
+                language = _language(message)
+                sentence = say("discord_no_picture", language)
+                await self._asking.answer(message.author.id, language, sentence, _replying(message))
         except (discord.Forbidden, discord.NotFound) as error:
             log.info("No answer possible in channel %d: %s", message.channel.id, error)
 
@@ -80,7 +82,7 @@ class Mention(commands.Cog):
         look, count = _choices(message)
         wish = Wish(message.author.id, _language(message), look, count)
         event, reply = f"discord-{message.id}", _replying(message)
-        if not await self._asking.first_sight(event, wish.language, reply):
+        if not await self._asking.first_sight(event, wish, reply, every_time=False):
             return
         for number, picture in enumerate(pictures, start=1):
             if not await self._asking.allowed(wish, reply, every_time=False):

@@ -63,7 +63,7 @@ class Similar(commands.Cog):
         wish = Wish(interaction.user.id, str(interaction.locale), Look(look), count)
         await interaction.response.defer(thinking=True, ephemeral=private)
         event, edit = f"discord-{interaction.id}", original(interaction)
-        if not await self._asking.first_sight(event, wish.language, edit):
+        if not await self._asking.first_sight(event, wish, edit, every_time=True):
             return
         if await self._asking.allowed(wish, edit, every_time=True):
             destination = _destination(interaction, private=private)
@@ -81,7 +81,7 @@ class Similar(commands.Cog):
             return
         await interaction.response.defer(thinking=True)
         event, edit = f"discord-{interaction.id}", original(interaction)
-        if not await self._asking.first_sight(event, wish.language, edit):
+        if not await self._asking.first_sight(event, wish, edit, every_time=True):
             return
         if not await self._asking.allowed(wish, edit, every_time=True):
             return

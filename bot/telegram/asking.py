@@ -10,7 +10,8 @@ from telegram import Message, Update
 from telegram.error import TelegramError
 from telegram.ext import BaseHandler, ContextTypes
 
-from bot.intake import Intake, TooManyRequests
+from bot.intake import Intake
+from bot.telegram.patience import FEW_SECONDS
 from bot.telegram.pictures import Downloads, Sent
 from bot.telegram.placeholder import Placeholder, language_of, reply
 from bot.telegram.reading import Wish
@@ -30,19 +31,36 @@ def person_of(message: Message) -> str:
 
 
 async def tell(message: Message, sentence: str) -> None:
-    """Reply with a sentence, as far as Telegram lets us."""
+    """Reply with a sentence, as far as Telegram lets us within moments: no job stands behind it,
+    and whoever waited here would keep one of the places that all chats share."""
     try:
-        await reply(message, sentence)
+        await reply(message, sentence, most_seconds=FEW_SECONDS)
     except TelegramError as error:
         log.info("No answer possible in chat %d: %s", message.chat_id, error)
 
 
 class Asking:
-    """Hands pictures to the queue, and says in the placeholder what went wrong."""
+    """Hands pictures to the queue, and says in the placeholder what went wrong; answers what has
+    no picture."""
 
     def __init__(self, intake: Intake, downloads: Downloads) -> None:
         self._intake = intake
         self._downloads = downloads
+
+    async def answer(self, message: Message, sentence: str) -> None:
+        """Answer what is no request of a picture; it counts in the same limit."""
+        person, language = person_of(message), language_of(message)
+        words = await self._intake.words(person, language, sentence)
+        if words is None:
+            log.info("No answer in chat %d: over the limit", message.chat_id)
+        else:
+            await tell(message, words)
+
+    async def refuse(self, message: Message, problem: Problem) -> None:
+        """Say why nothing is posted for a message, or nothing where that was said before."""
+        sentence = self._intake.refusal(person_of(message), language_of(message), problem)
+        if sentence is not None:
+            await tell(message, sentence)
 
     async def ask(
         self, event: str, message: Message, picture: Sent, wish: Wish, *, spoiler: bool
@@ -64,13 +82,9 @@ class Asking:
                 log.info("Seen before: %s", event)
                 return
             await self._intake.allow(person_of(message))
-        except TooManyRequests as refused:
-            log.info("Not taken: %s, %s", event, refused.key)
-            if refused.first:
-                await tell(message, refused.sentence(language))
-            return
         except Problem as problem:
-            await tell(message, problem.sentence(language))
+            log.info("Not taken: %s, %s", event, problem.key)
+            await self.refuse(message, problem)
             return
         try:
             placeholder = await Placeholder.post(message, "looking")

@@ -114,8 +114,8 @@ async def _answer(app: App, settings: Settings, intake: Intake, stop: asyncio.Ev
     asking = Asking(intake, Downloads(settings))
     app.add_handlers(
         [
-            *Help(settings, me).handlers(),
-            *Reindex(intake, settings.telegram.admins, me).handlers(),
+            *Help(settings, asking, me).handlers(),
+            *Reindex(intake, asking, settings.telegram.admins, me).handlers(),
             *Similar(asking, me).handlers(),
         ]
     )

@@ -6,7 +6,7 @@ from telegram import Update, User
 from telegram.ext import CommandHandler, ContextTypes, filters
 
 from bot.telegram.albums import MOST_PICTURES
-from bot.telegram.asking import Handler, tell
+from bot.telegram.asking import Asking, Handler
 from bot.telegram.pictures import most_bytes
 from bot.telegram.placeholder import language_of
 from core.look import MAX_COUNT
@@ -17,8 +17,9 @@ from core.texts import say
 class Help:
     """How to ask. It needs nothing but the chat, so it works while everything else is down."""
 
-    def __init__(self, settings: Settings, me: User) -> None:
+    def __init__(self, settings: Settings, asking: Asking, me: User) -> None:
         self._settings = settings
+        self._asking = asking
         self._me = me
 
     def handlers(self) -> list[Handler]:
@@ -39,4 +40,4 @@ class Help:
             size=most_bytes(self._settings) // 2**20,
             minutes=self._settings.limit.upload_minutes,
         )
-        await tell(message, sentence)
+        await self._asking.answer(message, sentence)

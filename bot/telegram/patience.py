@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 MOST_SECONDS: Final = 90.0
 """Telegram limits groups to 20 messages a minute, so a wait of a minute is to be expected."""
 
+FEW_SECONDS: Final = 3.0
+"""For what is dropped rather than waited for, because every chat waits behind it."""
+
 ATTEMPTS: Final = 4
 
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -23,7 +26,10 @@ Result = TypeVar("Result")
 
 
 async def patiently(
-    call: Callable[[], Awaitable[Result]], *, harmless_twice: bool = True
+    call: Callable[[], Awaitable[Result]],
+    *,
+    harmless_twice: bool = True,
+    most_seconds: float = MOST_SECONDS,
 ) -> Result:
     """What `call` returns, after as many attempts as are reasonable.
 
@@ -31,12 +37,13 @@ async def patiently(
         call: One call of the Bot API.
         harmless_twice: Whether Telegram may get it twice, as an edit; what posts something is
             made again only where it surely has not reached Telegram or was not taken.
+        most_seconds: Longer than that no pause that Telegram asks for is waited for.
 
     Raises:
         telegram.error.TelegramError: It was refused, or the last attempt failed.
     """
     loop = asyncio.get_running_loop()
-    until = loop.time() + MOST_SECONDS
+    until = loop.time() + most_seconds
     pause = 0.5
     for attempt in range(1, ATTEMPTS + 1):
         try:

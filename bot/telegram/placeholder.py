@@ -10,7 +10,7 @@ from telegram import Message
 from telegram.constants import ChatAction
 from telegram.error import BadRequest, TelegramError
 
-from bot.telegram.patience import may_have_arrived, patiently
+from bot.telegram.patience import MOST_SECONDS, may_have_arrived, patiently
 from core.job import TelegramDestination
 from core.problem import Problem
 from core.texts import say
@@ -23,16 +23,17 @@ def language_of(message: Message) -> str:
     return (message.from_user and message.from_user.language_code) or ""
 
 
-async def reply(message: Message, sentence: str) -> Message:
+async def reply(message: Message, sentence: str, *, most_seconds: float = MOST_SECONDS) -> Message:
     """Answer a message below it, or at the chat's end where it was deleted meanwhile.
 
     Raises:
-        telegram.error.TelegramError: The bot may not write there, or Telegram is away, or nobody
-            can tell whether the answer stands there.
+        telegram.error.TelegramError: The bot may not write there, or not within `most_seconds`, or
+            Telegram is away, or nobody can tell whether the answer stands there.
     """
     return await patiently(
         lambda: message.reply_text(sentence, do_quote=True, allow_sending_without_reply=True),
         harmless_twice=False,
+        most_seconds=most_seconds,
     )
 
 

@@ -9,7 +9,7 @@ from telegram.error import TelegramError
 from telegram.ext import CommandHandler, ContextTypes, filters
 
 from bot.intake import Intake
-from bot.telegram.asking import Handler, tell
+from bot.telegram.asking import Asking, Handler
 from bot.telegram.placeholder import Placeholder, language_of
 from core.problem import Problem
 from core.texts import say
@@ -20,8 +20,9 @@ log = logging.getLogger(__name__)
 class Reindex:
     """Brings the index in line with the gallery; refused to all but the admins."""
 
-    def __init__(self, intake: Intake, admins: frozenset[int], me: User) -> None:
+    def __init__(self, intake: Intake, asking: Asking, admins: frozenset[int], me: User) -> None:
         self._intake = intake
+        self._asking = asking
         self._admins = admins
         self._me = me
 
@@ -39,14 +40,14 @@ class Reindex:
         admin = message.from_user if message.sender_chat is None else None
         if admin is None or admin.id not in self._admins:
             log.warning("/reindex refused in chat %d", message.chat_id)
-            await tell(message, say("not_admin", language))
+            await self._asking.answer(message, say("not_admin", language))
             return
         event = f"telegram-{self._me.id}-{update.update_id}"
         try:
             if not await self._intake.first_sight(event):
                 return
         except Problem as problem:
-            await tell(message, problem.sentence(language))
+            await self._asking.refuse(message, problem)
             return
         try:
             placeholder = await Placeholder.post(message, "telegram_reindexing")

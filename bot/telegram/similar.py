@@ -10,7 +10,7 @@ from telegram.constants import ChatType
 from telegram.ext import ContextTypes, MessageHandler, filters
 
 from bot.telegram.albums import Albums, Part
-from bot.telegram.asking import Asking, Handler, tell
+from bot.telegram.asking import Asking, Handler
 from bot.telegram.pictures import carries_anything, is_spoiler, picture_of
 from bot.telegram.placeholder import language_of
 from bot.telegram.reading import SIMILAR, Request, Wish, read, replied_to
@@ -74,13 +74,12 @@ class Similar:
                 event, spoiler = self._event(each.update_id), is_spoiler(each.message)
                 await self._asking.ask(event, each.message, picture, wish, spoiler=spoiler)
 
-    @staticmethod
-    async def _wish(message: Message, request: Request) -> Wish | None:
+    async def _wish(self, message: Message, request: Request) -> Wish | None:
         """What `request` wishes for; where it cannot be had, the person is told."""
         try:
             return request.wish()
         except Problem as problem:
-            await tell(message, problem.sentence(language_of(message)))
+            await self._asking.answer(message, problem.sentence(language_of(message)))
             return None
 
     def _event(self, update_id: int) -> str:
@@ -103,9 +102,11 @@ class Similar:
             return message
         return replied_to(message) if request.explicit else None
 
-    @staticmethod
     async def _say_what_is_missing(
-        message: Message, asked_about: Message | ExternalReplyInfo | None, request: Request
+        self,
+        message: Message,
+        asked_about: Message | ExternalReplyInfo | None,
+        request: Request,
     ) -> None:
         language = language_of(message)
         if asked_about is not None and carries_anything(asked_about):
@@ -115,7 +116,7 @@ class Similar:
             return
         else:
             sentence = say("telegram_no_picture", language, command=f"/{SIMILAR}")
-        await tell(message, sentence)
+        await self._asking.answer(message, sentence)
 
 
 def _is_from_another_bot(message: Message) -> bool:

@@ -221,6 +221,36 @@ class TestRateLimit:
         assert refused.value.values["seconds"] <= 20  # type: ignore[operator]
 
 
+class TestAnswersWithoutAJob:
+    """What a bot posts for no picture, such as its help."""
+
+    async def test_they_count_with_the_pictures(self, intake: Intake) -> None:
+        await intake.allow("test-7")
+        for _ in range(2):
+            assert await intake.words("test-7", "en", "help") == "help"
+        with pytest.raises(TooManyRequests):
+            await intake.allow("test-7")
+        assert await intake.words("test-8", "en", "help") == "help"
+
+    async def test_too_many_are_told_once_and_then_nothing(self, intake: Intake) -> None:
+        said = [await intake.words("test-7", "en", "help") for _ in range(6)]
+        assert said[:3] == ["help"] * 3
+        assert "ask again in" in (said[3] or "")
+        assert said[4:] == [None, None]
+
+    async def test_without_redis_the_bot_counts_by_itself(
+        self, unreachable: Intake, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said = [await unreachable.words("test-7", "en", "help") for _ in range(4)]
+        assert said == ["help"] * 3 + [None]
+        away = QueueUnreachable("queue_unreachable")
+        assert unreachable.refusal("test-7", "en", away) is None
+        assert unreachable.refusal("test-8", "en", away) == str(away)
+        later = time.monotonic() + 61
+        monkeypatch.setattr(intake_module.time, "monotonic", lambda: later)
+        assert unreachable.refusal("test-7", "en", away) == str(away)
+
+
 class TestEvents:
     """Each is taken once; one whose process died is not ignored for ever."""
 

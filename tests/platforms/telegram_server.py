@@ -5,7 +5,7 @@ It follows https://core.telegram.org/bots/api in what this project touches: meth
 POST, with parameters urlencoded, as JSON or as multipart with ``attach://``; long polling with
 offsets and ``allowed_updates``; files with their real bytes; privacy mode; and the errors, in
 the wording of the real server. Faults come on demand: `TelegramServer.refuse`, `.hang_up`,
-`.lose_answer`, `.intercept`, `.block`, `.delete`.
+`.lose_answer`, `.intercept`, `.slow_down`, `.block`, `.delete`.
 """
 
 from __future__ import annotations
@@ -297,6 +297,8 @@ class TelegramServer:
         self._files: dict[str, StoredFile] = {}
         self._faults: dict[str, list[ApiError | _Page | Literal["hang up", "lose answer"]]] = {}
         self._blocked: set[int] = set()
+        self._most_a_minute: dict[int, int] = {}
+        self._sent_at: dict[int, list[float]] = {}
         self._updates: list[Payload] = []
         self._update_of: dict[tuple[int, int], Payload] = {}
         self._repeats: list[Payload] = []
@@ -529,6 +531,11 @@ class TelegramServer:
             429, f"Too Many Requests: retry after {retry_after}", retry_after=retry_after
         )
         self.refuse(method, error, times)
+
+    def slow_down(self, chat: Chat, messages: int = 20) -> None:
+        """From now on a chat takes so many new messages a minute; of a group, Telegram takes 20."""
+        with self._changed:
+            self._most_a_minute[chat.id] = messages
 
     def intercept(self, method: str, status: int, page: str) -> None:
         """The next call of a method is answered by something in between."""
@@ -836,6 +843,16 @@ class TelegramServer:
                 raise ApiError(403, "Forbidden: bot is not a member of the group chat")
         return chat
 
+    def _chat_to_send_to(self, parameters: _Parameters) -> Chat:
+        chat = self._chat(parameters)
+        now = time.time()
+        recent = [at for at in self._sent_at.get(chat.id, []) if at > now - 60]
+        if len(recent) >= self._most_a_minute.get(chat.id, len(recent) + 1):
+            seconds = int(recent[0] + 60 - now) + 1
+            raise ApiError(429, f"Too Many Requests: retry after {seconds}", retry_after=seconds)
+        self._sent_at[chat.id] = [*recent, now]
+        return chat
+
     def _own_message(self, parameters: _Parameters) -> Message:
         chat = self._chat(parameters)
         message = self.messages.get((chat.id, parameters.integer("message_id")))
@@ -899,7 +916,7 @@ class TelegramServer:
         return self.commands.get(self._scope(parameters), [])
 
     def _send_message(self, parameters: _Parameters) -> Payload:
-        chat = self._chat(parameters)
+        chat = self._chat_to_send_to(parameters)
         self._no_markup(parameters)
         text = self._limited(parameters.text("text"), TEXT_LIMIT, "message")
         if not text or not text.strip():
@@ -933,7 +950,7 @@ class TelegramServer:
         return stored
 
     def _send_photo(self, parameters: _Parameters) -> Payload:
-        chat = self._chat(parameters)
+        chat = self._chat_to_send_to(parameters)
         self._no_markup(parameters)
         photo = self._photo_named(parameters, parameters.text("photo") or "photo")
         caption = self._caption(parameters.text("caption"))
@@ -942,7 +959,7 @@ class TelegramServer:
         return message.payload()
 
     def _send_document(self, parameters: _Parameters) -> Payload:
-        chat = self._chat(parameters)
+        chat = self._chat_to_send_to(parameters)
         self._no_markup(parameters)
         document = self._document_named(parameters, parameters.text("document") or "document")
         caption = self._caption(parameters.text("caption"))

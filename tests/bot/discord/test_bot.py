@@ -487,6 +487,18 @@ class TestLimits:
         assert [sentence in TOO_MANY for sentence in said].count(True) == 1
         assert len(said) == 6
 
+    def test_mentions_without_a_picture_count_with_the_others(self, community: Community) -> None:
+        discord = community.discord
+        loud = discord.new_member("Lou")
+        for _ in range(8):
+            discord.send(discord.bot_mention, by=loud)
+        wait_for(lambda: len(discord.bot_messages()) >= 6, "the refusal", 10)
+        community.wait_until_idle()
+        said = [m.content for m in discord.bot_messages()]
+        assert said.count(say("discord_no_picture")) == 5
+        assert [sentence in TOO_MANY for sentence in said].count(True) == 1
+        assert len(said) == 7  # and /help
+
     def test_what_is_left_of_a_message_is_refused_for_the_askers_eyes_alone(
         self, community: Community
     ) -> None:

@@ -91,7 +91,8 @@ class Community:
     def wait_until_idle(self, seconds: float = 0.3) -> None:
         """The bot has seen everything before this once it answers this, and then has had time
         for what it would do about it."""
-        asked = self.telegram.send_text(ADMIN, self.telegram.private_chat(ADMIN), "/help")
+        person = User(next(self.numbers), "Ines", "en")
+        asked = self.telegram.send_text(person, self.telegram.private_chat(person), "/help")
         self.telegram.wait_for_reply(asked)
         time.sleep(seconds)
 
@@ -550,6 +551,54 @@ class TestLimitsAndRepeats:
         assert texts[:5] == [LOOKING] * 5
         (refusal,) = texts[5:]
         assert "ask again in" in refusal
+
+    @pytest.mark.parametrize(
+        ("text", "reply_to_paper"),
+        [
+            pytest.param("/help", False, id="help"),
+            pytest.param("/start", False, id="start"),
+            pytest.param("/reindex", False, id="not an admin"),
+            pytest.param("/similar", False, id="no picture"),
+            pytest.param("/similar", True, id="wrong type"),
+        ],
+    )
+    def test_answers_without_a_picture_are_limited_with_the_others(
+        self, community: Community, text: str, *, reply_to_paper: bool
+    ) -> None:
+        telegram, mika, group = community.telegram, community.mika, community.group
+        paper = telegram.send_document(community.noor, group, b"%PDF", **PAPER)
+        for _ in range(8):
+            telegram.send_text(mika, group, text, reply_to=paper if reply_to_paper else None)
+        telegram.wait_for(lambda: len(telegram.from_bot(group)) >= 6)
+        picture_too = telegram.send_photo(mika, telegram.private_chat(mika), picture())
+        community.wait_until_idle()
+        assert telegram.replies(picture_too) == []
+        said = [message.words for message in telegram.from_bot(group)]
+        assert len(said) == 6
+        assert ["ask again in" in words for words in said].count(True) == 1
+
+    def test_so_is_a_count_out_of_range(self, community: Community) -> None:
+        telegram, mika, chat = community.telegram, community.mika, community.chat
+        for _ in range(8):
+            telegram.send_photo(mika, chat, picture(), "/similar 12")
+        community.wait_until_idle()
+        assert len(telegram.from_bot(chat)) == 6
+
+    def test_a_group_that_takes_no_more_holds_up_nobody_elsewhere(
+        self, community: Community
+    ) -> None:
+        """More answers to its commands than the bot works on at once."""
+        telegram = community.telegram
+        people = [User(next(community.numbers), f"Stranger {n}", "en") for n in range(15)]
+        group = telegram.group(-next(community.numbers), "Loud", people)
+        telegram.slow_down(group)
+        for person in people:
+            for _ in range(6):
+                telegram.send_text(person, group, "/help")
+        telegram.wait_for(lambda: len(telegram.from_bot(group)) == 20)
+        asked = telegram.send_photo(community.mika, community.chat, picture())
+        telegram.wait_for_sentence(asked, LOOKING, 10)
+        community.jobs()
 
     def test_telegrams_own_limit_is_waited_for(self, community: Community) -> None:
         community.telegram.limit("sendMessage", 1)
