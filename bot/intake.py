@@ -60,6 +60,9 @@ _IN_HAND: Final = "familiar:in-hand:"
 _HELD: Final = "familiar:held:"
 """Before a platform: its events in hand, each with a number that the bot which has it counts up."""
 
+_WRITABLE: Final = "familiar:writable"
+"""Set at each look, for nothing but to learn that Redis takes what bots write."""
+
 LOOK_SECONDS: Final = 5.0
 """As often a bot counts up, and looks what others have in hand."""
 
@@ -98,6 +101,7 @@ class Intake:
         self._queue = queue
         self._uploads = UploadStore(redis, settings.limit.upload_minutes * 60)
         self._fetching: set[str] = set()
+        self._unsettled: set[str] = set()
         self._seen: dict[str, tuple[bytes, float]] = {}
         self._counted: Counter[str] = Counter()
         self._counted_until = 0.0
@@ -146,11 +150,14 @@ class Intake:
 
         Their jobs are enqueued without a picture, which the worker says in their placeholders.
         """
+        for event in tuple(self._unsettled):
+            await self._settle(event)
+        ours = self._fetching | self._unsettled
         try:
-            for event, job in await _ask(partial(self._left_behind, platform, set(self._fetching))):
+            for event, job in await _ask(partial(self._left_behind, platform, ours)):
                 await self._ask_for(event, job)
         except QueueUnreachable as problem:
-            # Nor could the others show that they live.
+            # Nor could the others show that they live, as little as where Redis takes no writes.
             self._seen.clear()
             log.debug("Nobody is asked to send a picture again: %s", problem.__cause__)
 
@@ -158,6 +165,7 @@ class Intake:
         """The events that nobody has counted up for `LEFT_SECONDS`, and their jobs; None where
         there is none any more."""
         with self._redis.pipeline(transaction=False) as steps:
+            steps.set(_WRITABLE, 1, ex=EVENT_MEMORY_SECONDS)
             for event in ours:
                 steps.hincrby(_held(event), event, 1)
             steps.hgetall(_held(platform))
@@ -353,8 +361,12 @@ class Intake:
         try:
             await _ask(note)
         except QueueUnreachable as problem:
-            # The request itself stands, or was refused, all the same.
-            log.warning("%s could not be written down as settled: %s", event, problem.__cause__)
+            # The request itself stands, or was refused, all the same. `ask_again` tries it anew.
+            if event not in self._unsettled:
+                log.warning("%s could not be written down as settled: %s", event, problem.__cause__)
+            self._unsettled.add(event)
+        else:
+            self._unsettled.discard(event)
 
 
 def _held(event: str) -> str:

@@ -406,6 +406,34 @@ class TestEvents:
         with redis.client() as client:
             assert waiting_similar_jobs(client) == []
 
+    async def test_one_that_was_refused_while_redis_took_no_writes_is_not_asked_for_again(
+        self,
+        intake: Intake,
+        redis: RealRedis,
+        looking: Intake,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        asked, fetched = await self.fetching(intake, "test-1")
+        with redis.client() as client:
+            client.config_set("min-replicas-to-write", 1)
+            try:
+                fetched.set()
+                with pytest.raises(QueueUnreachable):
+                    await asked
+                assert client.hlen("familiar:held:test") == 1
+                for _ in range(3):
+                    await intake.ask_again("test")
+                    await looking.ask_again("test")
+            finally:
+                client.config_set("min-replicas-to-write", 0)
+            await intake.ask_again("test")
+            for _ in range(2):
+                await looking.ask_again("test")
+            assert waiting_similar_jobs(client) == []
+            assert not client.exists("familiar:in-hand:test-1", "familiar:held:test")
+        assert caplog.text.count("could not be written down as settled") == 1
+        assert "killed" not in caplog.text
+
     async def test_a_redis_that_is_away_keeps_no_bot_from_starting(
         self, unreachable: Intake
     ) -> None:
