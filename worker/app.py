@@ -87,6 +87,8 @@ def create_app(redis_url: str) -> Celery:
     app = Celery("familiar", broker=broker_url(redis_url), set_as_current=False)
     app.conf.update(
         accept_content=["json"],
+        # Redis refuses writes while its disk is full, and takes them again.
+        broker_channel_error_retry=True,
         broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
         broker_use_ssl=broker_tls(redis_url),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from functools import partial
 from typing import Any, Final
 
 from celery import signals
@@ -18,6 +19,7 @@ from core.redaction import hide_secrets
 from core.settings import Settings
 from worker.app import INDEX_QUEUE, LOOK_QUEUE, create_app, open_redis
 from worker.claim import Claims, own_heartbeat_key
+from worker.consumer import Consumer
 from worker.delivery.routes import Routes
 from worker.parking import Parking
 from worker.reindex import Reindexer
@@ -50,6 +52,16 @@ class FirstLine(logging.Filter):
         """Keep the record, shortened."""
         record.msg, record.args = record.getMessage().partition("\n")[0], None
         record.exc_info = record.exc_text = None
+        return True
+
+
+class InOneLine(logging.Filter):
+    """Cuts the traceback of what Redis refuses or leaves unanswered, which is no fault of ours."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record, shortened."""
+        if record.exc_info and isinstance(record.exc_info[1], RedisError):
+            record.exc_info = record.exc_text = None
         return True
 
 
@@ -88,13 +100,16 @@ def run(settings: Settings) -> None:
     A worker whose models cannot be used runs all the same, and tells everyone who asks.
 
     Raises:
-        Problem: No Redis server is set, or its address cannot be read.
+        Problem: No Redis server is set, its address cannot be read, or it refuses the worker for
+            good, as with a wrong password.
         KeyboardInterrupt: It was Ctrl+C that ended it, in the same orderly way.
     """
     hide_secrets(settings)
     for name, level in _QUIET.items():
         logging.getLogger(name).setLevel(level)
     logging.getLogger("celery.worker.consumer.consumer").addFilter(FirstLine())
+    # Where Kombu looks for jobs of dead workers.
+    logging.getLogger("kombu.asynchronous.hub").addFilter(InOneLine())
     redis = connect(settings)
     stopping = threading.Event()
     resident = _resident(settings)
@@ -127,9 +142,14 @@ def run(settings: Settings) -> None:
         log.info("at work")
 
     ended_by: list[str] = []
+    refusals: list[Exception] = []
 
     def end(sig: str = "", **_: Any) -> None:
         ended_by.append(sig)
+        stopping.set()
+
+    def give_up(refusal: Exception) -> None:
+        refusals.append(refusal)
         stopping.set()
 
     signals.worker_ready.connect(begin)
@@ -137,6 +157,7 @@ def run(settings: Settings) -> None:
     worker = app.Worker(
         pool="threads",
         concurrency=JOBS_AT_ONCE,
+        consumer_cls=partial(Consumer, on_refusal=give_up),
         queues=[LOOK_QUEUE, INDEX_QUEUE],
         without_gossip=True,
         without_heartbeat=True,
@@ -155,6 +176,8 @@ def run(settings: Settings) -> None:
         redis.close()
     if "SIGINT" in ended_by:
         raise KeyboardInterrupt
+    if refusals:
+        raise Problem("queue_refuses", reason=str(refusals[0]).rstrip("."))
     if worker.exitcode:
         sys.exit(worker.exitcode)
 

@@ -49,11 +49,14 @@ class Workplace:
         """Index the gallery as it is now, with the small models of `tests.core.fakes`."""
         build_index(self.gallery, self.data, FakeDetector(), FakeExtractor())
 
-    def start_worker(self, *, fakes: bool = False, **settings: str) -> RealProcess:
-        """Start a worker and wait until it is at work.
+    def start_worker(
+        self, *, fakes: bool = False, at_work: bool = True, **settings: str
+    ) -> RealProcess:
+        """Start a worker.
 
         Args:
             fakes: With the small models of `tests.core.fakes` instead of the shipped ones.
+            at_work: Wait until it is.
             settings: Further environment variables.
         """
         module = ("tests.worker.worker_with_fakes",) if fakes else ("cli.main", "worker")
@@ -69,7 +72,8 @@ class Workplace:
             "worker",
         )
         self._workers.append(worker)
-        worker.wait_for_output("at work", timeout=180)
+        if at_work:
+            worker.wait_for_output("at work", timeout=180)
         return worker
 
     def close(self) -> None:

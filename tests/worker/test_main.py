@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from redis.exceptions import ResponseError
 
 from core.gallery import build_index
 from core.index import current_version
@@ -19,7 +21,7 @@ from tests.platforms.workplace import Workplace
 from worker.app import SIMILAR_TASK, WORKER_HEARTBEAT_KEY
 from worker.claim import claim_key, own_heartbeat_key
 from worker.delivery.file import FileState, answer_file, answers_folder, read_answer
-from worker.main import check
+from worker.main import InOneLine, check
 
 
 def asked(name: str) -> bytes:
@@ -208,3 +210,59 @@ def test_a_worker_outlives_its_redis(workplace: Workplace) -> None:
     assert workplace.answer(workplace.ask(asked("amber"))).state is FileState.ANSWERED
     assert worker.popen.poll() is None
     assert worker.stop() == 0
+
+
+def test_a_worker_outlives_a_redis_that_takes_no_writes_for_a_while(workplace: Workplace) -> None:
+    """As one whose disk is full: here it has no folder to save to."""
+    workplace.index()
+    worker = workplace.start_worker(fakes=True)
+    workplace.answer(workplace.ask(asked("blue")))
+    redis = workplace.redis
+    gone = workplace.server.folder / "gone"
+    gone.mkdir()
+    redis.config_set("dir", str(gone))
+    gone.rmdir()
+    redis.config_set("save", "3600 1")
+    redis.bgsave()
+    worker.wait_for_output("celery.worker.consumer.consumer: consumer: Cannot connect")
+    redis.config_set("dir", str(workplace.server.folder))
+    redis.config_set("save", "")
+    assert workplace.answer(workplace.ask(asked("amber"))).state is FileState.ANSWERED
+    assert worker.popen.poll() is None
+    assert worker.stop() == 0
+    assert "MISCONF" in worker.output()
+    assert "Traceback" not in worker.output()
+
+
+@pytest.mark.parametrize(("error", "cut"), [(ResponseError("MISCONF"), True), (KeyError(), False)])
+def test_what_redis_refuses_is_logged_without_a_traceback(error: Exception, *, cut: bool) -> None:
+    record = logging.LogRecord(
+        "hub", logging.ERROR, "", 1, "Error in timer: %r", (error,), (type(error), error, None)
+    )
+    assert InOneLine().filter(record)
+    assert (record.exc_info is None) is cut
+    assert repr(error) in record.getMessage()
+
+
+def test_a_redis_that_lets_the_worker_do_too_little_ends_it_with_a_sentence(
+    workplace: Workplace,
+) -> None:
+    worker = workplace.start_worker(fakes=True)
+    workplace.redis.execute_command("ACL", "SETUSER", "default", "-brpop")
+    wait_for(lambda: worker.popen.poll() is not None, "the worker ends")
+    workplace.redis.execute_command("ACL", "SETUSER", "default", "+@all")
+    assert worker.popen.returncode == 1
+    assert "Error: Redis refuses the worker: " in worker.output()
+    assert "Traceback" not in worker.output()
+
+
+def test_so_does_a_wrong_password_which_is_not_repeated(workplace: Workplace) -> None:
+    workplace.redis.config_set("requirepass", "the-right-one")
+    address = workplace.server.url.replace("unix://", "unix://:hunter2@")
+    worker = workplace.start_worker(fakes=True, at_work=False, REDIS_URL=address)
+    wait_for(lambda: worker.popen.poll() is not None, "the worker ends")
+    workplace.redis.config_set("requirepass", "")
+    assert worker.popen.returncode == 1
+    assert "Error: Redis refuses the worker: " in worker.output()
+    assert "Traceback" not in worker.output()
+    assert "hunter2" not in worker.output()

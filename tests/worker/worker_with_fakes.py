@@ -9,12 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 
 import worker.main
 from core.face import Face, Pixels
 from core.models import DEFAULT_EXTRACTOR, Detector, Extractor, ModelError
+from core.problem import Problem
 from core.settings import ModelSettings, load_settings
 from tests.core.fakes import FakeDetector, FakeExtractor
 
@@ -41,4 +43,7 @@ def load_fakes(settings: ModelSettings, *, look: bool) -> tuple[Detector, Extrac
 if __name__ == "__main__":
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     worker.main.load_models = load_fakes
-    worker.main.run(load_settings())
+    try:
+        worker.main.run(load_settings())
+    except Problem as problem:
+        sys.exit(f"Error: {problem}")
