@@ -50,7 +50,7 @@ from core.train.detector_network import (
 from core.train.face_data import LeftOut
 from core.train.parts import Boxed, digest_of, read_parts, refuse_learned
 from core.train.quantise import examples_of
-from core.train.reached import DetectorReached
+from core.train.reached import Reached
 from core.train.results import one_at_a_time
 from core.train.session import (
     CHECKPOINT,
@@ -142,7 +142,7 @@ def train(
     progress: Callable[[TrainingStep], None] = lambda _: None,
     boxing: Progress = lambda done, total: None,
     left_out: LeftOut | None = None,
-) -> DetectorReached:
+) -> Reached:
     """Train a detector; the same seed, data and processor give the same weights.
 
     On a GPU they differ a little from one training to another: it adds up in any order.
@@ -203,7 +203,7 @@ def train(
         facts += lessons.key
         learned |= frozenset(lessons.contents)
     session = _Session(options, learning, begun, facts)
-    if reached := session.go_on(out, resume, DetectorReached):
+    if reached := session.go_on(out, resume, Reached):
         return reached
     taught: Taught | None = None
     if lessons is not None:
@@ -230,7 +230,7 @@ def train(
         chosen.threshold,
         examples_of(samples),
     )
-    reached = DetectorReached(
+    reached = Reached(
         tuning_ap50=score(network, tuning),
         threshold=chosen.threshold,
         tuning_precision_at_threshold=chosen.precision,

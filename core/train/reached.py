@@ -13,7 +13,7 @@ METRICS: Final = "metrics.json"
 
 
 class Reached(BaseModel):
-    """What every detector of a training reaches, and from how much.
+    """What `core.train.detector.train` reaches, and from how much.
 
     Of the counts that may be None, those of trainings of earlier versions are.
 
@@ -71,10 +71,6 @@ class Reached(BaseModel):
     def write(self, out: Path) -> None:
         """Put it into a training's folder."""
         write_text(out / METRICS, self.model_dump_json(indent=2) + "\n")
-
-
-class DetectorReached(Reached):
-    """What `core.train.detector.train` reaches."""
 
 
 class RefinerReached(Reached):

@@ -41,7 +41,7 @@ from core.train.detector_export import export
 from core.train.detector_network import DetectorNetwork, Stage, cells_of, named_variables
 from core.train.detector_optimiser import orthogonal
 from core.train.parts import split
-from core.train.reached import DetectorReached
+from core.train.reached import Reached
 from core.train.teacher import Unboxed
 from core.voc import AnnotationError, read_folder
 from tests.core.train.trainings import assert_same_training
@@ -103,7 +103,7 @@ def test_it_writes_weights_a_curve_figures_and_a_detector(finished: Path, folder
     assert [row["epoch"] for row in curve] == [str(epoch) for epoch in range(1, 13)]
     losses = [float(row["loss"]) for row in curve]
     assert np.mean(losses[-3:]) < 0.95 * np.mean(losses[:3])
-    reached = DetectorReached.read(finished)
+    reached = Reached.read(finished)
     assert reached is not None
     assert reached.training_pictures == 17
     assert reached.validation_pictures == 2
@@ -238,7 +238,7 @@ def test_a_finished_training_that_is_gone_on_with_stays_as_it_is(
 
     reached = train(folder, finished, TINY, resume=True)
 
-    assert reached == DetectorReached.read(finished)
+    assert reached == Reached.read(finished)
     files = sorted(path for path in finished.rglob("*") if path.is_file())
     assert [(path, path.read_bytes(), path.stat().st_mtime_ns) for path in files] == before
 
@@ -259,7 +259,7 @@ def test_a_training_killed_before_its_end_was_written_writes_it(
 
     weights = (finished / "detector.safetensors").read_bytes()
     assert (out / "detector.safetensors").read_bytes() == weights
-    assert reached == DetectorReached.read(finished)
+    assert reached == Reached.read(finished)
     SavedModelDetector.load(out / "familiar-face")
 
 

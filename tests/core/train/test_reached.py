@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from core.train.reached import METRICS, DetectorReached
+from core.train.reached import METRICS, Reached
 
-REACHED = DetectorReached(
+REACHED = Reached(
     tuning_ap50=0.5,
     threshold=0.375,
     tuning_precision_at_threshold=0.75,
@@ -27,9 +27,9 @@ REACHED = DetectorReached(
 
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
-    assert DetectorReached.read(tmp_path) is None
+    assert Reached.read(tmp_path) is None
     REACHED.write(tmp_path)
-    assert DetectorReached.read(tmp_path) == REACHED
+    assert Reached.read(tmp_path) == REACHED
 
 
 def test_that_of_an_earlier_version_lacks_its_counts_alone(tmp_path: Path) -> None:
@@ -39,4 +39,4 @@ def test_that_of_an_earlier_version_lacks_its_counts_alone(tmp_path: Path) -> No
     before = json.loads((tmp_path / METRICS).read_text())
     kept = {name: figure for name, figure in before.items() if name not in later}
     (tmp_path / METRICS).write_text(json.dumps(kept))
-    assert DetectorReached.read(tmp_path) == REACHED.model_copy(update=dict.fromkeys(later))
+    assert Reached.read(tmp_path) == REACHED.model_copy(update=dict.fromkeys(later))
