@@ -246,9 +246,23 @@ class TestAnswering:
         self, server: TelegramServer, asked: Message, pauses: list[float]
     ) -> None:
         server.limit("sendMessage", 7)
-        await tell(asked, "a face")
+        await reply(asked, "a face")
         assert [message.text for message in server.from_bot()] == ["a face"]
         assert pauses == [7.0]
+
+    @pytest.mark.parametrize(("seconds", "posted"), [(2, ["a face"]), (7, [])])
+    async def test_a_word_behind_which_no_job_stands_is_not_waited_for_long(
+        self,
+        seconds: int,
+        posted: list[str],
+        server: TelegramServer,
+        asked: Message,
+        pauses: list[float],
+    ) -> None:
+        server.limit("sendMessage", seconds)
+        await tell(asked, "a face")
+        assert [message.text for message in server.from_bot()] == posted
+        assert pauses == [2.0] * len(posted)
 
     async def test_what_found_no_way_to_telegram_is_tried_again(
         self, asked: Message, pauses: list[float]
