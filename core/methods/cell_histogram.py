@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.face import Landmarks, Pixels, Vectors
 from core.framing import Box, Framing, framed, resized
-from core.models import Precision
+from core.models import PlainExtractor
 
 SIDE: Final = 128
 CELLS: Final = 2
@@ -19,7 +19,7 @@ FRAMING: Final = Framing(margin=0.45)
 DIMENSIONS: Final = CELLS * CELLS * BINS**3
 
 
-class CellHistogram:
+class CellHistogram(PlainExtractor):
     """Shares of ``8**3`` colours in each of 2 x 2 cells, as an extractor. Nothing is learned.
 
     Their square roots are compared: as in the Hellinger distance, a small area of a rare colour
@@ -33,10 +33,6 @@ class CellHistogram:
     face_dimensions = DIMENSIONS
     picture_dimensions = DIMENSIONS
     weights_of_both = (0.5, 0.5)
-    same_threshold: float | None = None
-    precision: Precision | None = None
-    in_onnxruntime = False
-    false_accepts: float | None = None
 
     def prepare_face(
         self,

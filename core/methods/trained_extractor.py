@@ -8,11 +8,11 @@ import numpy as np
 
 from core.face import Landmarks, Pixels, Vectors
 from core.framing import Box, Framing, framed, resized
-from core.models import Precision
+from core.models import PlainExtractor
 from core.train.trained import TrainedNetwork
 
 
-class TrainedExtractor:
+class TrainedExtractor(PlainExtractor):
     """A network for faces, and one for whole pictures where the method has one.
 
     Without one the vectors of whole pictures are empty: faces alone are compared, and a picture in
@@ -20,11 +20,6 @@ class TrainedExtractor:
 
     See `core.models.Extractor`; its vectors are of unit length only where its loss made them so.
     """
-
-    same_threshold: float | None = None
-    precision: Precision | None = None
-    in_onnxruntime = False
-    false_accepts: float | None = None
 
     def __init__(
         self,

@@ -122,6 +122,18 @@ class Extractor(Protocol):
         ...
 
 
+class PlainExtractor:
+    """What holds of an extractor without a threshold and without a choice of precision.
+
+    See `Extractor`.
+    """
+
+    same_threshold: float | None = None
+    false_accepts: float | None = None
+    precision: Precision | None = None
+    in_onnxruntime = False
+
+
 DETECTOR_FORMS = (
     DEFAULT_DETECTOR,
     "saved-model:FOLDER",

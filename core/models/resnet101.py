@@ -19,7 +19,7 @@ from torch import nn
 
 from core.face import Landmarks, Pixels, Vectors
 from core.framing import Box, Framing, framed, resized
-from core.models import ModelError, Precision
+from core.models import ModelError, PlainExtractor
 from core.models.device import moved
 from core.models.weights import fill, identity_of, read_tensors
 
@@ -31,17 +31,13 @@ _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 
 
-class ResNet101:
+class ResNet101(PlainExtractor):
     """ResNet101 without its last layer, for faces and whole pictures alike."""
 
     name = "resnet101"
     face_dimensions = DIMENSIONS
     picture_dimensions = DIMENSIONS
     weights_of_both = (0.5, 0.5)
-    same_threshold: float | None = None
-    precision: Precision | None = None
-    in_onnxruntime = False
-    false_accepts: float | None = None
 
     def __init__(self, network: nn.Module, device: str = "cpu") -> None:
         """
