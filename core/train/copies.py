@@ -157,9 +157,7 @@ def read_prints(path: Path) -> Prints:
     """
     try:
         kept = load_file(path)
-        hashes, colours = kept["hashes"], kept["colours"].astype(np.float32)
-        # An earlier version kept nothing of mirror images: `copied` needs it of one side alone.
-        return Prints(hashes, colours, kept.get("mirrored", hashes))
+        return Prints(kept["hashes"], kept["colours"].astype(np.float32), kept["mirrored"])
     except (SafetensorError, KeyError) as error:
         raise ValueError(f"{path} holds no prints of pictures.") from error
 

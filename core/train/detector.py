@@ -473,8 +473,8 @@ def learned_by(path: Path) -> frozenset[str]:
     """What the weights of a file were trained on, also before they became these.
 
     Returns:
-        The SHA-256 of each picture's file, in hexadecimal digits; none where the weights are of an
-        earlier version, which kept no such thing.
+        The SHA-256 of each picture's file, in hexadecimal digits; none where the file
+        tells of none.
     """
     with safe_open(path, framework="np") as file:
         names = set(file.keys())

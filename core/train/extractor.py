@@ -220,7 +220,7 @@ class _Run:
         options = self.options
         if options.loss in ("familiar", "arcface"):
             return AngularMarginLoss(
-                dimensions, len(self.known.names), options.margin, options.scale, options.centres
+                dimensions, len(self.known.names), options.margin, options.scale
             )
         if self.attributes is not None:
             classes = (

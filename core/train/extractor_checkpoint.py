@@ -15,7 +15,6 @@ from core.face import Pixels
 from core.files import replacing
 from core.models.weights import NOT_OF_TORCH
 from core.train.copies import Prints, copied, prints_of, read_prints
-from core.train.extractor_options import described_now
 from core.train.face_data import LabelledPictures, TrainingDataError
 
 CHECKPOINT = "checkpoint.pt"
@@ -23,7 +22,6 @@ LEARNED = "learned.safetensors"
 """What the labelled pictures are known again by, those of the training that this one began with
 among them; see `core.train.copies.Prints`."""
 
-_UNTOLD: Final = "untold"
 _NO_CHECKPOINT: Final = (OSError, *NOT_OF_TORCH)
 
 
@@ -50,9 +48,8 @@ class Checkpoint:
     Attributes:
         options: As `described`.
         labels: What was learned.
-        pictures: Digest of those; None: it is from before pictures were compared.
-        start: Digest of what it began with, None for random weights; `_UNTOLD`: it is from before
-            that was kept.
+        pictures: Digest of those.
+        start: Digest of what it began with, None for random weights.
         run: All that changes from step to step.
         curve: Of the epochs that are done.
         losses: Of each step of the epoch that is begun.
@@ -61,7 +58,7 @@ class Checkpoint:
 
     options: str
     labels: tuple[str, ...]
-    pictures: str | None
+    pictures: str
     start: str | None
     run: dict[str, Any]
     curve: list[dict[str, Any]]
@@ -97,14 +94,14 @@ def _read(path: Path, instead: str) -> Checkpoint:
     try:
         kept = torch.load(path, map_location="cpu", weights_only=True)
         return Checkpoint(
-            described_now(kept["options"]),
+            kept["options"],
             tuple(json.loads(kept["options"])["labels"]),
-            kept.get("pictures"),
-            kept.get("start", _UNTOLD),
+            kept["pictures"],
+            kept["start"],
             kept["run"],
             list(json.loads(kept["curve"])),
-            list(kept.get("losses", ())),
-            kept.get("seconds", 0.0),
+            list(kept["losses"]),
+            kept["seconds"],
         )
     except _NO_CHECKPOINT as error:
         raise TrainingDataError(
@@ -141,16 +138,20 @@ def learned_before(start: Path, apart: LabelledPictures | None) -> Prints:
     """What the pictures are known again by that the training to begin with had labels of.
 
     Args:
-        start: What it wrote; one from before this was kept tells of no picture.
+        start: What it wrote.
         apart: What is held out now, if anything.
 
     Raises:
-        TrainingDataError: What it kept of them is damaged, or copies of them are held out.
+        TrainingDataError: What it kept of them is missing or damaged, or copies of them are held
+            out.
     """
-    if not (start / LEARNED).exists():
-        return prints_of(())
     try:
         learned = read_prints(start / LEARNED)
+    except OSError as error:
+        raise TrainingDataError(
+            f"{start / LEARNED} cannot be read, which says what that training learned; begin with"
+            " another training, or with none."
+        ) from error
     except ValueError as error:
         raise TrainingDataError(f"{error} Begin with another training, or with none.") from error
     if apart is not None and (count := int(copied(prints_of(apart.pixels), learned).sum())):
@@ -200,11 +201,7 @@ def go_on(run: Run, checkpoint: Path, own: Checkpoint) -> Checkpoint:
         TrainingDataError: It is damaged, or another training's.
     """
     kept = _read(checkpoint, "remove it and start again, or choose another folder for the result")
-    if (
-        kept.options != own.options
-        or kept.pictures not in (None, own.pictures)
-        or kept.start not in (_UNTOLD, own.start)
-    ):
+    if (kept.options, kept.pictures, kept.start) != (own.options, own.pictures, own.start):
         raise TrainingDataError(
             f"{checkpoint} belongs to a training with other options, other pictures or another"
             " --start; choose another folder for the result."

@@ -70,7 +70,6 @@ class ExtractorTraining:
         without: Labels of the first folder that are as if they were not there.
         margin: Angular margin in radians.
         scale: Of the cosines in the angular margin loss.
-        centres: Directions of each label.
         contrast: Weight of the contrastive loss; the angular margin loss has 1.
         temperature: Of the contrastive loss.
         memory: Vectors that the contrastive loss remembers.
@@ -102,7 +101,6 @@ class ExtractorTraining:
     without: tuple[str, ...] = ()
     margin: float = 0.3
     scale: float = 32.0
-    centres: int = 1
     contrast: float = 1.0
     temperature: float = 0.1
     memory: int = 2048
@@ -135,34 +133,11 @@ class ExtractorTraining:
 def described(options: ExtractorTraining, names: tuple[str, ...]) -> str:
     """What a checkpoint must agree with to be gone on from.
 
-    The device is left out, and so are bfloat16 where the processor decides and options that came
-    later where they are at their default, so that checkpoints from before them stay good.
+    The device is left out: what was begun on one goes on on another.
     """
     fields = asdict(options)
     del fields["device"]
-    later = {
-        "loss": "familiar",
-        "triplet_margin": None,
-        "backbone": "familiar",
-        "steps": None,
-        "bfloat16": None,
-        "without": (),
-    }
-    later_of_shape = {"halvings": None, "attention": 0}
-    for group, defaults in ((fields, later), (fields["shape"], later_of_shape)):
-        for name, default in defaults.items():
-            if group[name] == default:
-                del group[name]
     return json.dumps(fields | {"labels": names}, sort_keys=True)
-
-
-def described_now(before: str) -> str:
-    """A description that may be from before the device was left out, without it."""
-    fields = json.loads(before)
-    fields.pop("device", None)
-    if fields.get("bfloat16") is None:
-        fields.pop("bfloat16", None)
-    return json.dumps(fields, sort_keys=True)
 
 
 def of_pictures() -> ExtractorTraining:

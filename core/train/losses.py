@@ -10,11 +10,7 @@ from torch.nn import functional
 
 
 class AngularMarginLoss(nn.Module):
-    """Additive angular margin with sub-centres (arXiv:1801.07698, Sub-center ArcFace, ECCV 2020).
-
-    Every identity has `centres` directions, of which the nearest counts: drawings of one
-    character fall into several styles, and one direction for all of them pulls too hard.
-    """
+    """Additive angular margin (Deng et al., 2018, "ArcFace", arXiv:1801.07698)."""
 
     def __init__(
         self,
@@ -22,17 +18,15 @@ class AngularMarginLoss(nn.Module):
         identities: int,
         margin: float = 0.3,
         scale: float = 32.0,
-        centres: int = 1,
     ) -> None:
         super().__init__()
-        self.directions = nn.Parameter(torch.randn(identities, centres, dimensions) * 0.05)
+        self.directions = nn.Parameter(torch.randn(identities, dimensions) * 0.05)
         self.margin = margin
         self.scale = scale
 
     def forward(self, vectors: Tensor, labels: Tensor) -> Tensor:
         """Mean loss of ``(n, dimensions)`` unit vectors and ``(n,)`` identities 0..identities-1."""
-        directions = functional.normalize(self.directions, dim=2)
-        cosines = torch.einsum("nd,icd->nic", vectors, directions).amax(2)
+        cosines = vectors @ functional.normalize(self.directions, dim=1).T
         own = cosines.gather(1, labels[:, None]).squeeze(1).clamp(-1 + 1e-6, 1 - 1e-6)
         angle = torch.acos(own)
         # Past pi - margin the cosine would rise again; there it falls on in a straight line.

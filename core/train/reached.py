@@ -15,8 +15,6 @@ METRICS: Final = "metrics.json"
 class Reached(BaseModel):
     """What `core.train.detector.train` reaches, and from how much.
 
-    Of the counts that may be None, those of trainings of earlier versions are.
-
     Attributes:
         tuning_ap50: Average precision at an overlap of 0.5 on the tuning pictures, 0..1; None:
             none of them has a box.
@@ -48,16 +46,15 @@ class Reached(BaseModel):
     windows_without_faces: int
     boxes_there_at_threshold: float | None
     validation_ap50: float | None
-    training_pictures: int | None = None
-    training_boxes: int | None = None
-    taught_pictures: int | None = None
-    tuning_pictures: int | None = None
-    tuning_boxes: int | None = None
+    training_pictures: int
+    training_boxes: int
+    taught_pictures: int
+    tuning_pictures: int
+    tuning_boxes: int
     validation_pictures: int
-    validation_boxes: int | None = None
-    # Trainings of earlier versions do not say these two.
-    copies_left_out: int = 0
-    unboxed_left_to_judge_on: int = 0
+    validation_boxes: int
+    copies_left_out: int
+    unboxed_left_to_judge_on: int
     seconds: float
 
     @classmethod

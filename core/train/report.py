@@ -311,8 +311,7 @@ def report_detector(
 
 
 def _counts(reached: Reached) -> list[str]:
-    """How many pictures and boxes a detector learned from and was judged by, a line for each use;
-    none of those that its training did not count."""
+    """From how much a detector learned and by how much it was judged, a line for each use."""
     uses = [
         ("to learn from", reached.training_pictures, reached.training_boxes),
         ("kept for tuning", reached.tuning_pictures, reached.tuning_boxes),
@@ -321,7 +320,6 @@ def _counts(reached: Reached) -> list[str]:
     counted = [
         f"{use}: {pictures:,} pictures with {boxes:,} boxes that people drew"
         for use, pictures, boxes in uses
-        if pictures is not None and boxes is not None
     ]
     if taught := reached.taught_pictures:
         counted.append(f"to learn from, too: {taught:,} pictures without such boxes")

@@ -244,8 +244,7 @@ class Session:
                 tensors = {name: file.get_tensor(name) for name in names}
             plan, data = facts["plan"], facts["data"]
             epoch = int(facts["epoch"])
-            # Earlier versions kept what they had at the end of an epoch alone.
-            step, total = int(facts.get("step", 0)), float(facts.get("total", 0.0))
+            step, total = int(facts["step"]), float(facts["total"])
             seconds, loss = float(facts["seconds"]), float(facts["loss"])
             tuning = float(facts["tuning"]) if facts["tuning"] else None
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from core.face import Pixels
 from core.problem import Problem
@@ -86,18 +85,6 @@ class TestCopied:
         assert copied(asking, known).tolist() == [True] * 20 + [False] * 10
         write_prints(known, tmp_path / "kept")
         assert copied(asking, read_prints(tmp_path / "kept")).tolist() == [True] * 20 + [False] * 10
-
-    def test_what_an_earlier_version_kept_still_tells_copies(self, tmp_path: Path) -> None:
-        known = prints_of(drawing(number) for number in range(30))
-        before = {"hashes": known.hashes, "colours": known.colours.astype(np.uint8)}
-        save_file(before, tmp_path / "kept")
-        asking = [another(drawing(1)), another(drawing(2))[:, ::-1], drawing(40)]
-        kept = read_prints(tmp_path / "kept")
-        assert copied(prints_of(map(np.ascontiguousarray, asking)), kept).tolist() == [
-            True,
-            True,
-            False,
-        ]
 
     def test_the_same_form_in_other_colours_is_no_copy(self) -> None:
         """Single figures on a white ground have one hash, whoever they are."""

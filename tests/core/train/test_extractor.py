@@ -679,14 +679,18 @@ def test_a_batch_has_all_labels_where_there_are_fewer_than_it_takes() -> None:
     assert run.steps == 3 * (len(known.labels) // (2 * len(known.names)))
 
 
-def test_checkpoints_from_before_an_option_stay_good() -> None:
-    before = json.loads(described(TINY, ("a",)))
-    assert not {"loss", "triplet_margin", "backbone", "steps"} & before.keys()
-    assert not {"halvings", "attention"} & before["shape"].keys()
-    assert json.loads(described(replace(TINY, loss="arcface"), ("a",)))["loss"] == "arcface"
-    other = replace(TINY, shape=replace(TINY.shape, halvings=1, attention=2))
-    shape = json.loads(described(other, ("a",)))["shape"]
-    assert (shape["halvings"], shape["attention"]) == (1, 2)
+def test_what_a_checkpoint_must_agree_with_is_everything_but_the_device() -> None:
+    told = described(TINY, ("a",))
+    assert described(replace(TINY, device="cuda"), ("a",)) == told
+    others = [
+        replace(TINY, loss="arcface"),
+        replace(TINY, steps=7),
+        replace(TINY, without=("a",)),
+        replace(TINY, shape=replace(TINY.shape, halvings=1)),
+        replace(TINY, augmentation=replace(TINY.augmentation, backdrop=0.9)),
+    ]
+    assert len({told, *(described(other, ("a",)) for other in others)}) == 6
+    assert described(TINY, ("b",)) != told
 
 
 def test_a_finished_training_is_reported_on(

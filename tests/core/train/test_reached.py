@@ -11,7 +11,7 @@ REACHED = Reached(
     tuning_ap50=0.5,
     threshold=0.375,
     tuning_precision_at_threshold=0.75,
-    tuning_recall_at_threshold=None,
+    tuning_recall_at_threshold=0.625,
     windows_without_faces=9,
     boxes_there_at_threshold=0.25,
     training_pictures=17,
@@ -22,6 +22,8 @@ REACHED = Reached(
     validation_ap50=0.8125,
     validation_pictures=3,
     validation_boxes=3,
+    copies_left_out=0,
+    unboxed_left_to_judge_on=0,
     seconds=30.0,
 )
 
@@ -32,11 +34,9 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert Reached.read(tmp_path) == REACHED
 
 
-def test_that_of_an_earlier_version_lacks_its_counts_alone(tmp_path: Path) -> None:
-    later = {"training_boxes", "taught_pictures", "tuning_pictures", "tuning_boxes"}
-    later |= {"validation_boxes"}
+def test_one_that_lacks_a_figure_cannot_be_read(tmp_path: Path) -> None:
     REACHED.write(tmp_path)
-    before = json.loads((tmp_path / METRICS).read_text())
-    kept = {name: figure for name, figure in before.items() if name not in later}
-    (tmp_path / METRICS).write_text(json.dumps(kept))
-    assert Reached.read(tmp_path) == REACHED.model_copy(update=dict.fromkeys(later))
+    told = json.loads((tmp_path / METRICS).read_text())
+    del told["tuning_boxes"]
+    (tmp_path / METRICS).write_text(json.dumps(told))
+    assert Reached.read(tmp_path) is None

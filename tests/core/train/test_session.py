@@ -137,14 +137,6 @@ def test_not_every_step_is_kept(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_checkpoint_of_an_earlier_version_is_one_at_the_end_of_an_epoch(tmp_path: Path) -> None:
-    path = kept_in(tmp_path)
-    written_anew(lambda _, facts: [facts.pop(name) for name in ("step", "total")])(path)
-    session = begun()
-    session.restore(path)
-    assert (session.epoch, session.step) == (1, 0)
-
-
 @pytest.mark.parametrize(("finished", "gone"), [(False, "it"), (True, "that folder")])
 def test_what_is_to_be_removed_lets_the_training_start_again(
     finished: bool, gone: str, tmp_path: Path
@@ -181,6 +173,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-10]),
     "without facts": written_anew(lambda _, facts: facts.clear()),
     "without an epoch": written_anew(lambda _, facts: facts.pop("epoch")),
+    "without a step": written_anew(lambda _, facts: facts.pop("step")),
     "a word for a number": written_anew(lambda _, facts: facts.update(seconds="many")),
 }
 
