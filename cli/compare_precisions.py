@@ -89,7 +89,7 @@ def _rows(comparison: PrecisionComparison) -> list[tuple[str, ...]]:
             precision.name,
             look.value,
             *(
-                "-" if figure is None else f"{figure:.4f}"
+                f"{figure:.4f}"
                 for figure in (
                     reached.precision_at_1,
                     reached.precision_at_5,

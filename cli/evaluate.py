@@ -27,7 +27,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     crops: Crops = False,
 ) -> None:
-    """Let each picture ask and all others answer: P@1, P@5, mAP, and pictures with no face."""
+    """Let each picture ask and all others answer: P@1, P@5, mAP, EER of all pairs, and pictures
+    with no face."""
     check_folder(folder)
     refuse_splits((), (folder,))
     settings = load_settings()
@@ -52,13 +53,14 @@ def evaluate(
 
 
 def _show(figures: FolderFigures) -> None:
-    table = Table("look", "P@1", "P@5", "mAP")
+    table = Table("look", "P@1", "P@5", "mAP", "EER")
     for look, reached in figures.looks.items():
         table.add_row(
             look.value,
             f"{reached.precision_at_1:.3f}",
             f"{reached.precision_at_5:.3f}",
             f"{reached.mean_average_precision:.3f}",
+            f"{figures.equal_error_rates[look]:.3f}",
         )
     results.print(table)
     results.print(
@@ -73,7 +75,10 @@ def _as_json(figures: FolderFigures) -> dict[str, object]:
         "characters": figures.characters,
         "asked": figures.asked,
         "without_face": figures.without_face,
-        "looks": {look.value: asdict(reached) for look, reached in figures.looks.items()},
+        "looks": {
+            look.value: {**asdict(reached), "equal_error_rate": figures.equal_error_rates[look]}
+            for look, reached in figures.looks.items()
+        },
         "copies": list(figures.copies),
         "unreadable": {path: str(problem) for path, problem in figures.unreadable},
     }

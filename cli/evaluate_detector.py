@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 from rich.table import Table
 
 from cli import terminal
 from cli.folders import check_folder, tell_unreadable
-from cli.terminal import Failure, results
+from cli.terminal import Failure, messages, results
+from core.folder import PictureFile, scan
 from core.settings import load_settings
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from core.models import Detector
     from core.voc import Annotation
 
+_NUMBER: Final = "number (of a name that is none, its checksum)"
 _NAMED: Final = 10
 """Pictures that are named on the terminal where something was taken for a face."""
 
@@ -56,7 +58,7 @@ def evaluate_detector(
     _check_options(folder, everything, faceless, pictures)
     settings = load_settings()
     # What cannot be had is said now, and not when models are loaded and pictures looked at.
-    annotations = None if folder is None else _boxed(folder, everything)
+    boxed = None if folder is None else _boxed(folder, everything)
     further = iter(()) if faceless is None else _further(faceless, pictures)
     with terminal.waiting("Loading the detector"):
         from core.evaluate_detector import false_alarms
@@ -68,11 +70,13 @@ def evaluate_detector(
     # These first: one that cannot be read is said before FOLDER is measured.
     with terminal.waiting("Looking at pictures without a face"):
         alarms = false_alarms(chain(further, drawn()), loaded)
-    boxed, found = (None, None) if folder is None else _measured(folder, annotations, loaded)
+    figures, found = (None, None) if folder is None else _measured(folder, boxed, loaded)
+    if boxed is not None:
+        _tell_left_out(boxed)
     if as_json:
-        terminal.show_json(_as_json(loaded.threshold, boxed, found, alarms))
+        terminal.show_json(_as_json(loaded.threshold, boxed, figures, found, alarms))
     else:
-        _show(loaded.threshold, boxed, found, alarms)
+        _show(loaded.threshold, figures, found, alarms)
 
 
 def _check_options(
@@ -85,13 +89,29 @@ def _check_options(
         raise Failure("--pictures needs the CSV that names them: --faceless FILE.csv.")
 
 
-def _boxed(folder: Path, everything: bool) -> Sequence[Annotation] | None:
+class _Boxed(NamedTuple):
+    """What of a folder with boxed pictures is measured, and what is not.
+
+    Attributes:
+        measured: At least one of them has a box.
+        learned: How many others are boxed, which a training on this folder learns from.
+        without_file: Pictures without an annotation of their name, of which nobody knows whether
+            they show a face.
+    """
+
+    measured: Sequence[Annotation]
+    learned: int
+    without_file: Sequence[PictureFile]
+
+
+def _boxed(folder: Path, everything: bool) -> _Boxed | None:
     """The boxed pictures that are measured; None where nothing is boxed."""
     from core.train.parts import split
     from core.voc import files_in, read_folder
 
     check_folder(folder)
-    if not files_in(folder):
+    files = files_in(folder)
+    if not files:
         if everything:
             raise Failure(
                 f"--all is about boxed pictures, and no .xml file is in {folder}; leave it out."
@@ -103,23 +123,43 @@ def _boxed(folder: Path, everything: bool) -> Sequence[Annotation] | None:
     chosen = annotations if everything else split(annotations).validation
     if not any(len(annotation.boxes) for annotation in chosen):
         raise Failure(
-            f"There is no face in the pictures of {folder} whose number ends in 0, which training"
-            " leaves out; --all measures on all of them."
+            f"There is no face in the pictures of {folder} that training leaves out:"
+            f" their {_NUMBER} ends in 0. --all measures on all of them."
         )
-    return chosen
+    beside = {path.resolve().with_suffix("") for path in files}
+    without_file = [
+        picture
+        for picture in scan(folder).pictures
+        if picture.location.with_suffix("") not in beside
+    ]
+    return _Boxed(chosen, len(annotations) - len(chosen), without_file)
+
+
+def _tell_left_out(boxed: _Boxed) -> None:
+    if boxed.learned:
+        messages.print(
+            f"{boxed.learned:,} boxed pictures were left out, which training learns from: their"
+            f" {_NUMBER} does not end in 0. --all measures on them, too."
+        )
+    if boxed.without_file:
+        messages.print(
+            f"{len(boxed.without_file):,} pictures have no .xml file of their name and were left"
+            f" out, {boxed.without_file[0].path} first; LabelImg writes one without boxes where"
+            " there is no face."
+        )
 
 
 def _measured(
-    folder: Path, annotations: Sequence[Annotation] | None, detector: Detector
+    folder: Path, boxed: _Boxed | None, detector: Detector
 ) -> tuple[BoxedFigures | None, Found]:
     from core.evaluate_detector import evaluate_boxed, evaluate_plain
 
     with terminal.progress("Detecting", "pictures") as advance:
-        if annotations is None:
+        if boxed is None:
             found, unreadable = evaluate_plain(folder, detector, advance)
             tell_unreadable(unreadable)
             return None, found
-        return evaluate_boxed(annotations, detector, advance)
+        return evaluate_boxed(boxed.measured, detector, advance)
 
 
 def _further(faceless: Path, pictures: Path | None) -> Iterator[Faceless]:
@@ -135,14 +175,14 @@ def _is_table(faceless: Path) -> bool:
 
 
 def _show(
-    threshold: float, boxed: BoxedFigures | None, found: Found | None, alarms: FalseAlarms
+    threshold: float, figures: BoxedFigures | None, found: Found | None, alarms: FalseAlarms
 ) -> None:
-    if boxed is not None:
-        right = "none" if boxed.precision is None else f"{boxed.precision:.3f}"
+    if figures is not None:
+        right = "none" if figures.precision is None else f"{figures.precision:.3f}"
         results.print(
-            f"Average precision at IoU 0.5: {boxed.average_precision:.3f}, on {boxed.pictures:,}"
-            f" pictures with {boxed.boxes:,} faces. At the threshold of {threshold:.3f}:"
-            f" precision {right}, recall {boxed.recall:.3f}."
+            f"Average precision at IoU 0.5: {figures.average_precision:.3f}, on"
+            f" {figures.pictures:,} pictures with {figures.boxes:,} faces. At the threshold of"
+            f" {threshold:.3f}: precision {right}, recall {figures.recall:.3f}."
         )
     table = Table("pictures", "how many", f"with a box of {threshold:.3f} or more", "share")
     rows: list[tuple[str, Found]] = [] if found is None else [("with faces", found)]
@@ -158,18 +198,24 @@ def _show(
 
 
 def _as_json(
-    threshold: float, boxed: BoxedFigures | None, found: Found | None, alarms: FalseAlarms
+    threshold: float,
+    boxed: _Boxed | None,
+    figures: BoxedFigures | None,
+    found: Found | None,
+    alarms: FalseAlarms,
 ) -> dict[str, object]:
     return {
         "threshold": threshold,
         "boxed": None
-        if boxed is None
+        if boxed is None or figures is None
         else {
-            "average_precision": boxed.average_precision,
-            "precision": boxed.precision,
-            "recall": boxed.recall,
-            "faces": boxed.boxes,
-            "pictures": boxed.pictures,
+            "average_precision": figures.average_precision,
+            "precision": figures.precision,
+            "recall": figures.recall,
+            "faces": figures.boxes,
+            "pictures": figures.pictures,
+            "learned_and_left_out": boxed.learned,
+            "without_file_and_left_out": [picture.path for picture in boxed.without_file],
         },
         "with_faces": None if found is None else _counted(found),
         "without_faces": {kind.value: _counted(count) for kind, count in alarms.kinds.items()}

@@ -18,9 +18,9 @@ from core.embed import (
 from core.evaluate_folder import (
     LabelledVectors,
     LookFigures,
-    equal_error_of_pairs,
     labelled,
     measure,
+    measure_pairs,
 )
 from core.face import Pixels, Vectors
 from core.look import Look
@@ -54,7 +54,7 @@ class PrecisionFigures:
     """
 
     name: str
-    looks: dict[Look, tuple[LookFigures, float | None]]
+    looks: dict[Look, tuple[LookFigures, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +164,10 @@ def _embedded(pixels: list[Pixels], variants: Sequence[Variant]) -> Iterator[lis
 
 def _figures(
     vectors: LabelledVectors, weights: tuple[float, float]
-) -> dict[Look, tuple[LookFigures, float | None]]:
+) -> dict[Look, tuple[LookFigures, float]]:
     vectors = vectors.as_searched()
     return {
-        look: (measure(vectors, look, weights), equal_error_of_pairs(vectors, look, weights))
+        look: (measure(vectors, look, weights), measure_pairs(vectors, look, weights)[0])
         for look in Look
     }
 

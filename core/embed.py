@@ -234,7 +234,7 @@ class FolderReader:
         bytes all but the first by path, whichever character's folder they lie in.
 
         Raises:
-            Problem: There is no picture that can be read, or no character has two.
+            Problem: There is no picture that can be read, no character has two, or all are of one.
         """
         counts: Counter[str] = Counter()
         known: set[str] = set()
@@ -252,7 +252,7 @@ class FolderReader:
             counts.update(characters)
             if kept:
                 yield characters, [path for path, _ in kept], [it.pixels for _, it in kept]
-        if max(counts.values(), default=0) < 2:
+        if not _tell_apart(counts):
             raise Problem("folder_without_characters", path=self._root)
 
     def _read(self, file: PictureFile) -> DecodedFile:
@@ -263,20 +263,25 @@ class FolderReader:
 
 
 def check_characters(folder: Path) -> None:
-    """Read of ``<character>/<picture>`` until one character has two pictures.
+    """Read of ``<character>/<picture>`` until something can be measured.
 
     Args:
         folder: One folder for each character.
 
     Raises:
-        Problem: The folder is missing, nothing in it can be read, or no character has two
-            pictures.
+        Problem: The folder is missing, nothing in it can be read, no character has two pictures,
+            or all are of one.
     """
     counts: Counter[str] = Counter()
     for characters, _, _ in FolderReader(folder).batches_of_characters():
         counts.update(characters)
-        if max(counts.values()) > 1:
+        if _tell_apart(counts):
             return
+
+
+def _tell_apart(pictures: Counter[str]) -> bool:
+    """Whether so many pictures of each character can show that one is told from another."""
+    return len(pictures) > 1 and max(pictures.values()) > 1
 
 
 def embed_folder(

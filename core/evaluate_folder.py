@@ -22,7 +22,6 @@ Copies that were scaled or encoded anew answer here as they do in the product.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,6 +69,7 @@ class FolderFigures:
 
     Attributes:
         looks: The figures of each look.
+        equal_error_rates: Of each look, over all pairs, 0..1; see `measure_pairs`.
         pictures: That answered.
         asked: Pictures that are not alone with their character, each of which asked once.
         characters: Folders with a picture.
@@ -79,6 +79,7 @@ class FolderFigures:
     """
 
     looks: dict[Look, LookFigures]
+    equal_error_rates: dict[Look, float]
     pictures: int
     asked: int
     characters: int
@@ -132,8 +133,8 @@ def evaluate_folder(
         progress: Called with the pictures done and the pictures in all.
 
     Raises:
-        Problem: The folder is missing, nothing in it can be read, or no character has two
-            pictures.
+        Problem: The folder is missing, nothing in it can be read, no character has two pictures,
+            or all are of one.
     """
     reader = FolderReader(folder, progress)
     characters: list[str] = []
@@ -147,6 +148,9 @@ def evaluate_folder(
     vectors = labelled(characters, embedded).as_searched()
     return FolderFigures(
         looks={look: measure(vectors, look, extractor.weights_of_both) for look in looks},
+        equal_error_rates={
+            look: measure_pairs(vectors, look, extractor.weights_of_both)[0] for look in looks
+        },
         pictures=len(characters),
         asked=len(_asking(vectors)),
         characters=len(set(characters)),
@@ -220,19 +224,6 @@ def measure_pairs(
             yield alike, other, labels[rows][:, None] == labels[None, :]
 
     return equal_error_of_blocks(blocks, count * (count - 1))
-
-
-def equal_error_of_pairs(
-    vectors: LabelledVectors,
-    look: Look,
-    weights: tuple[float, float],
-    likeness: Likeness = COSINE,
-) -> float | None:
-    """The rate of `measure_pairs`; None where there is no pair of one character, or none of two."""
-    pictures = Counter(vectors.characters)
-    if len(pictures) < 2 or max(pictures.values()) < 2:
-        return None
-    return measure_pairs(vectors, look, weights, likeness)[0]
 
 
 def similarities(

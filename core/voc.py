@@ -98,13 +98,26 @@ def read_annotation(path: Path) -> Annotation:
             f"{path} has no corner beyond 1, as if boxes were shares of the picture; write them in"
             " pixels, xmin and xmax times its width, ymin and ymax times its height."
         )
-    for suffix in (*PICTURE_SUFFIXES, *map(str.upper, PICTURE_SUFFIXES)):
-        picture = path.with_suffix(suffix)
-        if picture.is_file():
-            array = np.array(boxes, np.float32).reshape(-1, 4)
-            size = (width, height) if width > 0 and height > 0 else None
-            return Annotation(picture, array, tuple(names), size)
-    raise AnnotationError(f"{path} has no picture beside it ({', '.join(PICTURE_SUFFIXES)}).")
+    picture = _picture_beside(path)
+    if picture is None:
+        raise AnnotationError(f"{path} has no picture beside it ({', '.join(PICTURE_SUFFIXES)}).")
+    array = np.array(boxes, np.float32).reshape(-1, 4)
+    size = (width, height) if width > 0 and height > 0 else None
+    return Annotation(picture, array, tuple(names), size)
+
+
+def _picture_beside(path: Path) -> Path | None:
+    """The picture of an annotation's name, whatever capitals its suffix has."""
+    for suffix in PICTURE_SUFFIXES:
+        if (picture := path.with_suffix(suffix)).is_file():
+            return picture
+    # Folders are large: this is looked through for the few that are written otherwise.
+    others = {
+        each.suffix.lower(): each
+        for each in path.parent.iterdir()
+        if each.stem == path.stem and each.is_file()
+    }
+    return next((others[suffix] for suffix in PICTURE_SUFFIXES if suffix in others), None)
 
 
 def pixels_of(annotation: Annotation) -> Pixels:
@@ -169,8 +182,9 @@ def files_in(folder: Path) -> list[Path]:
     """
     return [
         path
-        for path in sorted(folder.rglob("*.xml"))
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() == ".xml"
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and not _is_of_something_else(path)
     ]
 

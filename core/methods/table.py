@@ -16,9 +16,9 @@ from core.embed import Embedded, FolderReader, above_threshold, embed_crops, emb
 from core.evaluate_folder import (
     LabelledVectors,
     LookFigures,
-    equal_error_of_pairs,
     labelled,
     measure,
+    measure_pairs,
 )
 from core.face import Face
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
@@ -106,8 +106,8 @@ class MeasuredMethod:
     Attributes:
         method: Which.
         figures: None where it could not be measured.
-        equal_error_rate: Over all pairs, 0..1; None where it could not be measured, where all
-            pairs are of one character, and for Annoy, which finds and does not compare.
+        equal_error_rate: Over all pairs, 0..1; None where it could not be measured, and for Annoy,
+            which finds and does not compare.
         note: Why it could not be measured, or what has to be known of it.
     """
 
@@ -340,7 +340,7 @@ def compare_methods(
             MeasuredMethod(
                 method,
                 measure(of_source, method.look, weights, method.likeness),
-                equal_error_of_pairs(of_source, method.look, weights, method.likeness),
+                measure_pairs(of_source, method.look, weights, method.likeness)[0],
             )
         )
     return MethodComparison(

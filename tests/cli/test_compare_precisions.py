@@ -127,18 +127,13 @@ def test_models_that_have_one_precision_are_not_measured_twice(
     assert "there is nothing to compare" in flowing(capsys.readouterr().err)
 
 
-def test_one_character_has_no_equal_error_rate(
+def test_one_character_is_nothing_to_measure(
     gallery: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "one").mkdir()
     (gallery / "blue").rename(tmp_path / "one" / "blue")
-    assert ended(tmp_path / "one", "--crops", "--json") == 0
-    exact = json.loads(capsys.readouterr().out)["precisions"]["float32"]
-    assert exact["character"]["precision_at_1"] == 1.0
-    assert [figures["equal_error_rate"] for figures in exact.values()] == [None] * 3
-    assert ended(tmp_path / "one", "--crops", "--markdown") == 0
-    row = "| float32 | character | 1.0000 | 1.0000 | 1.0000 | - |"
-    assert row in capsys.readouterr().out.splitlines()
+    assert ended(tmp_path / "one", "--crops") == 1
+    assert "two characters or more" in flowing(capsys.readouterr().err)
 
 
 def test_pictures_of_no_character_are_counted(

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import core.models.chosen
+from core.evaluate_folder import evaluate_folder
+from core.look import Look
 from tests.cli import commands
 from tests.core.fakes import FakeExtractor, drawn_gallery
 
@@ -63,3 +65,16 @@ def test_copies_are_counted_and_named(gallery: Path, capsys: pytest.CaptureFixtu
     assert "(blue/again.png for one)" in told.err
     assert json.loads(told.out)["copies"] == ["blue/again.png"]
     assert json.loads(told.out)["pictures"] == 15
+
+
+def test_the_equal_error_rate_of_all_pairs_is_shown(
+    gallery: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(gallery, "--crops", "--look", "feel", "--json") == 0
+    rate = json.loads(capsys.readouterr().out)["looks"]["feel"]["equal_error_rate"]
+    expected = evaluate_folder(gallery, None, FakeExtractor()).equal_error_rates[Look.FEEL]
+    assert rate == expected > 0
+    assert ended(gallery, "--crops", "--look", "feel") == 0
+    shown = capsys.readouterr().out
+    assert "EER" in shown
+    assert f"{rate:.3f}" in next(line for line in shown.splitlines() if "feel" in line)

@@ -57,6 +57,31 @@ def test_boxed_pictures_are_measured_on_what_training_leaves_out(
     assert "on 3 pictures with 3 faces" in capsys.readouterr().out
 
 
+def test_boxed_pictures_that_training_learns_from_are_counted(
+    run: Run, boxed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(boxed) == 0
+    told = capsys.readouterr().err
+    assert "1 boxed pictures were left out, which training learns from" in told
+    assert "--all measures on them, too" in told
+    assert run(boxed, "--all") == 0
+    assert "left out" not in capsys.readouterr().err
+
+
+def test_pictures_without_an_annotation_among_boxed_ones_are_told(
+    run: Run, boxed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("0.png", "more/40.png"):
+        save(drawn_scene([HEAD]), boxed / name)
+    (boxed / "more" / "10.XML").write_text((boxed / "10.xml").read_text())
+    save(drawn_scene([HEAD]), boxed / "more" / "10.Png")
+    assert run(boxed, "--json") == 0
+    told = capsys.readouterr()
+    assert "2 pictures have no .xml file of their name and were left out, 0.png first" in told.err
+    found = json.loads(told.out)["boxed"]
+    assert (found["pictures"], found["without_file_and_left_out"]) == (3, ["0.png", "more/40.png"])
+
+
 def test_a_boxed_picture_without_a_box_is_none_with_faces(
     run: Run, boxed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +145,8 @@ def test_json_says_all_that_the_table_says(
         "recall": 0.5,
         "faces": 2,
         "pictures": 2,
+        "learned_and_left_out": 1,
+        "without_file_and_left_out": [],
     }
     assert told["with_faces"] == {"pictures": 2, "with_box": 1}
     assert told["without_faces"] == {

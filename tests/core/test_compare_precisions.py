@@ -15,6 +15,7 @@ from core.embed import embed_folder
 from core.evaluate_folder import evaluate_folder
 from core.face import Face, Pixels, Vectors
 from core.look import Look
+from core.problem import Problem
 from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery
 
 
@@ -103,10 +104,8 @@ def test_copies_are_left_out(gallery: Path) -> None:
     assert replace(found, copies=()) == expected
 
 
-def test_one_character_is_found_again_and_mistaken_for_nobody(gallery: Path) -> None:
+def test_one_character_can_be_mistaken_for_nobody_and_is_refused(gallery: Path) -> None:
     for name in list(HAIR)[1:]:
         shutil.rmtree(gallery / name)
-    (figures,) = compare_precisions(gallery, [Variant("a", None, FakeExtractor())]).precisions
-    for reached, error in figures.looks.values():
-        assert reached.precision_at_1 == 1.0
-        assert error is None
+    with pytest.raises(Problem, match="two characters or more"):
+        compare_precisions(gallery, [Variant("a", None, FakeExtractor())])

@@ -14,7 +14,6 @@ import pytest
 from core.evaluate_folder import (
     LabelledVectors,
     LookFigures,
-    equal_error_of_pairs,
     evaluate_folder,
     measure,
     measure_pairs,
@@ -139,7 +138,6 @@ def test_pairs_of_one_face_each_have_the_equal_error_rate_of_their_vectors() -> 
     assert 0.0 < rate < 0.5
     assert rate == pytest.approx(expected, abs=1e-3)
     assert threshold == pytest.approx(at, abs=1e-3)
-    assert equal_error_of_pairs(folder, Look.CHARACTER, WEIGHTS) == rate
 
 
 @pytest.mark.parametrize("likeness", [COSINE, MANHATTAN])
@@ -235,7 +233,8 @@ def test_the_pairs_of_many_pictures_take_no_more_memory_than_those_of_some() -> 
 def test_pairs_of_one_kind_alone_have_no_equal_error_rate(names: tuple[str, ...]) -> None:
     vectors = unit(np.random.default_rng(3), 3, 6)
     folder = LabelledVectors(names, vectors, vectors, np.ones(3, np.int64))
-    assert equal_error_of_pairs(folder, Look.CHARACTER, WEIGHTS) is None
+    with pytest.raises(ValueError, match="pairs of one label and pairs of two"):
+        measure_pairs(folder, Look.CHARACTER, WEIGHTS)
 
 
 def test_distances_rank_the_nearest_first_and_pictures_without_a_face_in_between() -> None:
@@ -296,13 +295,15 @@ def test_copies_of_a_file_neither_answer_for_it_nor_ask(folder: Path) -> None:
 def test_two_copies_of_one_picture_are_nothing_to_find_again(tmp_path: Path) -> None:
     picture = save(drawn_scene([("blue", 100, 100, 40)]), tmp_path / "blue" / "1.png")
     shutil.copy(picture, tmp_path / "blue" / "2.png")
-    with pytest.raises(Problem, match="two pictures in at least one"):
+    save(drawn_scene([]), tmp_path / "other" / "1.png")
+    with pytest.raises(Problem, match="two pictures of at least one"):
         evaluate_folder(tmp_path, FakeDetector(), FakeExtractor())
 
 
 def test_only_the_looks_asked_for_are_measured(folder: Path) -> None:
     figures = evaluate_folder(folder, FakeDetector(), FakeExtractor(), looks=[Look.FEEL])
     assert set(figures.looks) == {Look.FEEL}
+    assert set(figures.equal_error_rates) == {Look.FEEL}
 
 
 def test_crops_are_faces_already(tmp_path: Path) -> None:
@@ -315,8 +316,12 @@ def test_crops_are_faces_already(tmp_path: Path) -> None:
     assert figures.looks[Look.CHARACTER].precision_at_1 > 0.9
 
 
-def test_a_folder_without_characters_says_what_it_needs(tmp_path: Path) -> None:
-    save(drawn_scene([]), tmp_path / "a" / "1.png")
-    save(drawn_scene([]), tmp_path / "b" / "1.png")
-    with pytest.raises(Problem, match="one folder for each character"):
+@pytest.mark.parametrize("places", [("a/1", "b/1"), ("a/1", "a/2"), ("all/a/1", "all/b/1")])
+def test_a_folder_without_characters_says_what_it_needs(
+    places: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Also where all are of one, such as in a folder one too high: 1.000 would say nothing."""
+    for number, place in enumerate(places):
+        save(drawn_scene([], background=number), tmp_path / f"{place}.png")
+    with pytest.raises(Problem, match="one folder for each character, two characters or more"):
         evaluate_folder(tmp_path, FakeDetector(), FakeExtractor())

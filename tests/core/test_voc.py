@@ -194,6 +194,13 @@ def test_folders_are_read_below_and_in_order(tmp_path: Path) -> None:
     assert found == ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg"]
 
 
+def test_an_annotation_may_have_its_suffix_in_capitals(tmp_path: Path) -> None:
+    for name, suffix in (("1", ".XML"), ("2", ".Xml"), ("3", ".xml")):
+        write(tmp_path, name).rename(tmp_path / f"{name}{suffix}")
+    assert [path.name for path in files_in(tmp_path)] == ["1.XML", "2.Xml", "3.xml"]
+    assert [each.picture.name for each in read_folder(tmp_path)] == ["1.jpg", "2.jpg", "3.jpg"]
+
+
 def test_what_is_hidden_is_no_annotation(tmp_path: Path) -> None:
     """Such as the files that macOS leaves beside each of its own on other disks."""
     folder = tmp_path / ".mine"
@@ -252,7 +259,7 @@ def test_pictures_of_ones_own_may_be_larger_than_those_of_strangers(tmp_path: Pa
         pixels_of(annotation)
 
 
-@pytest.mark.parametrize("suffix", [".JPG", ".PNG"])
+@pytest.mark.parametrize("suffix", [".JPG", ".PNG", ".Jpeg"])
 def test_a_picture_may_have_its_suffix_in_capitals(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path, "7", ("face", 1, 1, 3, 3))
     picture = (tmp_path / "7.jpg").rename(tmp_path / f"7{suffix}")

@@ -177,6 +177,12 @@ def test_crops_are_their_own_faces(gallery: Path) -> None:
     assert found.without_face == 0.0
     of_look = {row.method.look: row.figures for row in found.methods if row.figures}
     assert of_look[Look.CHARACTER] == expected.looks[Look.CHARACTER]
+    rates = {
+        row.method.look: row.equal_error_rate
+        for row in found.methods
+        if row.equal_error_rate is not None
+    }
+    assert rates == expected.equal_error_rates
 
 
 def test_a_folder_without_characters_is_refused(tmp_path: Path) -> None:
@@ -186,17 +192,13 @@ def test_a_folder_without_characters_is_refused(tmp_path: Path) -> None:
         compare_methods(tmp_path, None, {"shipped": FakeExtractor()}, missing)
 
 
-def test_one_character_is_found_again_and_mistaken_for_nobody(
+def test_one_character_can_be_mistaken_for_nobody_and_is_refused(
     gallery: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(gallery / "blue", tmp_path / "one" / "blue")
     missing = {method.source: "left out" for method in METHODS}
-    found = compare_methods(tmp_path / "one", None, {"shipped": FakeExtractor()}, missing)
-    reached = [row for row in found.methods if row.method.source == "shipped"]
-    assert [row.figures and row.figures.precision_at_1 for row in reached] == [1.0] * 4
-    assert [row.equal_error_rate for row in reached] == [None] * 4
-    draw_chart(found, "one", tmp_path / "chart.png")
-    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(Problem, match="two characters or more"):
+        compare_methods(tmp_path / "one", None, {"shipped": FakeExtractor()}, missing)
 
 
 def test_the_chart_is_a_picture(comparison: MethodComparison, tmp_path: Path) -> None:
