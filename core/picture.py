@@ -43,7 +43,7 @@ Image.core.set_block_size(64 * 2**20)  # type: ignore[attr-defined]
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 # Notes and colour profiles of sound files are longer than the one MiB that Pillow unpacks of each.
-# Of all notes together it keeps 64 MiB at most, as before.
+# Of all notes together it keeps 64 MiB at most.
 PngImagePlugin.MAX_TEXT_CHUNK = 8 * 2**20
 
 _MOST_UNPACKED: Final = 256 * 2**20
@@ -217,18 +217,14 @@ def _scans(data: bytes) -> int:
     return scans
 
 
-def check(data: bytes, limits: Limits = DEFAULT_LIMITS) -> str:
+def check(data: bytes, limits: Limits = DEFAULT_LIMITS) -> None:
     """Hold a file's header against the limits without decoding its pixels.
-
-    Returns:
-        The SHA-256 of the bytes, 64 hexadecimal digits.
 
     Raises:
         UnreadablePicture: Empty, too large, too much work to decode, or none of the allowed
             formats.
     """
     _open(data, limits).close()
-    return hashlib.sha256(data).hexdigest()
 
 
 def pixels_in(data: bytes, limits: Limits = DEFAULT_LIMITS) -> int:

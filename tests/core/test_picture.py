@@ -1,6 +1,7 @@
 """Given bytes from a stranger, either a picture comes out or one clear sentence."""
 
 import contextlib
+import hashlib
 import io
 import os
 import struct
@@ -65,7 +66,7 @@ def test_every_allowed_format_keeps_its_colours(form):
 
 def test_sha256_is_that_of_the_original_bytes():
     data = encoded(halves("RGB", "red", "blue"), "PNG")
-    assert decode(data).sha256 == check(data)
+    assert decode(data).sha256 == hashlib.sha256(data).hexdigest()
     assert decode(data).sha256 != decode(data + b"\0").sha256
 
 
