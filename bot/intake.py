@@ -4,7 +4,8 @@ A bot asks in this order: `Intake.first_sight` of the event, then `Intake.allow`
 placeholder, then `Intake.worker_alive`, to say in the placeholder that nobody is at work, and last
 `Intake.similar` or `Intake.reindex`. Who is over the limit gets no placeholder, so that nobody can
 make a bot post more than its platform lets it; what it posts without a job, such as its help, goes
-through `Intake.words` or `Intake.refusal`, and counts in the same limit. Once a job is in the queue
+through `Intake.words` or `Intake.refusal`, and counts in the same limit, but for what a command of
+Discord answers to its asker alone (`bot.discord.asking.Asking.answer`). Once a job is in the queue
 its placeholder belongs to the worker alone, so a warning can never overwrite an answer. Redis is
 spoken to on threads, so a slow or dead server never holds up the bot's event loop.
 

@@ -57,7 +57,7 @@ from core.thumbnails import Thumbnail, Thumbnails
 from core.trees import build_trees, choose_search_k
 
 FORMAT: Final = 4
-"""Since 4 faces are compared by one file of each content."""
+"""Raised where the files of a version change their form or what they mean."""
 EXACT_BELOW: Final = 30_000
 """Rows up to which exact search alone is faster than Annoy, and right."""
 TREES: Final = 100
@@ -573,20 +573,29 @@ def _load(path: Path, shape: tuple[int, int], kind: type[np.generic] = np.float3
 def _read_tables(
     folder: Path,
 ) -> tuple[tuple[IndexedPicture, ...], tuple[IndexedFace, ...]]:
-    try:
-        with (folder / _PICTURES).open(encoding="utf-8", newline="") as file:
-            pictures = tuple(
-                IndexedPicture(path, character or None, sha256, int(width), int(height))
-                for _, path, character, sha256, width, height in list(csv.reader(file))[1:]
+    with _lines(folder / _PICTURES) as lines:
+        pictures = tuple(
+            IndexedPicture(path, character or None, sha256, int(width), int(height))
+            for _, path, character, sha256, width, height in lines
+        )
+    with _lines(folder / _FACES) as lines:
+        faces = tuple(
+            IndexedFace(
+                int(picture),
+                Face((float(x0), float(y0), float(x1), float(y1)), float(score)),
             )
-        with (folder / _FACES).open(encoding="utf-8", newline="") as file:
-            faces = tuple(
-                IndexedFace(
-                    int(picture),
-                    Face((float(x0), float(y0), float(x1), float(y1)), float(score)),
-                )
-                for _, picture, _, _, x0, y0, x1, y1, score in list(csv.reader(file))[1:]
-            )
-    except (OSError, ValueError, csv.Error) as error:
-        raise Problem("index_damaged", file=_FACES) from error
+            for _, picture, _, _, x0, y0, x1, y1, score in lines
+        )
     return pictures, faces
+
+
+@contextmanager
+def _lines(path: Path) -> Iterator[Iterator[list[str]]]:
+    """Of a table, without its heading; to be read while the context lasts."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = csv.reader(file)
+            next(lines, None)
+            yield lines
+    except (OSError, ValueError, csv.Error) as error:
+        raise Problem("index_damaged", file=path.name) from error

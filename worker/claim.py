@@ -103,8 +103,8 @@ class Claims:
     """The jobs that this worker has claimed, kept alive by a thread of its own.
 
     The thread also writes the worker's heartbeat, and sees to it that forgotten pictures do not
-    stay in Redis' append-only file. It shares nothing with the work but the
-    interpreter, so it beats while every other thread computes.
+    stay in Redis' append-only file. It shares nothing with the work but the interpreter, so it
+    beats while every other thread computes.
     """
 
     def __init__(self, redis: Redis, *, beat_seconds: float = BEAT_SECONDS) -> None:

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import errno
 import gc
+import hashlib
 import json
 import os
 import subprocess
@@ -248,6 +249,17 @@ def test_a_damaged_file_is_refused_by_name(
     problem = refused(tmp_path)
     assert problem.key == "index_damaged"
     assert name in problem.sentence()
+
+
+@pytest.mark.parametrize("name", ["faces.csv", "pictures.csv"])
+def test_a_table_that_was_published_wrong_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    table = tmp_path / "versions" / published(tmp_path) / name
+    table.write_text("no table\nof ours\n")
+    files = json.loads((table.parent / "manifest.json").read_text())["files"]
+    data = table.read_bytes()
+    files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    rewrite_manifest(tmp_path, files=files)
+    assert name in refused(tmp_path).sentence()
 
 
 @pytest.mark.parametrize("damage", [cut, Path.unlink])
