@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from cli import terminal
-from cli.terminal import Failure, messages, results
+from cli.folders import tell_unreadable
+from cli.terminal import Failure, results
 from core.problem import Problem
 from core.settings import load_settings
 
@@ -48,10 +49,7 @@ def build(
         f"{len(report.added):,} added, {len(report.removed):,} removed,"
         f" {report.embedded:,} embedded anew."
     )
-    if report.unreadable:
-        messages.print(f"{len(report.unreadable):,} could not be read and were left out:")
-        for path, reason in report.unreadable:
-            messages.print(f"  {path}: {reason}")
+    tell_unreadable(report.unreadable)
 
 
 @app.command("status")

@@ -33,7 +33,7 @@ from cli import (
 )
 from cli.demo.command import demo
 from cli.supervisor import AWAY
-from cli.terminal import Failure, messages, results
+from cli.terminal import messages, results
 from core import program
 
 FAILED: Final = 1
@@ -125,9 +125,8 @@ app.add_typer(train.app, name="train")
 def _expected(error: Exception) -> str | None:
     """The sentence of an error that is nobody's fault in the code, or None."""
     from core.problem import Problem, Refusal
-    from worker.delivery import DeliveryFailed
 
-    if isinstance(error, (Failure, Problem, Refusal, DeliveryFailed)):
+    if isinstance(error, (Problem, Refusal)):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""

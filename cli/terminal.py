@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from core.problem import Refusal
 from core.progress import Progress
 
 # Names of people's files are shown as they are, whatever `rich` takes `:word:` and `[word]` for.
@@ -32,8 +33,8 @@ PLAIN_LINE_SECONDS: Final = 5.0
 """Where no terminal shows a bar, progress is one line in so many seconds."""
 
 
-class Failure(Exception):
-    """The command cannot go on. Its message is a whole sentence that a person can act on."""
+class Failure(Refusal):
+    """The command cannot go on."""
 
 
 def show_json(value: object) -> None:

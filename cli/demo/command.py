@@ -23,6 +23,7 @@ import typer
 
 from cli import supervisor
 from cli.demo.stages import Stage, Stages
+from cli.processes import familiar_command
 from cli.redis_server import EmbeddedRedis
 from cli.supervisor import Member
 from cli.terminal import Failure, messages, results
@@ -222,9 +223,8 @@ class _Processes:
         redis = EmbeddedRedis.prepare(None)
         settings = settings_of_demo(redis.url, folder / "gallery", folder / "data")
         environment = environment_of_demo(settings)
-        command = [sys.executable, "-P", "-m", "cli.main", "worker"]
         # The folder holds no `.env`, and the worker looks for one where it runs.
-        worker = Member("worker", command, environment, cwd=str(folder))
+        worker = Member("worker", familiar_command("worker"), environment, cwd=str(folder))
         running: list[subprocess.Popen[bytes]] = []
         try:
             with stages.shown():
