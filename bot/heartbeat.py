@@ -36,8 +36,7 @@ def _client(settings: Settings) -> Redis:
 
 def _beat(client: Redis, platform: str) -> None:
     client.set(_key(platform), 1, ex=SHOWN_SECONDS)
-    if erase_traces(client):
-        log.info("Redis writes its append-only file anew, without forgotten pictures")
+    erase_traces(client)
 
 
 async def keep_beating(settings: Settings, platform: str) -> None:

@@ -289,8 +289,7 @@ class Claims:
 
     def _erase(self) -> None:
         try:
-            if erase_traces(self._redis):
-                log.info("Redis writes its append-only file anew, without forgotten pictures")
+            erase_traces(self._redis)
         except RedisError as error:
             log.debug("forgotten pictures may still stand in Redis' file: %s", error)
 

@@ -151,6 +151,7 @@ def erase_traces(redis: Redis) -> bool:
         if redis.info("persistence").get("aof_enabled"):
             redis.bgrewriteaof()
             begun = True
+            log.info("Redis writes its append-only file anew, without forgotten pictures")
     except ResponseError as error:
         if "in progress" in str(error):
             # It may have begun before the pictures were forgotten, so it does not count.
