@@ -14,9 +14,8 @@ from typing import Final
 from redis import Redis
 from redis.exceptions import RedisError
 
-from core.problem import Problem
 from core.settings import Settings
-from worker.app import open_redis
+from worker.app import address_of, open_redis
 from worker.store import erase_traces
 
 log = logging.getLogger(__name__)
@@ -30,20 +29,20 @@ def _key(platform: str) -> str:
     return f"familiar:bot:{platform}"
 
 
-def _client(settings: Settings) -> Redis:
-    return open_redis(str(settings.queue.redis_url))
-
-
 def _beat(client: Redis, platform: str) -> None:
     client.set(_key(platform), 1, ex=SHOWN_SECONDS)
     erase_traces(client)
 
 
 async def keep_beating(settings: Settings, platform: str) -> None:
-    """Show that the bot lives, until cancelled."""
+    """Show that the bot lives, until cancelled.
+
+    Raises:
+        Problem: No Redis server is set, or its address cannot be used.
+    """
     # On a thread, because redis-py's asyncio client (8.1) loses a cancellation now and then, and a
     # bot that is to end would wait for this task for ever.
-    with _client(settings) as client:
+    with open_redis(address_of(settings.queue)) as client:
         while True:
             try:
                 await asyncio.to_thread(_beat, client, platform)
@@ -56,16 +55,10 @@ def is_beating(settings: Settings, platform: str) -> bool:
     """Whether the bot has shown itself within the last seconds; not if Redis cannot be asked.
 
     Raises:
-        Problem: No Redis server is set, or its address cannot be used.
+        Problem: As `keep_beating`.
     """
-    address = settings.queue.redis_url
-    if address is None:
-        raise Problem("queue_address_missing")
     try:
-        with open_redis(address) as client:
+        with open_redis(address_of(settings.queue)) as client:
             return bool(client.exists(_key(platform)))
-    except ValueError:
-        # The address may hold a password, so neither it nor the reason is repeated.
-        raise Problem("queue_address_invalid") from None
     except (RedisError, OSError):
         return False

@@ -36,7 +36,15 @@ from core.picture import check
 from core.problem import Problem
 from core.settings import Settings
 from core.texts import closest_language
-from worker.app import REINDEX_TASK, SIMILAR_TASK, WORKER_HEARTBEAT_KEY, create_app, open_redis
+from worker.app import (
+    REINDEX_TASK,
+    SIMILAR_TASK,
+    WORKER_HEARTBEAT_KEY,
+    address_of,
+    create_app,
+    open_redis,
+    send,
+)
 from worker.store import UploadStore
 
 log = logging.getLogger(__name__)
@@ -112,17 +120,10 @@ class Intake:
         """An intake on the Redis server of the settings. Nothing is sent to it yet.
 
         Raises:
-            QueueUnreachable: No server is set, or its address cannot be read.
+            core.problem.Problem: No server is set, or its address cannot be read.
         """
-        address = settings.queue.redis_url
-        if address is None:
-            raise QueueUnreachable("queue_address_missing")
-        try:
-            redis = open_redis(address)
-        except ValueError:
-            # The address may hold a password, so neither it nor the reason is repeated.
-            raise QueueUnreachable("queue_address_invalid") from None
-        return cls(settings, redis, create_app(address))
+        address = address_of(settings.queue)
+        return cls(settings, open_redis(address), create_app(address))
 
     @property
     def kept_minutes(self) -> int:
@@ -328,17 +329,7 @@ class Intake:
         return bool(await _ask(lambda: self._redis.exists(WORKER_HEARTBEAT_KEY)))
 
     async def _enqueue(self, task: str, job: SimilarJob | ReindexJob) -> None:
-        # Celery writes a task's arguments into logs and events; this job's may hold an
-        # interaction's token, so only its id is shown there.
-        await _ask(
-            lambda: self._queue.send_task(
-                task,
-                kwargs={"job": job.model_dump(mode="json")},
-                task_id=job.id,
-                argsrepr="()",
-                kwargsrepr=f"{{'job': {job.id}}}",
-            )
-        )
+        await _ask(lambda: send(self._queue, task, job.id, job.model_dump(mode="json")))
         await self._settle(job.id)
 
     def _begin(self, job: SimilarJob, seconds: int) -> None:

@@ -11,6 +11,9 @@ from kombu.entity import Queue
 from redis import Redis
 from redis.connection import parse_url
 
+from core.problem import Problem
+from core.settings import QueueSettings
+
 LOOK_QUEUE: Final = "look"
 INDEX_QUEUE: Final = "index"
 SIMILAR_TASK: Final = "familiar.similar"
@@ -26,6 +29,22 @@ VISIBILITY_SECONDS: Final = 15
 """A job is handed out again when its worker has not shown itself for so long. `worker.claim`
 renews every running job far more often, so this bounds the wait after a killed worker and not
 the length of a job."""
+
+
+def address_of(settings: QueueSettings) -> str:
+    """The address of the settings' Redis server, as `open_redis` and `create_app` take it.
+
+    Raises:
+        Problem: No server is set, or its address cannot be read.
+    """
+    if settings.redis_url is None:
+        raise Problem("queue_address_missing")
+    try:
+        broker_url(settings.redis_url)
+    except ValueError:
+        # The address may hold a password, so neither it nor the reason is repeated.
+        raise Problem("queue_address_invalid") from None
+    return settings.redis_url
 
 
 def open_redis(redis_url: str) -> Redis:
@@ -128,3 +147,26 @@ def create_app(redis_url: str) -> Celery:
         worker_soft_shutdown_timeout=10.0,
     )
     return app
+
+
+def send(queue: Celery, task: str, job_id: str, job: dict[str, Any]) -> None:
+    """Put a job into the queue.
+
+    Args:
+        queue: The application of `create_app`.
+        task: `SIMILAR_TASK` or `REINDEX_TASK`.
+        job_id: The job's, and the message's.
+        job: A `core.job.SimilarJob` or `ReindexJob`, as JSON has it.
+
+    Raises:
+        RedisError, OperationalError, OSError: Redis cannot be reached.
+    """
+    # Celery writes a task's arguments into logs and events; a job's may hold an interaction's
+    # token, so only its id is shown there.
+    queue.send_task(
+        task,
+        kwargs={"job": job},
+        task_id=job_id,
+        argsrepr="()",
+        kwargsrepr=f"{{'job': {job_id}}}",
+    )

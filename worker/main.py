@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Final
 
 from celery import signals
-from redis import Redis
 from redis.exceptions import RedisError
 
 from core.models import ModelError
@@ -17,7 +16,7 @@ from core.models.chosen import load_models
 from core.problem import Problem
 from core.redaction import hide_secrets
 from core.settings import Settings
-from worker.app import INDEX_QUEUE, LOOK_QUEUE, create_app, open_redis
+from worker.app import INDEX_QUEUE, LOOK_QUEUE, address_of, create_app, open_redis
 from worker.claim import Claims, own_heartbeat_key
 from worker.consumer import Consumer
 from worker.delivery.routes import Routes
@@ -65,22 +64,6 @@ class InOneLine(logging.Filter):
         return True
 
 
-def connect(settings: Settings) -> Redis:
-    """A client of the Redis server of the settings. Nothing is sent to it yet.
-
-    Raises:
-        Problem: No server is set, or its address cannot be read.
-    """
-    address = settings.queue.redis_url
-    if address is None:
-        raise Problem("queue_address_missing")
-    try:
-        return open_redis(address)
-    except ValueError:
-        # The address may hold a password, so neither it nor the reason is repeated.
-        raise Problem("queue_address_invalid") from None
-
-
 def check(settings: Settings) -> bool:
     """Whether a worker is alive on this machine, also one that is busy. For health checks.
 
@@ -88,7 +71,7 @@ def check(settings: Settings) -> bool:
         Problem: No Redis server is set, or its address cannot be read.
     """
     try:
-        with connect(settings) as redis:
+        with open_redis(address_of(settings.queue)) as redis:
             return bool(redis.exists(own_heartbeat_key()))
     except RedisError:
         return False
@@ -110,13 +93,14 @@ def run(settings: Settings) -> None:
     logging.getLogger("celery.worker.consumer.consumer").addFilter(FirstLine())
     # Where Kombu looks for jobs of dead workers.
     logging.getLogger("kombu.asynchronous.hub").addFilter(InOneLine())
-    redis = connect(settings)
+    address = address_of(settings.queue)
+    redis = open_redis(address)
     stopping = threading.Event()
     resident = _resident(settings)
     gallery = settings.gallery
     claims = Claims(redis)
     routes = Routes(settings)
-    app = create_app(str(settings.queue.redis_url))
+    app = create_app(address)
     parking = Parking(redis, app)
     add_tasks(
         app,

@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from core.job import ReindexJob, SimilarJob
-from worker.app import REINDEX_TASK, SIMILAR_TASK
+from worker.app import REINDEX_TASK, SIMILAR_TASK, send
 
 log = logging.getLogger(__name__)
 
@@ -95,14 +95,7 @@ class Parking:
                 log.error("what was parked is no job and is dropped: %s", type(error).__name__)
                 self._drop(keys=[PARKED_KEY], args=[parked, again])
                 continue
-            # As a bot sends it: what stands in logs is the id alone.
-            self._queue.send_task(
-                task,
-                kwargs={"job": job},
-                task_id=job_id,
-                argsrepr="()",
-                kwargsrepr=f"{{'job': {job_id}}}",
-            )
+            send(self._queue, task, job_id, job)
             self._drop(keys=[PARKED_KEY], args=[parked, again])
 
     def _run(self) -> None:

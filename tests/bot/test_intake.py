@@ -14,6 +14,7 @@ from bot.intake import BEGUN_SECONDS, Fetch, Intake, QueueUnreachable, TooManyRe
 from core.job import DiscordDestination, FileDestination
 from core.look import Look
 from core.picture import UnreadablePicture
+from core.problem import Problem
 from core.settings import LimitSettings, QueueSettings, Settings, load_settings
 from tests.bot.pictures import picture
 from tests.platforms.jobs import waiting_reindex_jobs, waiting_similar_jobs
@@ -554,13 +555,13 @@ class TestNoRedis:
         redis.stop()
 
     def test_no_address(self) -> None:
-        with pytest.raises(QueueUnreachable, match="REDIS_URL"):
+        with pytest.raises(Problem, match="REDIS_URL"):
             Intake.connect(settings(None))
 
     @pytest.mark.parametrize(
         "address", ["http://:hunter2@localhost", "redis://:hunter2@localhost?socket_timeout=3"]
     )
     def test_an_address_that_cannot_be_used_is_not_repeated(self, address: str) -> None:
-        with pytest.raises(QueueUnreachable, match="REDIS_URL") as problem:
+        with pytest.raises(Problem, match="REDIS_URL") as problem:
             Intake.connect(settings(address))
         assert "hunter2" not in str(problem.value)

@@ -17,7 +17,7 @@ from core.job import Destination, FileDestination, ReindexJob, SimilarJob
 from core.look import Look
 from tests.core.fakes import FakeDetector, FakeExtractor
 from tests.platforms.processes import RealProcess, RealRedis, wait_for
-from worker.app import REINDEX_TASK, SIMILAR_TASK, create_app
+from worker.app import REINDEX_TASK, SIMILAR_TASK, create_app, send
 from worker.delivery.file import FileAnswer, FileState, read_answer
 from worker.store import UploadStore
 
@@ -124,7 +124,7 @@ class Workplace:
 
     def send(self, task: str, job: SimilarJob | ReindexJob) -> None:
         """Put a job into the queue."""
-        self.queue.send_task(task, kwargs={"job": job.model_dump(mode="json")}, task_id=job.id)
+        send(self.queue, task, job.id, job.model_dump(mode="json"))
 
     def answer(self, job_id: str, timeout: float = 60) -> FileAnswer:
         """The answer to a job whose destination is a file, once the job is done."""
