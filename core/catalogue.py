@@ -6,7 +6,6 @@ known of a content under a model is never computed again.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.embed import Choose, Embedded, above_threshold
-from core.face import Face, Landmarks, Pixels, Vectors, of_unit_length
+from core.face import Face, Landmarks, Pixels, Vectors
 from core.folder import Folder, PictureFile
 from core.models import Detector, Extractor
 from core.problem import Problem
@@ -41,7 +40,7 @@ _PASSING: Final = frozenset(
 """What hinders for a while, such as a full disk or another program's lock."""
 _PRIMARY: Final = 0xFF
 """The bits of SQLite's extended result codes that hold the code itself."""
-_SCHEMA_VERSION: Final = 2
+_SCHEMA_VERSION: Final = 3
 _SCHEMA: Final = """
 CREATE TABLE files (
     path TEXT PRIMARY KEY,
@@ -49,7 +48,7 @@ CREATE TABLE files (
     mtime_ns INTEGER NOT NULL,
     ctime_ns INTEGER NOT NULL,
     sha256 TEXT,
-    problem TEXT
+    usable INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE pictures (
     sha256 TEXT PRIMARY KEY,
@@ -90,18 +89,16 @@ CREATE TABLE picture_vectors (
     PRIMARY KEY (sha256, extractor)
 ) WITHOUT ROWID;
 CREATE TABLE gallery (location TEXT NOT NULL);
-"""
-_OWN_TABLES: Final = frozenset({"detections", "face_vectors", "picture_vectors"})
-"""By which a catalogue is known, of whatever form."""
-_MODELS: Final = """
-CREATE TABLE IF NOT EXISTS models (
+CREATE TABLE models (
     role TEXT NOT NULL,
     sha256 TEXT NOT NULL,
     last_use INTEGER NOT NULL,
     PRIMARY KEY (role, sha256)
 ) WITHOUT ROWID;
 """
-"""`last_use` is a number that grows. Catalogues of the same form may come without this table."""
+"""`last_use` is a number that grows."""
+_OWN_TABLES: Final = frozenset({"detections", "face_vectors", "picture_vectors"})
+"""By which a catalogue is known, of whatever form."""
 _OF_OTHER_MODELS: Final = {
     "detector": ("DELETE FROM detections WHERE detector NOT IN (?, ?)",),
     "extractor": (
@@ -168,7 +165,7 @@ class Catalogue:
         """By path, the state in which a readable file was read and its content's SHA-256."""
         lines = self._database.execute(
             "SELECT path, size, mtime_ns, ctime_ns, sha256 FROM files "
-            "WHERE sha256 IS NOT NULL AND problem IS NULL"
+            "WHERE sha256 IS NOT NULL AND usable"
         )
         return {path: ((size, mtime, ctime), sha256) for path, size, mtime, ctime, sha256 in lines}
 
@@ -177,28 +174,21 @@ class Catalogue:
         return {sha256 for (sha256,) in self._database.execute("SELECT sha256 FROM pictures")}
 
     def complete(self, detector: Detector, extractor: Extractor) -> set[str]:
-        """The contents for which nothing is left to compute with these models.
-
-        Vectors that are not of unit length, which builds of before kept, are computed again.
-        """
+        """The contents for which nothing is left to compute with these models."""
         arguments = (detector.sha256, extractor.sha256)
-        embedded = {
-            (sha256, number)
-            for sha256, number, vector in self._database.execute(
-                "SELECT sha256, number, vector FROM face_vectors "
-                "WHERE detector = ? AND extractor = ?",
+        embedded = set(
+            self._database.execute(
+                "SELECT sha256, number FROM face_vectors WHERE detector = ? AND extractor = ?",
                 arguments,
             )
-            if of_unit_length(_vector(vector))
-        }
+        )
         seen = [
             sha256
-            for sha256, vector in self._database.execute(
-                "SELECT sha256, vector FROM detections JOIN picture_vectors USING (sha256) "
+            for (sha256,) in self._database.execute(
+                "SELECT sha256 FROM detections JOIN picture_vectors USING (sha256) "
                 "WHERE detector = ? AND extractor = ?",
                 arguments,
             )
-            if of_unit_length(_vector(vector))
         ]
         choose = above_threshold(detector)
         done = set()
@@ -266,16 +256,15 @@ class Catalogue:
             (sha256, extractor.sha256, _blob(seen.picture_vector)),
         )
 
-    def put_file(self, file: PictureFile, sha256: str | None, problem: Problem | None) -> None:
-        """Keep a file's state, its content, and why it cannot be used, if so.
+    def put_file(self, file: PictureFile, sha256: str | None, *, usable: bool) -> None:
+        """Keep a file's state, its content, and whether it can be used.
 
         Where nobody could read its content it stays that of before.
         """
-        reason = None if problem is None else json.dumps([problem.key, problem.values], default=str)
         self._database.execute(
             "INSERT OR REPLACE INTO files VALUES "
             "(?, ?, ?, ?, COALESCE(?, (SELECT sha256 FROM files WHERE path = ?)), ?)",
-            (file.path, *state_of(file), sha256, file.path, reason),
+            (file.path, *state_of(file), sha256, file.path, usable),
         )
 
     def contents(
@@ -426,7 +415,6 @@ def _connect(path: Path) -> sqlite3.Connection:
             )
         elif version != _SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"The catalogue has the form {version}.")
-        database.execute(_MODELS)
         if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("The catalogue is damaged.")
     except BaseException:

@@ -297,7 +297,8 @@ class _Build:
                 self._catalogue.put_faces(it.sha256, it.pixels, seen.faces, self._detector)
                 self._catalogue.put_vectors(it.sha256, seen, self._detector, self._extractor)
             for reading in readings:
-                self._catalogue.put_file(reading.file, reading.sha256, reading.problem)
+                usable = reading.problem is None
+                self._catalogue.put_file(reading.file, reading.sha256, usable=usable)
 
     def _leave_out_incomparable(self, files: Sequence[PictureFile]) -> None:
         """Name them, with every copy, of which some were read before their content was seen."""
@@ -306,9 +307,8 @@ class _Build:
             for file in files:
                 _, sha256 = known.get(file.path, (None, None))
                 if sha256 in self.incomparable:
-                    problem = UnreadablePicture("picture_not_comparable")
-                    self.problems[file.path] = problem
-                    self._catalogue.put_file(file, sha256, problem)
+                    self.problems[file.path] = UnreadablePicture("picture_not_comparable")
+                    self._catalogue.put_file(file, sha256, usable=False)
 
     def _faces(self, pictures: Sequence[_Decoded]) -> dict[str, tuple[Face, ...]]:
         """By content, what the detector finds; asked only for what is not known."""

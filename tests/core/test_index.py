@@ -430,14 +430,16 @@ def test_vectors_that_are_not_what_the_extractor_promises_are_not_published(
     good = some_contents(seed=1)
     endless = good.face_vectors.copy()
     endless[2, 0] = np.nan
-    for faces, pictures in (
-        (endless, good.picture_vectors),
-        (good.face_vectors * 2, good.picture_vectors),
-        (good.face_vectors, good.picture_vectors[:, :5]),
-        (good.face_vectors[1:], good.picture_vectors),
-        (good.face_vectors.astype(np.float64), good.picture_vectors),
+    incomparable = "vectors that are not of unit length, so that they cannot be compared"
+    for faces, pictures, sentence in (
+        (endless, good.picture_vectors, f"gave face {incomparable}"),
+        (good.face_vectors * 2, good.picture_vectors, f"gave face {incomparable}"),
+        (good.face_vectors, good.picture_vectors * 0, f"gave picture {incomparable}"),
+        (good.face_vectors, good.picture_vectors[:, :5], "promises picture"),
+        (good.face_vectors[1:], good.picture_vectors, "promises face"),
+        (good.face_vectors.astype(np.float64), good.picture_vectors, "promises face"),
     ):
-        with pytest.raises(ModelError, match="fake-character"):
+        with pytest.raises(ModelError, match=f"'fake-character' {sentence}"):
             published(tmp_path, Contents(good.pictures, good.faces, pictures, faces))
     assert current_version(tmp_path) == version
 
