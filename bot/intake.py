@@ -50,7 +50,8 @@ from worker.store import UploadStore
 log = logging.getLogger(__name__)
 
 Fetch: TypeAlias = Callable[[], Awaitable[bytes]]
-"""Downloads a picture from the platform's own host."""
+"""Downloads a picture from the platform's own host, or raises a problem such as
+`PictureNotFetched`."""
 
 _Result = TypeVar("_Result")
 
@@ -83,6 +84,13 @@ _NO_PICTURE: Final = hashlib.sha256(b"").hexdigest()
 
 REINDEX_SECONDS: Final = 6 * 3600
 """A reindex that has not ended after so long is given up."""
+
+
+class PictureNotFetched(Problem):
+    """The platform did not hand the picture out."""
+
+    def __init__(self) -> None:
+        super().__init__("picture_not_fetched")
 
 
 class QueueUnreachable(Problem):

@@ -127,6 +127,13 @@ class UnreadablePicture(Problem):
     """These bytes cannot be used as a picture."""
 
 
+def too_many_bytes(size: int, limit: int) -> UnreadablePicture:
+    """What is said of a file of `size` bytes where it may have `limit`."""
+    return UnreadablePicture(
+        "picture_too_many_bytes", size=f"{size / 2**20:.1f}", limit=f"{limit / 2**20:.0f}"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A decoded picture.
@@ -173,27 +180,22 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
     if not data:
         raise UnreadablePicture("picture_empty")
     if len(data) > limits.file_bytes:
-        raise UnreadablePicture(
-            "picture_too_many_bytes",
-            size=f"{len(data) / 2**20:.1f}",
-            limit=f"{limits.file_bytes / 2**20:.0f}",
-        )
+        raise too_many_bytes(len(data), limits.file_bytes)
     scans = _scans(data)
+    too_many_pixels = UnreadablePicture(
+        "picture_too_many_pixels", limit=limits.pixels // 1_000_000, side=limits.side
+    )
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadablePicture(
-            "picture_too_many_pixels", limit=limits.pixels // 1_000_000, side=limits.side
-        ) from error
+        raise too_many_pixels from error
     except _DECODING_ERRORS as error:
         if data.startswith(_SIGNATURES):
             raise UnreadablePicture("picture_damaged") from error
         raise UnreadablePicture("picture_wrong_type", formats=", ".join(FORMATS)) from error
     width, height = image.size
     if width * height > limits.pixels or max(width, height) > limits.side:
-        raise UnreadablePicture(
-            "picture_too_many_pixels", limit=limits.pixels // 1_000_000, side=limits.side
-        )
+        raise too_many_pixels
     if scans * width * height > _MOST_SCANS_OF_THE_LARGEST * limits.pixels:
         raise UnreadablePicture("picture_too_much_work")
     return image
@@ -323,11 +325,7 @@ def read_bytes(path: Path, limits: Limits = DEFAULT_LIMITS) -> bytes:
     except OSError as error:
         raise UnreadablePicture("picture_file_unreadable", name=path) from error
     if len(data) > limits.file_bytes:
-        raise UnreadablePicture(
-            "picture_too_many_bytes",
-            size=f"{path.stat().st_size / 2**20:.1f}",
-            limit=f"{limits.file_bytes / 2**20:.0f}",
-        )
+        raise too_many_bytes(path.stat().st_size, limits.file_bytes)
     return data
 
 

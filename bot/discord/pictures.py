@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import discord
 
-from core.picture import SUFFIXES, UnreadablePicture
-from core.problem import Problem
+from bot.intake import PictureNotFetched
+from core.picture import SUFFIXES, too_many_bytes
 from core.settings import Settings
 
 DISCORD_HOSTS: Final = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
@@ -20,10 +20,6 @@ FETCH_SECONDS: Final = 30
 FETCHES_AT_ONCE: Final = 4
 MOST_PICTURES: Final = 4
 """Of one message so many pictures are answered."""
-
-
-class PictureNotFetched(Problem):
-    """Discord did not hand the picture out."""
 
 
 def pictures_of(message: discord.Message) -> Sequence[discord.Attachment]:
@@ -48,7 +44,7 @@ class Downloads:
     """Fetches attachments, a few at a time, so that a bot's memory stays small."""
 
     def __init__(self, settings: Settings) -> None:
-        self._limit = settings.limit.picture
+        self._most_bytes = settings.limit.picture.file_bytes
         self._at_once = asyncio.Semaphore(FETCHES_AT_ONCE)
         own = urlsplit(settings.discord.api_url or "").hostname
         self._hosts = DISCORD_HOSTS if own is None else DISCORD_HOSTS | {own}
@@ -60,16 +56,12 @@ class Downloads:
             UnreadablePicture: Larger than the limit, by Discord's own word; nothing is fetched.
             PictureNotFetched: Discord does not hand it out, or not in time.
         """
-        if file.size > self._limit.file_bytes:
-            raise UnreadablePicture(
-                "picture_too_many_bytes",
-                size=f"{file.size / 2**20:.1f}",
-                limit=f"{self._limit.file_bytes / 2**20:.0f}",
-            )
+        if file.size > self._most_bytes:
+            raise too_many_bytes(file.size, self._most_bytes)
         if urlsplit(file.url).hostname not in self._hosts:
-            raise PictureNotFetched("picture_not_fetched")
+            raise PictureNotFetched
         try:
             async with self._at_once, asyncio.timeout(FETCH_SECONDS):
                 return await file.read()
         except (discord.HTTPException, aiohttp.ClientError, TimeoutError) as error:
-            raise PictureNotFetched("picture_not_fetched") from error
+            raise PictureNotFetched from error

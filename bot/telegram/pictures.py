@@ -10,9 +10,9 @@ from telegram import Animation, Document, ExternalReplyInfo, Message, PhotoSize,
 from telegram.constants import MessageAttachmentType
 from telegram.error import BadRequest, TelegramError
 
+from bot.intake import PictureNotFetched
 from bot.telegram.patience import patiently
-from core.picture import SUFFIXES, UnreadablePicture
-from core.problem import Problem
+from core.picture import SUFFIXES, UnreadablePicture, too_many_bytes
 from core.settings import Settings
 
 DOWNLOAD_BYTES: Final = 20 * 2**20
@@ -22,10 +22,6 @@ FETCHES_AT_ONCE: Final = 4
 
 Sent: TypeAlias = PhotoSize | Document | Sticker
 """A picture as Telegram describes it: a photo's largest size, a file, a sticker."""
-
-
-class PictureNotFetched(Problem):
-    """Telegram did not hand the picture out."""
 
 
 def picture_of(message: Message | ExternalReplyInfo) -> Sent | None:
@@ -96,13 +92,9 @@ class Downloads:
         except BadRequest as error:
             if "file is too big" in error.message.lower():
                 raise self._too_large(sent) from error
-            raise PictureNotFetched("picture_not_fetched") from error
+            raise PictureNotFetched from error
         except TelegramError as error:
-            raise PictureNotFetched("picture_not_fetched") from error
+            raise PictureNotFetched from error
 
     def _too_large(self, sent: Sent) -> UnreadablePicture:
-        return UnreadablePicture(
-            "picture_too_many_bytes",
-            size=f"{(sent.file_size or self._limit) / 2**20:.1f}",
-            limit=f"{self._limit / 2**20:.0f}",
-        )
+        return too_many_bytes(sent.file_size or self._limit, self._limit)

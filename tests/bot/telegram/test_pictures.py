@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from telegram import Animation, Bot, Chat, Document, Message, PhotoSize, Sticker
 
+from bot.intake import PictureNotFetched
 from bot.telegram import patience
-from bot.telegram.pictures import Downloads, PictureNotFetched, picture_of
+from bot.telegram.pictures import Downloads, picture_of
 from core.picture import UnreadablePicture
 from core.settings import (
     DiscordSettings,
