@@ -11,7 +11,8 @@ from typing import Final
 from core.search import Answer, Match
 from core.texts import FALLBACK, say
 
-DISCORD_LIMIT: Final = 2000
+LONGEST: Final = 2000
+"""Where no platform says less."""
 _LONGEST_NAME: Final = 60
 _BREAKING: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _TURNING: Final = frozenset(
@@ -28,7 +29,7 @@ def utf16_length(text: str) -> int:
 def caption(
     answer: Answer,
     language: str = FALLBACK,
-    limit: int = DISCORD_LIMIT,
+    limit: int = LONGEST,
     length: Callable[[str], int] = utf16_length,
 ) -> str:
     """The numbered names with their similarity in per cent, one line each.

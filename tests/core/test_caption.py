@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.caption import DISCORD_LIMIT, caption, name, percent
+from core.caption import caption, name, percent
 from core.face import Face
 from core.look import Look
 from core.picture import Picture
 from core.search import Answer, Match, Row
+from worker.delivery.discord import CONTENT_CHARACTERS
 from worker.delivery.telegram import CAPTION_UNITS
 
 PICTURE = Picture(np.zeros((48, 64, 3), np.uint8), "0" * 64)
@@ -129,7 +130,7 @@ def test_a_cosine_is_read_as_per_cent(similarity: float, shown: int) -> None:
     assert percent(similarity) == shown
 
 
-@pytest.mark.parametrize("limit", [CAPTION_UNITS, DISCORD_LIMIT, 60])
+@pytest.mark.parametrize("limit", [CAPTION_UNITS, CONTENT_CHARACTERS, 60])
 @pytest.mark.parametrize("letter", ["x", "字", "🦊"])
 def test_a_caption_never_passes_the_limit_and_says_what_it_left_out(
     limit: int, letter: str

@@ -9,12 +9,13 @@ from typing import Final
 import httpx
 
 from core.caption import utf16_length
+from core.collage import MAX_BYTES
 from core.job import Destination, DiscordDestination, TelegramDestination
 from core.settings import Settings
 from worker.delivery import Delivery
 from worker.delivery.discord import CONTENT_CHARACTERS, DiscordDelivery, escaped
 from worker.delivery.file import FileDelivery
-from worker.delivery.telegram import TelegramDelivery
+from worker.delivery.telegram import CAPTION_UNITS, PHOTO_BYTES, TEXT_UNITS, TelegramDelivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class Room:
     length: Callable[[str], int] = utf16_length
 
 
-_TELEGRAM: Final = Room(caption=1024, sentence=4096, collage_bytes=10_000_000)
-_FILE: Final = Room(caption=4096, sentence=4096, collage_bytes=10 * 2**20)
+_TELEGRAM: Final = Room(caption=CAPTION_UNITS, sentence=TEXT_UNITS, collage_bytes=PHOTO_BYTES)
+_FILE: Final = Room(caption=4096, sentence=4096, collage_bytes=MAX_BYTES)
 
 
 def room_at(destination: Destination) -> Room:
