@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -77,16 +77,15 @@ class CourteousExtractor(WrappedExtractor):
 
     def embed_faces(self, faces: Pixels) -> Vectors:
         """As `core.models.Extractor.embed_faces`."""
-        passes = []
-        for start in range(0, max(1, len(faces)), CROPS_A_PASS):
-            self._courtesy.step_aside()
-            passes.append(self._extractor.embed_faces(faces[start : start + CROPS_A_PASS]))
-        return np.concatenate(passes)
+        return self._in_passes(self._extractor.embed_faces, faces)
 
     def embed_pictures(self, pictures: Pixels) -> Vectors:
         """As `core.models.Extractor.embed_pictures`."""
+        return self._in_passes(self._extractor.embed_pictures, pictures)
+
+    def _in_passes(self, embed: Callable[[Pixels], Vectors], crops: Pixels) -> Vectors:
         passes = []
-        for start in range(0, max(1, len(pictures)), CROPS_A_PASS):
+        for start in range(0, max(1, len(crops)), CROPS_A_PASS):
             self._courtesy.step_aside()
-            passes.append(self._extractor.embed_pictures(pictures[start : start + CROPS_A_PASS]))
+            passes.append(embed(crops[start : start + CROPS_A_PASS]))
         return np.concatenate(passes)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
+
+import httpx
 
 LONGEST_PATIENCE: Final = 2.0
 """Seconds that a delivery waits where the platform asks for it. Where it asks for more, the job
@@ -45,3 +47,13 @@ class Delivery(Protocol):
         """Replace the message by the collage (PNG or JPEG bytes) and the caption below it. With
         `spoiler` the collage is covered until somebody wants to see it."""
         ...
+
+
+def object_of(response: httpx.Response) -> dict[str, Any]:
+    """The body's JSON object; empty where it is none, and something between us and the platform
+    answered instead, such as a proxy's page."""
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -20,7 +20,7 @@ import httpx
 from core import program
 from core.job import DiscordDestination
 from core.settings import DiscordSettings
-from worker.delivery import LONGEST_PATIENCE, DeliveryFailed
+from worker.delivery import LONGEST_PATIENCE, DeliveryFailed, object_of
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +242,7 @@ class DiscordDelivery:
             except httpx.TransportError as error:
                 reason, wait = type(error).__name__, pause
             else:
-                body = _json(response)
+                body = object_of(response)
                 if response.is_success and "id" in body:
                     return body
                 if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
@@ -276,19 +276,10 @@ class DiscordDelivery:
         return headers
 
 
-def _json(response: httpx.Response) -> dict[str, Any]:
-    """The body; empty where it is none that Discord itself would send, such as a proxy's page."""
-    try:
-        body = response.json()
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
 def _retry_after(response: httpx.Response) -> float | None:
     """Seconds that a 429 asks for; its header where it comes from the network in between."""
     try:
-        return float(_json(response).get("retry_after") or response.headers["retry-after"])
+        return float(object_of(response).get("retry_after") or response.headers["retry-after"])
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from core.job import TelegramDestination
 from core.settings import TelegramSettings
-from worker.delivery import LONGEST_PATIENCE, DeliveryFailed
+from worker.delivery import LONGEST_PATIENCE, DeliveryFailed, object_of
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class TelegramDelivery:
                 # Its own text may name the address, and the address holds the token.
                 reason = type(error).__name__
             else:
-                answer = _body(response)
+                answer = object_of(response)
                 description = str(answer.get("description", ""))
                 if answer.get("ok") is True or _NOT_MODIFIED in description:
                     return
@@ -239,15 +239,6 @@ def shortened(text: str, units: int) -> str:
         return text
     # A pair of units that is one character may be cut in two; the half is dropped.
     return encoded[: 2 * (units - 1)].decode("utf-16-le", errors="ignore") + "…"
-
-
-def _body(response: httpx.Response) -> dict[str, Any]:
-    """The answer's object; empty where something between us and Telegram answered instead."""
-    try:
-        body = response.json()
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
 
 
 def _retry_after(answer: Mapping[str, Any]) -> float | None:
