@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import discord
 from discord.ext import commands
@@ -13,15 +13,13 @@ from discord.ext import commands
 from bot.discord.asking import Asking, Edit, Wish
 from bot.discord.pictures import pictures_of
 from core.job import DiscordDestination
-from core.look import DEFAULT_COUNT, MAX_COUNT, Look
+from core.look import asked_for
 from core.texts import FALLBACK, say
 
 if TYPE_CHECKING:
     from bot.discord.bot import FamiliarBot
 
 log = logging.getLogger(__name__)
-
-LOOKS: Final = frozenset(look.value for look in Look)
 
 
 class Mention(commands.Cog):
@@ -79,7 +77,7 @@ class Mention(commands.Cog):
     async def _answer(
         self, message: discord.Message, pictures: Sequence[discord.Attachment]
     ) -> None:
-        look, count = _choices(message)
+        look, count, _ = asked_for(_words(message))
         wish = Wish(message.author.id, _language(message), look, count)
         event, reply = f"discord-{message.id}", _replying(message)
         if not await self._asking.first_sight(event, wish, reply, every_time=False):
@@ -129,14 +127,3 @@ def _language(message: discord.Message) -> str:
 
 def _words(message: discord.Message) -> list[str]:
     return re.sub(r"<@[!&]?\d+>", " ", message.content).lower().split()
-
-
-def _choices(message: discord.Message) -> tuple[Look, int]:
-    """A look and a count among the words beside the mention, such as `@bot character 6`."""
-    look, count = Look.BOTH, DEFAULT_COUNT
-    for word in _words(message):
-        if word in LOOKS:
-            look = Look(word)
-        elif word.isascii() and word.isdigit() and 1 <= int(word) <= MAX_COUNT:
-            count = int(word)
-    return look, count

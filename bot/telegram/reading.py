@@ -7,12 +7,10 @@ from typing import Final
 
 from telegram import ExternalReplyInfo, Message, MessageEntity, User
 
-from core.look import DEFAULT_COUNT, MAX_COUNT, Look
+from core.look import DEFAULT_COUNT, MAX_COUNT, Look, asked_for
 from core.problem import Problem
 
 SIMILAR: Final = "similar"
-
-_LOOKS: Final = frozenset(look.value for look in Look)
 
 
 class CountOutOfRange(Problem):
@@ -53,23 +51,15 @@ class Request:
         return self.command == SIMILAR or self.mentioned
 
     def wish(self) -> Wish:
-        """A look and a count among the words, in any order; what else is said does not matter.
+        """What `core.look.asked_for` reads among the words.
 
         Raises:
             CountOutOfRange: The command has a number that is no count. Beside a mention people
                 write whole sentences, so there it is passed over.
         """
-        look, count = Look.BOTH, DEFAULT_COUNT
-        for word in self.words:
-            if word in _LOOKS:
-                look = Look(word)
-            elif word.isascii() and word.isdigit():
-                # Python does not read numbers of any length.
-                number = int(word.lstrip("0")[:9] or "0")
-                if 1 <= number <= MAX_COUNT:
-                    count = number
-                elif self.command == SIMILAR:
-                    raise CountOutOfRange("count_out_of_range", most=MAX_COUNT)
+        look, count, out_of_range = asked_for(self.words)
+        if out_of_range and self.command == SIMILAR:
+            raise CountOutOfRange("count_out_of_range", most=MAX_COUNT)
         return Wish(look, count)
 
 

@@ -200,13 +200,6 @@ class TestMention:
         (job,) = waiting_similar_jobs(community.redis)
         assert (job.look, job.count) == (Look.CHARACTER, 6)
 
-    def test_numbers_out_of_range_choose_nothing(self, community: Community) -> None:
-        discord = community.discord
-        discord.send(f"{discord.bot_mention} 0 12 ² 2026", [("a.png", picture())])
-        community.wait_for_jobs()
-        (job,) = waiting_similar_jobs(community.redis)
-        assert job.count == 4
-
     def test_several_pictures_get_a_reply_each(self, community: Community) -> None:
         discord = community.discord
         files = [(f"{colour}.png", picture(colour)) for colour in ("red", "green")]
