@@ -8,13 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from core.embed import (
-    Embedded,
-    FolderReader,
-    above_threshold,
-    embed_crops,
-    embed_detected,
-)
+from core.embed import Embedded, FolderReader, above_threshold, embed_found
 from core.evaluate_folder import (
     LabelledVectors,
     LookFigures,
@@ -149,17 +143,11 @@ def compare_precisions(
 def _embedded(pixels: list[Pixels], variants: Sequence[Variant]) -> Iterator[list[Embedded]]:
     """The same pictures by each variant."""
     found = {
-        detector: detector.detect(pixels)
+        detector: None if detector is None else detector.detect(pixels)
         for detector in {variant.detector for variant in variants}
-        if detector is not None
     }
     for detector, extractor in ((variant.detector, variant.extractor) for variant in variants):
-        if detector is None:
-            yield embed_crops(pixels, extractor)
-        else:
-            prepared = [extractor.prepare_picture(picture) for picture in pixels]
-            choose = above_threshold(detector)
-            yield embed_detected(pixels, prepared, found[detector], extractor, choose)
+        yield embed_found(pixels, found[detector], extractor, above_threshold(detector))
 
 
 def _figures(

@@ -50,13 +50,15 @@ class Embedded:
     picture_vector: NDArray[np.float32]
 
 
-def above_threshold(detector: Detector) -> Choose:
-    """Chooses every face that the detector itself calls one, each once."""
+def above_threshold(detector: Detector | None) -> Choose:
+    """Chooses every face that the detector itself calls one, each once; None: every face."""
+    if detector is None:
+        return lambda faces: faces
     return lambda faces: distinct([face for face in faces if face.score >= detector.threshold])
 
 
-def most_confident(detector: Detector) -> Choose:
-    """Chooses the face with the highest score, where it reaches the detector's threshold."""
+def most_confident(detector: Detector | None) -> Choose:
+    """Chooses the first face, with the highest score, of `above_threshold`."""
     return lambda faces: above_threshold(detector)(faces)[:1]
 
 
@@ -79,7 +81,7 @@ def embed_faces(
 
 def embed_batch(
     pixels: Sequence[Pixels],
-    detector: Detector,
+    detector: Detector | None,
     extractor: Extractor,
     choose: Choose,
 ) -> list[Embedded]:
@@ -87,12 +89,32 @@ def embed_batch(
 
     Args:
         pixels: The pictures; at least one.
-        detector: Finds the faces.
+        detector: Finds the faces; None: every picture is a face crop already, and is its face.
         extractor: Makes the vectors.
         choose: Which faces get vectors.
     """
+    found = None if detector is None else detector.detect(pixels)
+    return embed_found(pixels, found, extractor, choose)
+
+
+def embed_found(
+    pixels: Sequence[Pixels],
+    found: Sequence[tuple[Face, ...]] | None,
+    extractor: Extractor,
+    choose: Choose,
+) -> list[Embedded]:
+    """`embed_batch`, where what the detector finds is known, for several extractors.
+
+    Args:
+        pixels: The pictures; at least one.
+        found: The faces of each; None: every picture is a face crop already, and is its face.
+        extractor: Makes the vectors.
+        choose: Which faces get vectors; of crops all do.
+    """
+    if found is None:
+        return embed_crops(pixels, extractor)
     prepared = [extractor.prepare_picture(picture) for picture in pixels]
-    return embed_detected(pixels, prepared, detector.detect(pixels), extractor, choose)
+    return embed_detected(pixels, prepared, found, extractor, choose)
 
 
 def embed_detected(
@@ -102,7 +124,7 @@ def embed_detected(
     extractor: Extractor,
     choose: Choose,
 ) -> list[Embedded]:
-    """Embed some pictures together whose faces are known.
+    """`embed_found`, where the pictures are prepared already.
 
     Args:
         pixels: The pictures; at least one.
@@ -308,12 +330,8 @@ def embed_folder(
     feel: list[Vectors] = []
     for its_paths, pixels in reader.batches():
         paths += its_paths
-        if detector is None:
-            embedded = embed_crops(pixels, extractor)
-            counts += [1] * len(embedded)
-        else:
-            embedded = embed_batch(pixels, detector, extractor, most_confident(detector))
-            counts += [len(above_threshold(detector)(seen.faces)) for seen in embedded]
+        embedded = embed_batch(pixels, detector, extractor, most_confident(detector))
+        counts += [len(above_threshold(detector)(seen.faces)) for seen in embedded]
         for seen in embedded:
             vector = np.zeros((1, extractor.face_dimensions), np.float32)
             vector[: len(seen.face_vectors)] = seen.face_vectors

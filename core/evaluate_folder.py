@@ -29,13 +29,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.embed import (
-    Embedded,
-    FolderReader,
-    above_threshold,
-    embed_batch,
-    embed_crops,
-)
+from core.embed import Embedded, FolderReader, above_threshold, embed_batch
 from core.face import Vectors
 from core.face_space import FaceSpace
 from core.likeness import COSINE, Likeness
@@ -141,10 +135,7 @@ def evaluate_folder(
     embedded: list[Embedded] = []
     for its_characters, _, pixels in reader.batches_of_characters():
         characters += its_characters
-        if detector is None:
-            embedded += embed_crops(pixels, extractor)
-        else:
-            embedded += embed_batch(pixels, detector, extractor, above_threshold(detector))
+        embedded += embed_batch(pixels, detector, extractor, above_threshold(detector))
     vectors = labelled(characters, embedded).as_searched()
     return FolderFigures(
         looks={look: measure(vectors, look, extractor.weights_of_both) for look in looks},

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from core.embed import Embedded, FolderReader, above_threshold, embed_crops, embed_detected
+from core.embed import Embedded, FolderReader, above_threshold, embed_found
 from core.evaluate_folder import (
     LabelledVectors,
     LookFigures,
@@ -314,13 +314,7 @@ def compare_methods(
         found = None if detector is None else detector.detect(pixels)
         embedded: list[Embedded] = []
         for source, extractor in sources.items():
-            if detector is None or found is None:
-                embedded = embed_crops(pixels, extractor)
-            else:
-                prepared = [extractor.prepare_picture(picture) for picture in pixels]
-                embedded = embed_detected(
-                    pixels, prepared, found, extractor, above_threshold(detector)
-                )
+            embedded = embed_found(pixels, found, extractor, above_threshold(detector))
             seen[source] += embedded
         faces += [picture.chosen for picture in embedded]
     vectors = {source: labelled(characters, pictures) for source, pictures in seen.items()}
