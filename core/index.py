@@ -41,7 +41,7 @@ from core.face import Face, of_unit_length
 from core.face_space import dimensions_in_space
 from core.look import Look
 from core.models import Detector, Extractor, ModelError
-from core.neighbourhood import Between, remembered
+from core.neighbourhood import Between
 from core.problem import Problem
 from core.rows import (
     METRIC,
@@ -51,7 +51,6 @@ from core.rows import (
     Neighbour,
     Query,
     Rows,
-    standing_for,
 )
 from core.thumbnails import Thumbnail, Thumbnails
 from core.trees import build_trees, choose_search_k
@@ -544,28 +543,33 @@ def _open(folder: Path, manifest: Manifest) -> Index:
         _load(folder / _PICTURE_VECTORS, (manifest.pictures, manifest.picture_dimensions)),
         _load(folder / _FACE_VECTORS, (manifest.faces, manifest.face_dimensions)),
     )
-    faces_of_each = len(np.unique(standing_for(contents)))
+    nearest = _load(folder / _NEAREST_FACES, None, np.int32)
     trees = None
     if manifest.trees:
-        in_space = dimensions_in_space(faces_of_each, manifest.face_dimensions)
+        in_space = dimensions_in_space(len(nearest), manifest.face_dimensions)
         trees = AnnoyIndex(in_space + manifest.picture_dimensions + 1, METRIC)
         trees.load(str(folder / _TREES))
-    neighbours = (faces_of_each, remembered(faces_of_each))
-    nearest = _load(folder / _NEAREST_FACES, neighbours, np.int32)
-    rows = Rows(contents, trees, manifest.search_k, nearest)
+    try:
+        rows = Rows(contents, trees, manifest.search_k, nearest)
+    except ValueError as error:
+        raise Problem("index_damaged", file=_NEAREST_FACES) from error
     if len(rows) != manifest.rows or (trees is not None and trees.get_n_items() != len(rows)):
         raise Problem("index_damaged", file=_FACES)
     return Index(manifest, rows, Thumbnails(folder.parents[1]))
 
 
-def _load(path: Path, shape: tuple[int, int], kind: type[np.generic] = np.float32) -> NDArray[Any]:
+def _load(
+    path: Path, shape: tuple[int, int] | None, kind: type[np.generic] = np.float32
+) -> NDArray[Any]:
+    """An array of a version, in rows; it stays on the disk, unless it is empty or nobody knows its
+    shape."""
     try:
         found: NDArray[Any] = np.load(
-            path, mmap_mode="r" if all(shape) else None, allow_pickle=False
+            path, mmap_mode="r" if shape is not None and all(shape) else None, allow_pickle=False
         )
     except (OSError, ValueError, EOFError) as error:
         raise Problem("index_damaged", file=path.name) from error
-    if found.shape != shape or found.dtype != kind:
+    if found.ndim != 2 or found.shape != (shape or found.shape) or found.dtype != kind:
         raise Problem("index_damaged", file=path.name)
     return found
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from core.face import Face, Vectors
 from core.face_space import FaceSpace
 from core.look import Look
-from core.neighbourhood import Between, Neighbourhoods
+from core.neighbourhood import Between, Neighbourhoods, remembered
 
 METRIC: Final = "angular"
 
@@ -73,7 +73,7 @@ class Contents:
     face_vectors: Vectors
 
 
-def standing_for(contents: Contents) -> NDArray[np.int64]:
+def _standing_for(contents: Contents) -> NDArray[np.int64]:
     """For each face the number of the same face in the first file of its content, ``(faces,)``."""
     first: dict[tuple[str, int], int] = {}
     found = np.empty(len(contents.faces), np.int64)
@@ -150,16 +150,20 @@ class Rows:
             contents: What the rows are made of.
             trees: Annoy's, of `joined`.
             search_k: Nodes that Annoy inspects, for each look that it may search.
-            nearest: `core.neighbourhood.nearest_of_each` of the faces that stand for others
-                (`standing_for`), where it is known already.
+            nearest: `nearest_faces`, where it is known already.
             between: Called between steps where it is not.
+
+        Raises:
+            ValueError: `nearest` is of other contents.
         """
         self.contents = contents
         self._face_count = len(contents.faces)
         self._trees = trees
         self._search_k = search_k or {}
         # One of each: what faces are compared by is known for these alone.
-        each, self._each_of_face = np.unique(standing_for(contents), return_inverse=True)
+        each, self._each_of_face = np.unique(_standing_for(contents), return_inverse=True)
+        if nearest is not None and nearest.shape != (len(each), remembered(len(each))):
+            raise ValueError(f"{nearest.shape} nearest of {len(each)} faces.")
         vectors = contents.face_vectors[each]
         self._space = FaceSpace(vectors)
         self._neighbourhoods = Neighbourhoods(self._space.of(vectors), nearest, between)
@@ -186,7 +190,8 @@ class Rows:
 
     @property
     def nearest_faces(self) -> NDArray[np.int32]:
-        """See `core.neighbourhood.nearest_of_each`; of the faces that stand for others."""
+        """See `core.neighbourhood.nearest_of_each`; of the faces in the first file of each
+        content, which stand for those of its copies."""
         return self._neighbourhoods.nearest
 
     def joined(self) -> Vectors:

@@ -251,15 +251,40 @@ def test_a_damaged_file_is_refused_by_name(
     assert name in problem.sentence()
 
 
-@pytest.mark.parametrize("name", ["faces.csv", "pictures.csv"])
-def test_a_table_that_was_published_wrong_is_refused_by_name(tmp_path: Path, name: str) -> None:
-    table = tmp_path / "versions" / published(tmp_path) / name
-    table.write_text("no table\nof ours\n")
-    files = json.loads((table.parent / "manifest.json").read_text())["files"]
-    data = table.read_bytes()
+def not_a_table(path: Path) -> None:
+    path.write_text("no table\nof ours\n")
+
+
+def one_row_less(path: Path) -> None:
+    np.save(path, np.load(path)[:-1])
+
+
+def one_row_alone(path: Path) -> None:
+    np.save(path, np.load(path)[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("faces.csv", not_a_table),
+        ("pictures.csv", not_a_table),
+        ("faces.npy", one_row_less),
+        ("nearest.npy", one_row_less),
+        ("nearest.npy", one_row_alone),
+    ],
+)
+def test_a_file_that_was_published_wrong_is_refused_by_name(
+    tmp_path: Path, name: str, change: Callable[[Path], None]
+) -> None:
+    version = tmp_path / "versions" / published(tmp_path, some_contents(50))
+    change(version / name)
+    files = json.loads((version / "manifest.json").read_text())["files"]
+    data = (version / name).read_bytes()
     files[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     rewrite_manifest(tmp_path, files=files)
-    assert name in refused(tmp_path).sentence()
+    problem = refused(tmp_path)
+    assert problem.key == "index_damaged"
+    assert name in problem.sentence()
 
 
 @pytest.mark.parametrize("damage", [cut, Path.unlink])
