@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -11,6 +14,8 @@ import pytest
 from core.face import Pixels, Vectors
 from tests.platforms.processes import wait_for
 from worker.batcher import ROWS, Batcher, BatcherClosed
+
+T = TypeVar("T")
 
 
 class CountingExtractor:
@@ -62,6 +67,31 @@ def waiting(batcher: Batcher) -> int:
     return batcher._arrived.qsize()
 
 
+def submit(function: Callable[..., T], *arguments: Any) -> Future[T]:
+    """What a thread makes of it, which ends with the tests even if a batcher leaves it waiting."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(function(*arguments))
+        except BaseException as error:  # noqa: BLE001 - raised again by `result`
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+@contextmanager
+def busy() -> Iterator[tuple[CountingExtractor, Batcher, Future[Vectors]]]:
+    """A batcher in the midst of its first pass, of the crop 1, which waits for its sign."""
+    extractor = CountingExtractor()
+    batcher = Batcher(extractor)
+    first = submit(batcher.embed_faces, crops(1))
+    assert extractor.entered.acquire(timeout=5)
+    yield extractor, batcher, first
+    submit(batcher.close).result(5)
+
+
 def test_a_lone_request_is_served_at_once() -> None:
     extractor = CountingExtractor()
     extractor.may_go.release()
@@ -71,105 +101,77 @@ def test_a_lone_request_is_served_at_once() -> None:
 
 
 def test_requests_that_meet_share_a_pass_and_get_their_own_vectors() -> None:
-    extractor = CountingExtractor()
-    batcher = Batcher(extractor)
-    with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(batcher.embed_faces, crops(1))
-        extractor.entered.acquire()
-        others = [pool.submit(batcher.embed_faces, crops(*v)) for v in ([2], [3, 4], [5])]
-        pictures = pool.submit(batcher.embed_pictures, crops(9))
+    with busy() as (extractor, batcher, first):
+        others = [submit(batcher.embed_faces, crops(*v)) for v in ([2], [3, 4], [5])]
+        pictures = submit(batcher.embed_pictures, crops(9))
         wait_for(lambda: waiting(batcher) == 4, "all have arrived")
-        for _ in range(3):
-            extractor.may_go.release()
+        extractor.may_go.release(3)
         assert first.result(5).tolist() == [[1]]
         assert [other.result(5).tolist() for other in others] == [[[2]], [[3], [4]], [[5]]]
         assert pictures.result(5).tolist() == [[9]]
     assert extractor.passes[0] == ("faces", 1)
     assert sorted(extractor.passes[1:]) == [("faces", 4), ("pictures", 1)]
     assert len(extractor.threads) == 1
-    batcher.close()
 
 
 def test_a_pass_takes_no_more_rows_than_it_should() -> None:
-    extractor = CountingExtractor()
-    batcher = Batcher(extractor)
-    with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(batcher.embed_faces, crops(1))
-        extractor.entered.acquire()
-        others = [pool.submit(batcher.embed_faces, crops(*[2] * (ROWS // 2))) for _ in range(3)]
+    with busy() as (extractor, batcher, first):
+        others = [submit(batcher.embed_faces, crops(*[2] * (ROWS // 2))) for _ in range(3)]
         wait_for(lambda: waiting(batcher) == 3, "all have arrived")
-        for _ in range(3):
-            extractor.may_go.release()
+        extractor.may_go.release(3)
         for future in (first, *others):
             future.result(5)
     assert [rows for _, rows in extractor.passes] == [1, ROWS, ROWS // 2]
-    batcher.close()
 
 
 def test_an_error_reaches_everyone_of_its_pass_and_nobody_else() -> None:
-    extractor = CountingExtractor()
-    batcher = Batcher(extractor)
-    with ThreadPoolExecutor(8) as pool:
-        first = pool.submit(batcher.embed_faces, crops(1))
-        extractor.entered.acquire()
-        bad = pool.submit(batcher.embed_faces, crops(255))
-        beside = pool.submit(batcher.embed_faces, crops(7))
+    with busy() as (extractor, batcher, first):
+        bad = submit(batcher.embed_faces, crops(255))
+        beside = submit(batcher.embed_faces, crops(7))
         wait_for(lambda: waiting(batcher) == 2, "both have arrived")
-        extractor.may_go.release()
-        extractor.may_go.release()
+        extractor.may_go.release(2)
         assert first.result(5).tolist() == [[1]]
         for future in (bad, beside):
             with pytest.raises(ValueError, match="no network"):
                 future.result(5)
-    extractor.may_go.release()
-    assert batcher.embed_faces(crops(8)).tolist() == [[8]], "the thread goes on after an error"
-    batcher.close()
-
-
-def test_closing_serves_what_has_arrived() -> None:
-    extractor = CountingExtractor()
-    batcher = Batcher(extractor)
-    with ThreadPoolExecutor(2) as pool:
-        future = pool.submit(batcher.embed_faces, crops(6))
-        extractor.entered.acquire()
-        closing = pool.submit(batcher.close)
         extractor.may_go.release()
+        after = submit(batcher.embed_faces, crops(8))
+        assert after.result(5).tolist() == [[8]], "the thread goes on after an error"
+
+
+@pytest.mark.parametrize(
+    "embeds",
+    [[], [Batcher.embed_faces], [Batcher.embed_faces, Batcher.embed_pictures]],
+    ids=["nobody waits", "one waits", "two wait for a pass each"],
+)
+def test_closing_serves_what_has_arrived(embeds: list[Callable[..., Vectors]]) -> None:
+    with busy() as (extractor, batcher, first):
+        others = [submit(embed, batcher, crops(6)) for embed in embeds]
+        wait_for(lambda: waiting(batcher) == len(others), "all have arrived")
+        closing = submit(batcher.close)
+        wait_for(lambda: waiting(batcher) == len(others) + 1, "it closes")
+        extractor.may_go.release(len(others) + 1)
+        assert first.result(5).tolist() == [[1]]
+        assert [other.result(5).tolist() for other in others] == [[[6]]] * len(others)
         closing.result(5)
-        assert future.result(5).tolist() == [[6]]
 
 
 def test_after_closing_nobody_waits() -> None:
     """The hands of a worker that is ended a second time are at work still."""
-    extractor = CountingExtractor()
-    batcher = Batcher(extractor)
+    batcher = Batcher(CountingExtractor())
     batcher.close()
-    refused: list[BaseException | None] = []
-
-    def ask() -> None:
-        for embed in (batcher.embed_faces, batcher.embed_pictures):
-            with pytest.raises(BatcherClosed) as error:
-                embed(crops(6))
-            refused.append(error.value)
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(5)
-    assert len(refused) == 2
+    for embed in (batcher.embed_faces, batcher.embed_pictures):
+        with pytest.raises(BatcherClosed):
+            submit(embed, crops(6)).result(5)
     batcher.close()
 
 
 def test_what_arrives_while_it_closes_is_served_or_refused() -> None:
-    extractor = CountingExtractor()
-    batcher = Batcher(extractor)
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(batcher.embed_faces, crops(6))
-        extractor.entered.acquire()
-        closing = pool.submit(batcher.close)
-        try:
-            wait_for(lambda: batcher._closed, "it closes")
-            with pytest.raises(BatcherClosed):
-                batcher.embed_faces(crops(7))
-        finally:
-            extractor.may_go.release()
-        assert first.result(5).tolist() == [[6]]
+    with busy() as (extractor, batcher, first):
+        closing = submit(batcher.close)
+        wait_for(lambda: batcher._closed, "it closes")
+        with pytest.raises(BatcherClosed):
+            submit(batcher.embed_faces, crops(7)).result(5)
+        extractor.may_go.release()
+        assert first.result(5).tolist() == [[1]]
         closing.result(5)
