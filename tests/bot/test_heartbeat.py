@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bot import heartbeat
 from bot.heartbeat import SHOWN_SECONDS, is_beating, keep_beating
 from core.problem import Problem
 from core.settings import QueueSettings, Settings, load_settings
@@ -59,14 +60,24 @@ async def test_without_a_worker_it_sees_to_what_is_left_of_forgotten_pictures() 
         beating.cancel()
 
 
-async def test_a_redis_that_is_away_does_not_end_it(settings: Settings, redis: RealRedis) -> None:
+async def test_it_beats_again_once_a_redis_that_was_away_is_back(
+    settings: Settings,
+    redis: RealRedis,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.02)
+    caplog.set_level("DEBUG", heartbeat.__name__)
     redis.stop()
     beating = asyncio.create_task(keep_beating(settings, "discord"))
-    await asyncio.sleep(0.3)
-    assert not beating.done()
-    assert not is_beating(settings, "discord")
+    async with asyncio.timeout(20):
+        while "No sign of life" not in caplog.text:
+            await asyncio.sleep(0.02)
+        assert not is_beating(settings, "discord")
+        redis.start()
+        while not is_beating(settings, "discord"):
+            await asyncio.sleep(0.02)
     beating.cancel()
-    redis.start()
 
 
 @pytest.mark.parametrize("address", ["nowhere", "redis://localhost/?socket_timeout=3"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import threading
 import time
@@ -11,10 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from celery.exceptions import Reject
-from PIL import Image
 from redis import Redis
 
 from core.gallery import build_index
@@ -26,8 +23,7 @@ from core.job import (
     SimilarJob,
     TelegramDestination,
 )
-from core.look import Look
-from core.picture import DEFAULT_LIMITS, Limits
+from core.picture import DEFAULT_LIMITS
 from core.settings import load_settings
 from core.texts import say
 from tests.core.fakes import FakeDetector, FakeExtractor, drawn_gallery
@@ -108,7 +104,6 @@ def answering_of(
     resident: Resident | None,
     *,
     reindexer: Any = None,
-    limits: Limits = DEFAULT_LIMITS,
 ) -> Answering:
     """The work of a worker that is about to stop, so that putting back does not wait."""
     stopping = threading.Event()
@@ -123,7 +118,7 @@ def answering_of(
         resident=resident,
         reindexer=reindexer,
         gallery=indexed / "gallery",
-        limits=limits,
+        limits=DEFAULT_LIMITS,
         stopping=stopping,
     )
 
@@ -463,31 +458,6 @@ def test_pictures_that_are_answered_at_once_are_bounded_in_their_pixels(
     resident.close()
     assert len(person.shown) == 8
     assert most == 2
-
-
-def test_limits_on_what_people_send_do_not_hold_for_the_gallery(
-    redis: Redis, indexed: Path, person: Person, claims: Claims
-) -> None:
-    """Its owner chose its pictures: they are shown, whatever strangers may send."""
-    small = io.BytesIO()
-    with Image.open(indexed / "gallery" / "blue" / "1.png") as picture:
-        picture.resize((160, 120)).save(small, "PNG")
-        pixels = picture.width * picture.height
-    asked = job(redis, indexed).model_copy(
-        update={"upload": UploadStore(redis, 60).put(small.getvalue()), "look": Look.FEEL}
-    )
-    empty = []
-    for number, limits in enumerate((Limits(pixels=pixels), Limits(pixels=pixels - 1))):
-        resident = Resident(FakeDetector(), FakeExtractor(), indexed / "data")
-        answering = answering_of(claims, redis, person, indexed, resident, limits=limits)
-        each = asked.model_copy(update={"id": f"job-{number}"})
-        answering.once(each, "tag", answering.similar)
-        resident.close()
-        collage = person.shown[-1]
-        assert isinstance(collage, bytes)
-        right = np.asarray(Image.open(io.BytesIO(collage)))[100:300, -300:-100]
-        empty.append(bool(right.std((0, 1)).max() < 2))
-    assert empty == [False, False]
 
 
 def test_an_unexpected_error_is_one_sentence_and_a_traceback_in_the_log(

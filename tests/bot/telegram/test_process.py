@@ -81,16 +81,16 @@ class TestStopping:
         self, telegram: TelegramServer, redis: RealRedis, tmp_path: Path
     ) -> None:
         chat = telegram.private_chat(MIKA)
-        with running("telegram", environment(telegram, redis), tmp_path) as bot:
-            telegram.wait_until_polled()
-            # An album, so that the bot is still waiting for more of it when it is stopped.
-            asked = telegram.send_photo(MIKA, chat, picture(), media_group_id="1")
-            telegram.wait_until_taken(asked)
-            assert bot.stop(30) == 0
+        with redis.client() as client:
+            client.delete(LOOK_QUEUE)
+            with running("telegram", environment(telegram, redis), tmp_path) as bot:
+                telegram.wait_until_polled()
+                # An album, so that the bot is still waiting for more of it when it is stopped.
+                asked = telegram.send_photo(MIKA, chat, picture(), media_group_id="1")
+                telegram.wait_until_taken(asked)
+                assert bot.stop(30) == 0
+            (job,) = waiting_similar_jobs(client)
         assert len(telegram.replies(asked)) == 1
-        (job,) = [job for job in waiting_similar_jobs(redis.client()) if job.destination.platform][
-            -1:
-        ]
         assert job.destination.platform == "telegram"
         assert job.destination.reply_to == asked.id
         waiting = httpx.get(f"{telegram.url}/bot{TOKEN}/getUpdates").json()
