@@ -16,7 +16,7 @@ from rich.progress import Progress
 
 from tests.platforms.discord_wire import discord_server
 from tests.platforms.processes import RealProcess, real_redis, running
-from tests.platforms.telegram_server import Message, TelegramServer, User, telegram_server
+from tests.platforms.telegram_server import Message, TelegramServer, User
 
 WARM_UP: Final = 5
 ASKER: Final = User(11, "Mika", "en")
@@ -62,7 +62,7 @@ def measure_requests(
     times_file = folder / "times.jsonl"
     times_file.touch()
     memory: dict[str, float] = {}
-    with real_redis() as redis, telegram_server() as telegram:
+    with real_redis() as redis, TelegramServer() as telegram:
         settings = {
             "REDIS_URL": redis.url,
             "FAMILIAR_GALLERY": str(gallery),

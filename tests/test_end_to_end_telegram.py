@@ -31,7 +31,6 @@ from tests.platforms.telegram_server import (
     Message,
     TelegramServer,
     User,
-    telegram_server,
 )
 from tests.platforms.workplace import Workplace
 from tests.shared_data import ROOT, present
@@ -67,7 +66,7 @@ class Community:
 @contextmanager
 def community_in(folder: Path) -> Iterator[Community]:
     """A community with a gallery that is not indexed, and no worker."""
-    with telegram_server() as telegram, real_redis(durable=True) as redis:
+    with TelegramServer() as telegram, real_redis(durable=True) as redis:
         place = Workplace(redis, folder)
         drawn_gallery(place.gallery)
         settings = {
@@ -314,7 +313,7 @@ class TestShippedModels:
         return asked
 
     def test_from_reindex_to_the_right_characters(self, tmp_path: Path) -> None:
-        with telegram_server() as telegram, real_redis() as redis:
+        with TelegramServer() as telegram, real_redis() as redis:
             place = Workplace(redis, tmp_path)
             pictures = self.fill(place.gallery)
             settings = {

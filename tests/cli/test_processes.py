@@ -17,7 +17,7 @@ from cli.demo.command import environment_of_demo, settings_of_demo
 from cli.processes import familiar_command
 from tests.platforms.discord_wire import discord_server
 from tests.platforms.processes import RealProcess, real_redis, wait_for
-from tests.platforms.telegram_server import telegram_server
+from tests.platforms.telegram_server import TelegramServer
 
 TOKEN = "123456:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc"
 
@@ -129,7 +129,7 @@ def test_up_starts_each_bot_that_has_a_token_on_the_redis_that_is_named(tmp_path
     with (
         real_redis() as redis,
         redis.client() as client,
-        telegram_server() as telegram,
+        TelegramServer() as telegram,
         discord_server() as discord,
     ):
         settings = {
@@ -157,7 +157,7 @@ def test_up_starts_each_bot_that_has_a_token_on_the_redis_that_is_named(tmp_path
 
 
 def test_up_with_one_token_starts_one_bot(tmp_path: Path) -> None:
-    with real_redis() as redis, telegram_server() as telegram:
+    with real_redis() as redis, TelegramServer() as telegram:
         process = familiar(
             tmp_path,
             "up",

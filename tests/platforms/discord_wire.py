@@ -255,7 +255,7 @@ class DiscordServer:
         (own,) = (role for role in roles if role.managed)
         return f"<@&{own.id}>"
 
-    def wait_for_bot(self, process: RealProcess, timeout: float = 60) -> None:
+    def wait_for_bot(self, process: RealProcess) -> None:
         """Wait until the bot is connected and has registered its commands.
 
         Raises:
@@ -267,7 +267,7 @@ class DiscordServer:
             assert ended is None, f"the bot ended with {ended}:\n{process.output()}"
             return any(connection.granted is not None for connection in self._connections)
 
-        wait_for(connected, "the bot connects", timeout)
+        wait_for(connected, "the bot connects", 60)
 
     def slash(self, name: str, *, by: MemberActor | None = None, **options: Any) -> Asked:
         """Run a slash command in the channel; files as ``(name, bytes)``.
@@ -278,11 +278,10 @@ class DiscordServer:
         actor = by or self.member
         return Asked(self, self._do(actor.slash(self.channel, name, **options)))
 
-    def context_menu(self, name: str, message: int, *, by: MemberActor | None = None) -> Asked:
+    def context_menu(self, name: str, message: int) -> Asked:
         """Run a message's context menu command."""
-        actor = by or self.member
         target = self._in_loop(lambda: self._discord_message(message))
-        return Asked(self, self._do(actor.context_menu(self.channel, name, target)))
+        return Asked(self, self._do(self.member.context_menu(self.channel, name, target)))
 
     def send(
         self,

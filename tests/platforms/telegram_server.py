@@ -3,8 +3,8 @@ plays the people in the chats.
 
 It follows https://core.telegram.org/bots/api in what this project touches: methods by GET and
 POST, with parameters urlencoded, as JSON or as multipart with ``attach://``; long polling with
-offsets and ``allowed_updates``; files with their real bytes; privacy mode; and the errors, in
-the wording of the real server. Faults come on demand: `TelegramServer.refuse`, `.hang_up`,
+offsets and ``allowed_updates``; files with their real bytes; and the errors, in the wording of
+the real server. Faults come on demand: `TelegramServer.refuse`, `.hang_up`,
 `.lose_answer`, `.intercept`, `.slow_down`, `.block`, `.delete`.
 """
 
@@ -18,8 +18,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -276,19 +275,13 @@ class _Parameters:
 
 
 class TelegramServer:
-    """The server, in a thread of its own while a ``with`` block runs.
+    """The server of one bot, in a thread of its own while a ``with`` block runs. In groups the bot
+    sees everything, as with privacy mode off."""
 
-    Args:
-        token: The only bot's token.
-        privacy_mode: In groups the bot sees only commands, mentions and replies meant for it,
-            unless it is an administrator there.
-    """
-
-    def __init__(self, token: str = TOKEN, *, privacy_mode: bool = False) -> None:
-        self.token = token
-        number = int(token.partition(":")[0])
+    def __init__(self) -> None:
+        self.token = TOKEN
+        number = int(TOKEN.partition(":")[0])
         self.bot = User(number, "Familiar Faces", username="familiar_test_bot", is_bot=True)
-        self.privacy_mode = privacy_mode
         self.calls: list[Call] = []
         self.messages: dict[tuple[int, int], Message] = {}
         self.commands: dict[tuple[str, str], list[Payload]] = {}
@@ -532,10 +525,10 @@ class TelegramServer:
         )
         self.refuse(method, error, times)
 
-    def slow_down(self, chat: Chat, messages: int = 20) -> None:
-        """From now on a chat takes so many new messages a minute; of a group, Telegram takes 20."""
+    def slow_down(self, chat: Chat) -> None:
+        """From now on a chat takes 20 new messages a minute, as Telegram's groups do."""
         with self._changed:
-            self._most_a_minute[chat.id] = messages
+            self._most_a_minute[chat.id] = 20
 
     def intercept(self, method: str, status: int, page: str) -> None:
         """The next call of a method is answered by something in between."""
@@ -547,11 +540,11 @@ class TelegramServer:
         with self._changed:
             self._faults.setdefault(method.lower(), []).extend(["hang up"] * times)
 
-    def lose_answer(self, method: str, times: int = 1) -> None:
-        """The next calls of a method are done, and find the connection closed before they are
+    def lose_answer(self, method: str) -> None:
+        """The next call of a method is done, and finds the connection closed before it is
         answered."""
         with self._changed:
-            self._faults.setdefault(method.lower(), []).extend(["lose answer"] * times)
+            self._faults.setdefault(method.lower(), []).append("lose answer")
 
     def pending_faults(self, method: str) -> int:
         """How many faults of a method no call has met yet."""
@@ -593,9 +586,9 @@ class TelegramServer:
         """The bot's replies to a message."""
         return [message for message in self.from_bot(asked.chat) if message.reply_to is asked]
 
-    def wait_for_reply(self, asked: Message, timeout: float = 20.0) -> Message:
+    def wait_for_reply(self, asked: Message) -> Message:
         """The bot's one reply to a message, in whatever state it is."""
-        return self.wait_for(lambda: next(iter(self.replies(asked)), None), timeout, what="a reply")
+        return self.wait_for(lambda: next(iter(self.replies(asked)), None), what="a reply")
 
     def wait_for_sentence(self, asked: Message, part: str, timeout: float = 20.0) -> Message:
         """The bot's reply to a message, once it contains `part`."""
@@ -618,18 +611,17 @@ class TelegramServer:
         with self._changed:
             return [call for call in self.calls if call.method == method.lower()]
 
-    def wait_until_taken(self, message: Message, timeout: float = 20.0) -> None:
+    def wait_until_taken(self, message: Message) -> None:
         """Wait until the bot has polled on from a message, which confirms that it has it."""
         number = self._update_of[(message.chat.id, message.id)]["update_id"]
         self.wait_for(
             lambda: all(update["update_id"] != number for update in self._updates),
-            timeout,
             what="the bot to take a message",
         )
 
-    def wait_until_polled(self, timeout: float = 20.0) -> None:
+    def wait_until_polled(self) -> None:
         """Wait until a bot polls, which is when it is ready."""
-        self.wait_for(lambda: self.calls_of("getUpdates"), timeout, what="a poll")
+        self.wait_for(lambda: self.calls_of("getUpdates"), what="a poll")
 
     # -- state ----------------------------------------------------------------------------
 
@@ -651,20 +643,12 @@ class TelegramServer:
         self._wake()
 
     def _visible(self, message: Message) -> bool:
-        """Whether the bot gets to see a message, by membership and privacy mode."""
+        """Whether the bot gets to see a message, by its membership."""
         chat = message.chat
         if chat.type == "private":
             return True
         status = chat.members.get(self.bot.id, "left")
-        if status in {"left", "kicked"}:
-            return False
-        if not self.privacy_mode or status in {"administrator", "creator"}:
-            return True
-        if message.reply_to is not None and message.reply_to.sender == self.bot:
-            return True
-        name = f"@{self.bot.username}"
-        addressed = [found.group() for found in _ENTITY.finditer(message.words)]
-        return any(name in word or ("/" in word and "@" not in word) for word in addressed)
+        return status not in {"left", "kicked"}
 
     def _wake(self) -> None:
         self._changed.notify_all()
@@ -886,7 +870,7 @@ class TelegramServer:
     def _get_me(self, _: _Parameters) -> Payload:
         return self.bot.payload() | {
             "can_join_groups": True,
-            "can_read_all_group_messages": not self.privacy_mode,
+            "can_read_all_group_messages": True,
             "supports_inline_queries": False,
         }
 
@@ -911,9 +895,6 @@ class TelegramServer:
                 raise _bad("BOT_COMMAND_DESCRIPTION_INVALID")
         self.commands[self._scope(parameters)] = commands
         return True
-
-    def _get_my_commands(self, parameters: _Parameters) -> list[Payload]:
-        return self.commands.get(self._scope(parameters), [])
 
     def _send_message(self, parameters: _Parameters) -> Payload:
         chat = self._chat_to_send_to(parameters)
@@ -1035,12 +1016,6 @@ class TelegramServer:
         message.edits += 1
         return message.payload()
 
-    def _delete_message(self, parameters: _Parameters) -> bool:
-        chat = self._chat(parameters)
-        if self.messages.pop((chat.id, parameters.integer("message_id")), None) is None:
-            raise _bad("message to delete not found")
-        return True
-
     def _get_file(self, parameters: _Parameters) -> Payload:
         stored = self._files.get(parameters.text("file_id") or "")
         if stored is None:
@@ -1049,71 +1024,16 @@ class TelegramServer:
             raise _bad("file is too big")
         return stored.payload() | {"file_path": stored.path}
 
-    def _get_chat(self, parameters: _Parameters) -> Payload:
-        return self._chat(parameters).payload() | {
-            "accent_color_id": 0,
-            "max_reaction_count": 11,
-            "accepted_gift_types": {
-                "unlimited_gifts": False,
-                "limited_gifts": False,
-                "unique_gifts": False,
-                "premium_subscription": False,
-                "gifts_from_channels": False,
-            },
-        }
-
-    def _member(self, user_id: int, status: str) -> Payload:
-        first_name = self.bot.first_name if user_id == self.bot.id else f"User {user_id}"
-        user = User(user_id, first_name, is_bot=user_id == self.bot.id)
-        body: Payload = {"status": status, "user": user.payload()}
-        if status == "administrator":
-            rights = (
-                "can_be_edited is_anonymous can_manage_chat can_delete_messages "
-                "can_manage_video_chats can_restrict_members can_promote_members "
-                "can_change_info can_invite_users can_post_stories can_edit_stories "
-                "can_delete_stories can_send_welcome_messages"
-            )
-            body |= dict.fromkeys(rights.split(), False)
-        if status == "creator":
-            body["is_anonymous"] = False
-        return body
-
-    def _get_chat_member(self, parameters: _Parameters) -> Payload:
-        chat, user_id = self._chat(parameters), parameters.integer("user_id")
-        return self._member(user_id, chat.members.get(user_id, "left"))
-
-    def _get_chat_administrators(self, parameters: _Parameters) -> list[Payload]:
-        chat = self._chat(parameters)
-        if chat.type == "private":
-            raise _bad("there are no administrators in the private chat")
-        return [
-            self._member(user_id, status)
-            for user_id, status in chat.members.items()
-            if status in {"administrator", "creator"}
-        ]
-
     _METHODS: Mapping[str, Callable[[TelegramServer, _Parameters], Any]] = {
-        "deletemessage": _delete_message,
         "deletewebhook": _true,
         "editmessagecaption": _edit_caption,
         "editmessagemedia": _edit_media,
         "editmessagetext": _edit_text,
-        "getchat": _get_chat,
-        "getchatadministrators": _get_chat_administrators,
-        "getchatmember": _get_chat_member,
         "getfile": _get_file,
         "getme": _get_me,
-        "getmycommands": _get_my_commands,
         "sendchataction": _send_chat_action,
         "senddocument": _send_document,
         "sendmessage": _send_message,
         "sendphoto": _send_photo,
         "setmycommands": _set_my_commands,
     }
-
-
-@contextmanager
-def telegram_server(token: str = TOKEN, *, privacy_mode: bool = False) -> Iterator[TelegramServer]:
-    """A running server."""
-    with TelegramServer(token, privacy_mode=privacy_mode) as server:
-        yield server

@@ -36,7 +36,6 @@ from tests.platforms.telegram_server import (
     TelegramServer,
     User,
     entities_of,
-    telegram_server,
     utf16_length,
 )
 
@@ -53,7 +52,7 @@ def drawn(width: int = 320, height: int = 240, colour: str = "teal", kind: str =
 
 @pytest.fixture
 def server() -> Iterator[TelegramServer]:
-    with telegram_server() as running:
+    with TelegramServer() as running:
         yield running
 
 
@@ -234,26 +233,6 @@ class TestWhatArrives:
 
 
 class TestGroups:
-    async def test_the_list_of_administrators(self, server: TelegramServer, bot: Bot) -> None:
-        server.group(-100, "Fans", [MIKA, NOOR], Mika="creator", bot="administrator")
-        admins = await bot.get_chat_administrators(-100)
-        assert {admin.user.id for admin in admins} == {MIKA.id, server.bot.id}
-        assert (await bot.get_chat_member(-100, NOOR.id)).status == "member"
-        assert (await bot.get_chat(-100)).title == "Fans"
-
-    async def test_privacy_mode_hides_what_is_not_meant_for_the_bot(self) -> None:
-        with telegram_server(privacy_mode=True) as server:
-            async with aiogram_bot(server) as bot:
-                group = server.group(-100, "Fans", [MIKA, NOOR])
-                server.send_text(MIKA, group, "good morning")
-                server.send_text(MIKA, group, "/similar@some_other_bot")
-                server.send_photo(MIKA, group, drawn())
-                server.send_text(MIKA, group, "/similar")
-                server.send_text(NOOR, group, "look @familiar_test_bot")
-                updates = await bot.get_updates()
-                texts = [update.message.text for update in updates if update.message]
-                assert texts == ["/similar", "look @familiar_test_bot"]
-
     async def test_outside_a_group_nothing_is_seen_or_said(
         self, server: TelegramServer, bot: Bot
     ) -> None:
@@ -312,14 +291,10 @@ class TestSending:
         scope = BotCommandScopeChat(chat_id=MIKA.id)
         await bot.set_my_commands(everywhere, language_code="de")
         await bot.set_my_commands(there, scope=scope)
-        german = await bot.get_my_commands(language_code="de")
-        assert [(command.command, command.description) for command in german] == [
-            ("similar", "Ask")
-        ]
-        assert [command.command for command in await bot.get_my_commands(scope=scope)] == [
-            "reindex"
-        ]
-        assert await bot.get_my_commands() == []
+        assert server.commands == {
+            ("default", "de"): [{"command": "similar", "description": "Ask"}],
+            (f"chat:{MIKA.id}", ""): [{"command": "reindex", "description": "Renew"}],
+        }
 
 
 class TestRefusals:

@@ -108,7 +108,7 @@ class Workplace:
         self.send(SIMILAR_TASK, job)
         return job.id
 
-    def ask_reindex(self, *, seconds: float = 600) -> str:
+    def ask_reindex(self) -> str:
         """Ask for a reindex.
 
         Returns:
@@ -117,7 +117,7 @@ class Workplace:
         job = ReindexJob(
             id=f"reindex-{next(self._numbers)}",
             destination=FileDestination(),
-            deadline=time.time() + seconds,
+            deadline=time.time() + 600,
         )
         self.send(REINDEX_TASK, job)
         return job.id

@@ -27,7 +27,6 @@ from tests.platforms.telegram_server import (
     Message,
     TelegramServer,
     User,
-    telegram_server,
 )
 from worker.app import INDEX_QUEUE, LOOK_QUEUE, WORKER_HEARTBEAT_KEY
 from worker.store import UploadStore
@@ -118,7 +117,7 @@ class Community:
 
 @pytest.fixture(scope="module")
 def running_community(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Community]:
-    with telegram_server() as telegram, real_redis() as redis:
+    with TelegramServer() as telegram, real_redis() as redis:
         environment = {
             "REDIS_URL": redis.url,
             "FAMILIAR_TELEGRAM_TOKEN": TOKEN,

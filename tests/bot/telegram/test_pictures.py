@@ -22,7 +22,7 @@ from core.settings import (
     Settings,
     TelegramSettings,
 )
-from tests.platforms.telegram_server import TOKEN, ApiError, TelegramServer, User, telegram_server
+from tests.platforms.telegram_server import TOKEN, ApiError, TelegramServer, User
 
 NOW = datetime.datetime.now(datetime.UTC)
 CHAT = Chat(1, "private")
@@ -98,7 +98,7 @@ class TestWhichPicture:
 
 @pytest.fixture
 def server() -> Iterator[TelegramServer]:
-    with telegram_server() as running:
+    with TelegramServer() as running:
         yield running
 
 

@@ -17,14 +17,14 @@ from bot.telegram.asking import tell
 from bot.telegram.patience import patiently
 from bot.telegram.placeholder import reply
 from bot.telegram.polling import Polling, TelegramProblem
-from tests.platforms.telegram_server import TOKEN, ApiError, TelegramServer, User, telegram_server
+from tests.platforms.telegram_server import TOKEN, ApiError, TelegramServer, User
 
 MIKA = User(11, "Mika", "de")
 
 
 @pytest.fixture
 def server() -> Iterator[TelegramServer]:
-    with telegram_server() as running:
+    with TelegramServer() as running:
         yield running
 
 

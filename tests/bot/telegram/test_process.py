@@ -21,7 +21,7 @@ from tests.platforms.processes import (
     running,
     wait_for,
 )
-from tests.platforms.telegram_server import TOKEN, ApiError, TelegramServer, User, telegram_server
+from tests.platforms.telegram_server import TOKEN, ApiError, TelegramServer, User
 from worker.app import LOOK_QUEUE
 from worker.store import UploadStore
 
@@ -40,7 +40,7 @@ run(load_settings())
 
 @pytest.fixture
 def telegram() -> Iterator[TelegramServer]:
-    with telegram_server() as server:
+    with TelegramServer() as server:
         yield server
 
 

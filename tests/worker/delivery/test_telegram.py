@@ -23,7 +23,6 @@ from tests.platforms.telegram_server import (
     Message,
     TelegramServer,
     User,
-    telegram_server,
     utf16_length,
 )
 from worker.delivery import DeliveryFailed
@@ -58,7 +57,7 @@ class Scene:
 
 @pytest.fixture
 def scene() -> Iterator[Scene]:
-    with telegram_server() as server, httpx.Client() as client:
+    with TelegramServer() as server, httpx.Client() as client:
         chat = server.private_chat(MIKA)
         asked = server.send_photo(MIKA, chat, drawn())
         sent = httpx.post(
