@@ -205,3 +205,23 @@ def running(name: str, environment: Mapping[str, str], folder: Path) -> Iterator
         yield process
     finally:
         process.stop()
+
+
+def gives_up(name: str, environment: Mapping[str, str], folder: Path, code: int = 1) -> str:
+    """What a process that ends by itself says besides its log, whose lines begin with the date.
+
+    Args:
+        name: As `running`.
+        environment: As `running`.
+        folder: As `running`.
+        code: What it must end with.
+
+    Raises:
+        AssertionError: It ended otherwise, or repeated a token of `environment`.
+    """
+    with running(name, environment, folder) as process:
+        assert process.popen.wait(60) == code, process.output()
+    for variable, value in environment.items():
+        assert not variable.endswith("_TOKEN") or value not in process.output()
+    lines = process.output().splitlines()
+    return "\n".join(line for line in lines if not line.startswith("20"))

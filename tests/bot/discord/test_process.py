@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import discord as discord_library
@@ -19,6 +19,7 @@ from tests.platforms.jobs import waiting_similar_jobs
 from tests.platforms.processes import (
     RealProcess,
     RealRedis,
+    gives_up,
     running,
     wait_for,
 )
@@ -43,11 +44,14 @@ def discord() -> Iterator[DiscordServer]:
         yield server
 
 
+def environment(discord: DiscordServer, redis: RealRedis) -> dict[str, str]:
+    return {**discord.settings(), "REDIS_URL": redis.url}
+
+
 def test_it_starts_fast_and_stays_small(
     discord: DiscordServer, redis: RealRedis, tmp_path: Path
 ) -> None:
-    environment = {**discord.settings(), "REDIS_URL": redis.url}
-    with running("discord", environment, tmp_path) as bot:
+    with running("discord", environment(discord, redis), tmp_path) as bot:
         discord.wait_for_bot(bot)
         process = psutil.Process(bot.pid)
         used = process.cpu_times()
@@ -61,8 +65,8 @@ def test_it_starts_fast_and_stays_small(
 def test_it_stops_cleanly_on_sigterm(
     discord: DiscordServer, redis: RealRedis, tmp_path: Path
 ) -> None:
-    environment = {**discord.settings(), "REDIS_URL": redis.url, "FAMILIAR_LOG_LEVEL": "WARNING"}
-    with running("discord", environment, tmp_path) as bot:
+    quiet = {**environment(discord, redis), "FAMILIAR_LOG_LEVEL": "WARNING"}
+    with running("discord", quiet, tmp_path) as bot:
         discord.wait_for_bot(bot)
         assert bot.stop(10) == 0
         assert "Traceback" not in bot.output()
@@ -79,8 +83,10 @@ class TestWhatIsInHandWhenItStops:
         self, discord: DiscordServer, redis: RealRedis, tmp_path: Path
     ) -> Iterator[Callable[[], SimilarJob]]:
         """Stops a bot whose Redis has been silent since, and gives the one job that came of it."""
-        environment = {**discord.settings(), "REDIS_URL": redis.url}
-        with running("discord", environment, tmp_path) as bot, redis.client() as client:
+        with (
+            running("discord", environment(discord, redis), tmp_path) as bot,
+            redis.client() as client,
+        ):
             discord.wait_for_bot(bot)
             client.delete(LOOK_QUEUE)
             client.client_pause(self.HELD_UP)
@@ -112,8 +118,7 @@ class TestWhatIsInHandWhenItStops:
 def test_what_fails_after_the_first_picture_leaves_its_message_to_the_worker(
     discord: DiscordServer, redis: RealRedis, tmp_path: Path
 ) -> None:
-    environment = {**discord.settings(), "REDIS_URL": redis.url}
-    with running("discord", environment, tmp_path) as bot, redis.client() as client:
+    with running("discord", environment(discord, redis), tmp_path) as bot, redis.client() as client:
         client.delete(LOOK_QUEUE)
         client.set(WORKER_HEARTBEAT_KEY, 1)
         discord.wait_for_bot(bot)
@@ -134,10 +139,9 @@ def test_what_fails_after_the_first_picture_leaves_its_message_to_the_worker(
 def test_who_waits_when_it_is_killed_is_asked_to_send_the_picture_again(
     discord: DiscordServer, redis: RealRedis, tmp_path: Path
 ) -> None:
-    environment = {**discord.settings(), "REDIS_URL": redis.url}
     with redis.client() as client:
         client.delete(LOOK_QUEUE)
-        with running("discord", environment, tmp_path) as bot:
+        with running("discord", environment(discord, redis), tmp_path) as bot:
             discord.wait_for_bot(bot)
             discord.hold_files(True)
             asked = discord.slash("similar", picture=("a.png", picture()))
@@ -145,7 +149,7 @@ def test_who_waits_when_it_is_killed_is_asked_to_send_the_picture_again(
             bot.kill()
         discord.hold_files(False)
         assert waiting_similar_jobs(client) == []
-        with running("discord", environment, tmp_path):
+        with running("discord", environment(discord, redis), tmp_path):
             wait_for(lambda: waiting_similar_jobs(client), "its request in the queue", 90)
         (job,) = waiting_similar_jobs(client)
         # The worker finds no picture, and says so in the placeholder.
@@ -156,8 +160,7 @@ def test_who_waits_when_it_is_killed_is_asked_to_send_the_picture_again(
 def test_no_secret_is_logged_even_at_debug(
     discord: DiscordServer, redis: RealRedis, tmp_path: Path
 ) -> None:
-    environment = {**discord.settings(), "REDIS_URL": redis.url}
-    bot = RealProcess([sys.executable, "-c", LOUD], environment, tmp_path, "loud")
+    bot = RealProcess([sys.executable, "-c", LOUD], environment(discord, redis), tmp_path, "loud")
     try:
         discord.wait_for_bot(bot)
         asked = discord.slash("similar", picture=("a.png", b"words"))
@@ -174,57 +177,58 @@ def test_no_secret_is_logged_even_at_debug(
 
 
 class TestWhatItLacks:
-    def fails(self, environment: Mapping[str, str], folder: Path, code: int = 1) -> str:
-        """What the terminal says; the bot must give up with this exit code."""
-        command = [sys.executable, "-m", "cli.main", "bot", "discord"]
-        bot = RealProcess(command, environment, folder, "bot")
-        try:
-            assert bot.popen.wait(60) == code, bot.output()
-        finally:
-            bot.stop()
-        # The log's own lines begin with the date.
-        lines = [line for line in bot.output().splitlines() if not line.startswith("20")]
-        assert TOKEN not in bot.output()
-        return "\n".join(lines)
-
     def test_no_redis(self, discord: DiscordServer, tmp_path: Path) -> None:
-        assert "REDIS_URL" in self.fails(discord.settings(), tmp_path)
+        assert "REDIS_URL" in gives_up("discord", discord.settings(), tmp_path)
 
     def test_no_token(self, redis: RealRedis, tmp_path: Path) -> None:
-        assert "FAMILIAR_DISCORD_TOKEN" in self.fails({"REDIS_URL": redis.url}, tmp_path)
+        said = gives_up("discord", {"REDIS_URL": redis.url}, tmp_path)
+        assert "FAMILIAR_DISCORD_TOKEN" in said
 
-    def test_a_wrong_token(self, discord: DiscordServer, redis: RealRedis, tmp_path: Path) -> None:
-        environment = {**discord.settings(), "REDIS_URL": redis.url}
-        environment["FAMILIAR_DISCORD_TOKEN"] = "wrong.token.entirely"
-        assert self.fails(environment, tmp_path) == say("discord_token_refused")
+    @pytest.mark.parametrize(
+        ("changes", "code", "key"),
+        [
+            ({"FAMILIAR_DISCORD_TOKEN": "wrong.token.entirely"}, 1, "discord_token_refused"),
+            (
+                {"FAMILIAR_DISCORD_API_URL": "http://127.0.0.1:9/api/v10"},
+                AWAY,
+                "discord_unreachable",
+            ),
+        ],
+        ids=["a wrong token", "no way to Discord"],
+    )
+    def test_a_setting_that_does_not_lead_there(
+        self,
+        discord: DiscordServer,
+        redis: RealRedis,
+        tmp_path: Path,
+        changes: dict[str, str],
+        code: int,
+        key: str,
+    ) -> None:
+        said = gives_up("discord", environment(discord, redis) | changes, tmp_path, code)
+        assert said == say(key)
 
     def test_an_intent_that_is_not_switched_on(
         self, discord: DiscordServer, redis: RealRedis, tmp_path: Path
     ) -> None:
         discord.granted = discord_library.Intents.default()
-        environment = {**discord.settings(), "REDIS_URL": redis.url}
-        assert self.fails(environment, tmp_path) == say("discord_intent_missing")
+        said = gives_up("discord", environment(discord, redis), tmp_path)
+        assert said == say("discord_intent_missing")
 
-    def test_no_way_to_discord(
-        self, discord: DiscordServer, redis: RealRedis, tmp_path: Path
+    @pytest.mark.parametrize(
+        ("status", "retry_after", "code"),
+        [(429, 60, AWAY), (403, None, 1)],
+        ids=["it asks for patience", "the way to it is closed for good"],
+    )
+    def test_a_discord_that_answers_otherwise(
+        self,
+        discord: DiscordServer,
+        redis: RealRedis,
+        tmp_path: Path,
+        status: int,
+        retry_after: float | None,
+        code: int,
     ) -> None:
-        environment = {
-            **discord.settings(),
-            "REDIS_URL": redis.url,
-            "FAMILIAR_DISCORD_API_URL": "http://127.0.0.1:9/api/v10",
-        }
-        assert self.fails(environment, tmp_path, AWAY) == say("discord_unreachable")
-
-    def test_a_discord_that_asks_for_patience(
-        self, discord: DiscordServer, redis: RealRedis, tmp_path: Path
-    ) -> None:
-        discord.fail("GET", "/users/@me", 429, retry_after=60)
-        environment = {**discord.settings(), "REDIS_URL": redis.url}
-        assert self.fails(environment, tmp_path, AWAY) == say("discord_unreachable")
-
-    def test_a_way_to_discord_that_is_closed_for_good(
-        self, discord: DiscordServer, redis: RealRedis, tmp_path: Path
-    ) -> None:
-        discord.fail("GET", "/users/@me", 403)
-        environment = {**discord.settings(), "REDIS_URL": redis.url}
-        assert self.fails(environment, tmp_path) == say("discord_unreachable")
+        discord.fail("GET", "/users/@me", status, retry_after=retry_after)
+        said = gives_up("discord", environment(discord, redis), tmp_path, code)
+        assert said == say("discord_unreachable")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -17,6 +17,7 @@ from tests.platforms.jobs import waiting_similar_jobs
 from tests.platforms.processes import (
     RealProcess,
     RealRedis,
+    gives_up,
     real_redis,
     running,
     wait_for,
@@ -179,58 +180,36 @@ def test_no_secret_is_logged_even_at_debug(
 
 
 class TestWhatEndsIt:
-    def fails(
-        self,
-        environment: Mapping[str, str],
-        folder: Path,
-        seconds: float = 60,
-        code: int = 1,
-    ) -> str:
-        """What the terminal says; the bot must give up with this exit code."""
-        command = [sys.executable, "-m", "cli.main", "bot", "telegram"]
-        bot = RealProcess(command, environment, folder, "bot")
-        try:
-            assert bot.popen.wait(seconds) == code, bot.output()
-        finally:
-            bot.stop()
-        return self.said(bot)
-
-    @staticmethod
-    def said(bot: RealProcess) -> str:
-        """What was printed besides the log, whose own lines begin with the date."""
-        lines = [line for line in bot.output().splitlines() if not line.startswith("20")]
-        assert TOKEN not in bot.output()
-        return "\n".join(lines)
-
     def test_no_redis(self, telegram: TelegramServer, redis: RealRedis, tmp_path: Path) -> None:
         settings = environment(telegram, redis)
         del settings["REDIS_URL"]
-        assert "REDIS_URL" in self.fails(settings, tmp_path)
+        assert "REDIS_URL" in gives_up("telegram", settings, tmp_path)
 
     def test_no_token(self, redis: RealRedis, tmp_path: Path) -> None:
-        assert "FAMILIAR_TELEGRAM_TOKEN" in self.fails({"REDIS_URL": redis.url}, tmp_path)
+        said = gives_up("telegram", {"REDIS_URL": redis.url}, tmp_path)
+        assert "FAMILIAR_TELEGRAM_TOKEN" in said
+        assert say("telegram_token_missing") in said
 
-    def test_no_token_by_whatever_way_it_is_started(self, redis: RealRedis, tmp_path: Path) -> None:
-        with running("telegram", {"REDIS_URL": redis.url}, tmp_path) as bot:
-            assert bot.popen.wait(30) == 1
-            assert say("telegram_token_missing") in bot.output()
-
-    @pytest.mark.parametrize("token", ["7000000001:AAanother", "not a token"])
-    def test_a_wrong_token(
-        self, telegram: TelegramServer, redis: RealRedis, tmp_path: Path, token: str
+    @pytest.mark.parametrize(
+        ("changes", "code", "key"),
+        [
+            ({"FAMILIAR_TELEGRAM_TOKEN": "7000000001:AAanother"}, 1, "telegram_token_refused"),
+            ({"FAMILIAR_TELEGRAM_TOKEN": "not a token"}, 1, "telegram_token_refused"),
+            ({"FAMILIAR_TELEGRAM_API_URL": "http://127.0.0.1:9"}, AWAY, "telegram_unreachable"),
+        ],
+        ids=["another bot's token", "no token at all", "no way to Telegram"],
+    )
+    def test_a_setting_that_does_not_lead_there(
+        self,
+        telegram: TelegramServer,
+        redis: RealRedis,
+        tmp_path: Path,
+        changes: dict[str, str],
+        code: int,
+        key: str,
     ) -> None:
-        settings = environment(telegram, redis) | {"FAMILIAR_TELEGRAM_TOKEN": token}
-        said = self.fails(settings, tmp_path)
-        assert said == say("telegram_token_refused")
-        assert token not in said
-
-    def test_no_way_to_telegram(self, redis: RealRedis, tmp_path: Path) -> None:
-        settings = {
-            "REDIS_URL": redis.url,
-            "FAMILIAR_TELEGRAM_TOKEN": TOKEN,
-            "FAMILIAR_TELEGRAM_API_URL": "http://127.0.0.1:9",
-        }
-        assert self.fails(settings, tmp_path, code=AWAY) == say("telegram_unreachable")
+        said = gives_up("telegram", environment(telegram, redis) | changes, tmp_path, code)
+        assert said == say(key)
 
     def test_another_process_with_the_same_token(
         self, telegram: TelegramServer, redis: RealRedis, tmp_path: Path
