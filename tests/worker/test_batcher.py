@@ -56,6 +56,8 @@ class CountingExtractor:
         self.may_go.acquire()
         if (crops == 255).any():
             raise ValueError("a crop that no network can see")
+        if (crops == 254).any():
+            raise SystemExit("a crop that ends what sees it")
         return crops[:, 0, 0, :1].astype(np.float32)
 
 
@@ -116,23 +118,26 @@ def test_requests_that_meet_share_a_pass_and_get_their_own_vectors() -> None:
 
 def test_a_pass_takes_no_more_rows_than_it_should() -> None:
     with busy() as (extractor, batcher, first):
-        others = [submit(batcher.embed_faces, crops(*[2] * (ROWS // 2))) for _ in range(3)]
-        wait_for(lambda: waiting(batcher) == 3, "all have arrived")
-        extractor.may_go.release(3)
+        others = [submit(batcher.embed_faces, crops(*[2] * (ROWS // 2))) for _ in range(5)]
+        wait_for(lambda: waiting(batcher) == 5, "all have arrived")
+        extractor.may_go.release(4)
         for future in (first, *others):
             future.result(5)
-    assert [rows for _, rows in extractor.passes] == [1, ROWS, ROWS // 2]
+    assert [rows for _, rows in extractor.passes] == [1, ROWS, ROWS, ROWS // 2]
 
 
-def test_an_error_reaches_everyone_of_its_pass_and_nobody_else() -> None:
+@pytest.mark.parametrize(("crop", "error"), [(255, ValueError), (254, SystemExit)])
+def test_an_error_reaches_everyone_of_its_pass_and_nobody_else(
+    crop: int, error: type[BaseException]
+) -> None:
     with busy() as (extractor, batcher, first):
-        bad = submit(batcher.embed_faces, crops(255))
+        bad = submit(batcher.embed_faces, crops(crop))
         beside = submit(batcher.embed_faces, crops(7))
         wait_for(lambda: waiting(batcher) == 2, "both have arrived")
         extractor.may_go.release(2)
         assert first.result(5).tolist() == [[1]]
         for future in (bad, beside):
-            with pytest.raises(ValueError, match="no network"):
+            with pytest.raises(error, match="a crop that"):
                 future.result(5)
         extractor.may_go.release()
         after = submit(batcher.embed_faces, crops(8))
