@@ -50,16 +50,14 @@ from core.train.detector_network import (
 from core.train.face_data import LeftOut
 from core.train.parts import Boxed, digest_of, read_parts, refuse_learned
 from core.train.quantise import examples_of
-from core.train.reached import Reached
+from core.train.reached import Reached, counted
 from core.train.results import one_at_a_time
 from core.train.session import (
-    CHECKPOINT,
     DETECTOR,
+    BoxTraining,
     Session,
     TrainingError,
     TrainingStep,
-    append_curve,
-    precision_of,
     refuse_taken,
     share_gpus,
     write_tensors,
@@ -80,52 +78,24 @@ _UNCHOSEN = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class DetectorTraining:
-    """How to train.
+class DetectorTraining(BoxTraining):
+    """How to train; of `strong`, a quarter is left in the last epochs.
 
     Attributes:
-        epochs: Passes over the training pictures.
-        batch: Pictures a step.
         side: Of the square training pictures, in pixels.
         longest: Longest side at which pictures are looked at, in pixels.
-        width: Of the network.
-        rate: Highest learning rate.
-        decay: Weight decay.
-        mosaic: Share of the training pictures that are put together from four.
         plain_epochs: Last epochs, without mosaics.
-        warm_up: Steps over which the learning rate rises; a tenth of all steps at most.
-        average: Decay of the weights' running average.
-        tune_every: Epochs between two looks at the tuning pictures.
-        precision: Of the convolutions: ``bfloat16``, ``float32``, or ``auto``: bfloat16 on a GPU
-            and on processors with AVX512-BF16, where it is about 1.6 times as fast.
-        threads: Of the processor, 0 for all.
-        seed: Decides the starting weights, the order and every change of a picture.
         taught: Share of the windows that show pictures without boxes of their own, where there
             are such.
-        strong: Probability of each strong change (`core.train.detector_changes`); a quarter of it
-            in the last epochs.
         kept: Share of the weights that a training begins with in those that it ends with, 0..1:
             the mean of both often does better than either on other pictures (Wortsman et al., 2022,
             "Robust fine-tuning of zero-shot models", arXiv:2109.01903).
     """
 
-    epochs: int = 32
-    batch: int = 16
     side: int = 320
     longest: int = 352
-    width: int = 32
-    rate: float = 2e-3
-    decay: float = 0.05
-    mosaic: float = 0.5
     plain_epochs: int = 4
-    warm_up: int = 200
-    average: float = 0.998
-    tune_every: int = 3
-    precision: str = "auto"
-    threads: int = 0
-    seed: int = 0
     taught: float = 0.4
-    strong: float = 0.0
     kept: float = 0.0
 
 
@@ -194,7 +164,11 @@ def train(
         )
     out.mkdir(parents=True, exist_ok=True)
     facts = hashlib.sha256(start.read_bytes()).hexdigest() if start is not None else ""
-    boxes_them = _teacher(teacher, begun, facts, options) if unboxed else None
+    boxes_them: Teacher | None = None
+    if teacher is not None:
+        boxes_them = load_teacher(teacher)
+    elif begun is not None and unboxed:
+        boxes_them = of_network(begun, facts, options.longest, options.precision)
     lessons: Lessons | None = None
     if boxes_them is not None:
         lessons = collect(
@@ -210,13 +184,11 @@ def train(
         taught = Taught(teach(lessons, out / "taught.safetensors", boxing), options.taught)
     samples = load_samples(learning, 2 * options.longest)
     tuning = load_samples(boxed.tuning, options.longest, enlarged=True)
-    while session.epoch < options.epochs:
-        session.learn(samples, taught, out / CHECKPOINT, progress)
-        last = session.epoch == options.epochs
-        if session.epoch % options.tune_every == 0 or last:
-            session.tuning = score(session.average, tuning)
-        append_curve(out / "curve.csv", session.line())
-        session.save(out / CHECKPOINT)
+    session.run(
+        out,
+        lambda checkpoint: session.learn(samples, taught, checkpoint, progress),
+        lambda: score(session.average, tuning),
+    )
     network = session.average
     if begun is not None and options.kept:
         keep(network, begun, options.kept)
@@ -231,6 +203,7 @@ def train(
         examples_of(samples),
     )
     reached = Reached(
+        **counted(boxed, samples, taught.samples if taught else (), lessons).model_dump(),
         tuning_ap50=score(network, tuning),
         threshold=chosen.threshold,
         tuning_precision_at_threshold=chosen.precision,
@@ -238,15 +211,6 @@ def train(
         windows_without_faces=len(empty),
         boxes_there_at_threshold=chosen.false,
         validation_ap50=exported_score(out / DETECTOR, boxed.validation),
-        training_pictures=len(samples),
-        training_boxes=sum(len(each.boxes) for each in samples),
-        taught_pictures=len(taught.samples) if taught else 0,
-        tuning_pictures=len(tuning),
-        tuning_boxes=boxed.tuning_boxes,
-        validation_pictures=len(boxed.validation),
-        validation_boxes=boxed.validation_boxes,
-        copies_left_out=len(boxed.copies) + (lessons.copies if lessons else 0),
-        unboxed_left_to_judge_on=lessons.judged if lessons else 0,
         seconds=round(session.seconds, 1),
     )
     reached.write(out)
@@ -274,18 +238,6 @@ def _refuse_incomplete(
             "A detector is to box pictures without boxes, and none are given; give some (--unboxed"
             " or --crops)."
         )
-
-
-def _teacher(
-    folder: Path | None, begun: DetectorNetwork | None, of_weights: str, options: DetectorTraining
-) -> Teacher | None:
-    """What boxes the pictures without boxes."""
-    if folder is not None:
-        return load_teacher(folder)
-    if begun is None:
-        return None
-    precision = tf.as_dtype(precision_of(options.precision))
-    return of_network(begun, of_weights, options.longest, precision)
 
 
 def keep(network: DetectorNetwork, begun: DetectorNetwork, share: float) -> None:

@@ -2,17 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.files import write_text
 
+if TYPE_CHECKING:  # they bring TensorFlow with them
+    from core.train.detector_data import Sample
+    from core.train.parts import Boxed
+    from core.train.teacher import Lessons
+
 METRICS: Final = "metrics.json"
 
 
-class Reached(BaseModel):
+class Counts(BaseModel):
+    """From how much a training learns, decides and reports.
+
+    Attributes:
+        training_pictures: With boxes that people drew, to learn from.
+        training_boxes: In them.
+        taught_pictures: To learn from, too, in which a detector found the faces.
+        tuning_pictures: To take decisions by.
+        tuning_boxes: In them.
+        validation_pictures: To report on.
+        validation_boxes: In them.
+        copies_left_out: Pictures that are nearly some that are kept, and were not learned from.
+        unboxed_left_to_judge_on: Pictures without boxes that were left out by their numbers.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    training_pictures: int
+    training_boxes: int
+    taught_pictures: int
+    tuning_pictures: int
+    tuning_boxes: int
+    validation_pictures: int
+    validation_boxes: int
+    copies_left_out: int
+    unboxed_left_to_judge_on: int
+
+
+def counted(
+    boxed: Boxed,
+    samples: Sequence[Sample],
+    taught: Sequence[Sample],
+    lessons: Lessons | None,
+) -> Counts:
+    """The counts of a training on boxed pictures.
+
+    Args:
+        boxed: The boxed pictures.
+        samples: Those of them to learn from, decoded.
+        taught: Pictures that nobody boxed, to learn from.
+        lessons: Where those come from; None: there are none.
+    """
+    return Counts(
+        training_pictures=len(samples),
+        training_boxes=sum(len(each.boxes) for each in samples),
+        taught_pictures=len(taught),
+        tuning_pictures=len(boxed.tuning),
+        tuning_boxes=boxed.tuning_boxes,
+        validation_pictures=len(boxed.validation),
+        validation_boxes=boxed.validation_boxes,
+        copies_left_out=len(boxed.copies) + (lessons.copies if lessons else 0),
+        unboxed_left_to_judge_on=lessons.judged if lessons else 0,
+    )
+
+
+class Reached(Counts):
     """What `core.train.detector.train` reaches, and from how much.
 
     Attributes:
@@ -25,19 +86,8 @@ class Reached(BaseModel):
         boxes_there_at_threshold: Share of them that have a box; None: there are none of them.
         validation_ap50: Average precision on the pictures kept for validation, by the detector as
             it runs; None: none of them has a box.
-        training_pictures: With boxes that people drew, to learn from.
-        training_boxes: In them.
-        taught_pictures: To learn from, too, in which a detector found the faces.
-        tuning_pictures: To take decisions by.
-        tuning_boxes: In them.
-        validation_pictures: To report on.
-        validation_boxes: In them.
-        copies_left_out: Pictures that are nearly some that are kept, and were not learned from.
-        unboxed_left_to_judge_on: Pictures without boxes that were left out by their numbers.
         seconds: That it trained.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     tuning_ap50: float | None
     threshold: float
@@ -46,15 +96,6 @@ class Reached(BaseModel):
     windows_without_faces: int
     boxes_there_at_threshold: float | None
     validation_ap50: float | None
-    training_pictures: int
-    training_boxes: int
-    taught_pictures: int
-    tuning_pictures: int
-    tuning_boxes: int
-    validation_pictures: int
-    validation_boxes: int
-    copies_left_out: int
-    unboxed_left_to_judge_on: int
     seconds: float
 
     @classmethod

@@ -34,7 +34,7 @@ from core.train.detector_network import FIRST_LAYERS, DetectorNetwork, named_var
 from core.train.face_data import LeftOut
 from core.train.parts import Boxed, digest_of, read_parts
 from core.train.quantise import examples_of
-from core.train.reached import RefinerReached
+from core.train.reached import RefinerReached, counted
 from core.train.refiner_choice import (
     FIRST_ALONE,
     choose,
@@ -54,63 +54,38 @@ from core.train.refiner_network import (
 )
 from core.train.results import one_at_a_time
 from core.train.session import (
-    CHECKPOINT,
     DETECTOR,
+    BoxTraining,
     Session,
     TrainingError,
     TrainingStep,
-    append_curve,
-    precision_of,
     refuse_taken,
     share_gpus,
 )
-from core.train.teacher import Lessons, Teacher, Unboxed, collect, load_teacher, of_network, teach
+from core.train.teacher import Lessons, Unboxed, collect, load_teacher, of_network, teach
 
 _WEIGHTS: Final = ("detector.safetensors", "refiner.safetensors")
 """What trainings leave beside the detector that they export."""
 
 
 @dataclass(frozen=True, slots=True)
-class RefinerTraining:
-    """How to train.
+class RefinerTraining(BoxTraining):
+    """How to train; what is shown are views, of pictures without boxes all from four.
 
     Attributes:
-        epochs: Passes over the views.
-        batch: Views a step.
         places: That are looked at in each view.
         views: Of each boxed picture.
         taught_views: Of each picture without boxes.
-        mosaic: Share of the boxed pictures' views that are put together from four; those of
-            pictures without boxes all are.
-        width: Of the network.
-        rate: Highest learning rate.
-        decay: Weight decay.
-        warm_up: Steps over which the learning rate rises; a tenth of all steps at most.
-        average: Decay of the weights' running average.
-        tune_every: Epochs between two looks at the tuning pictures.
-        precision: Of the convolutions: ``bfloat16``, ``float32``, or ``auto``: bfloat16 on a GPU
-            and on processors with AVX512-BF16, where it is about 1.6 times as fast.
-        threads: Of the processor, 0 for all.
-        seed: Decides the starting weights, the order and every change of a picture.
-        strong: Probability of each strong change of a view (`core.train.detector_changes`).
     """
 
     epochs: int = 4
-    batch: int = 16
-    places: int = 8
-    views: float = 1.5
-    taught_views: float = 0.15
-    mosaic: float = 0.5
-    width: int = 32
     rate: float = 1e-3
-    decay: float = 0.05
     warm_up: int = 100
     average: float = 0.995
     tune_every: int = 1
-    precision: str = "auto"
-    threads: int = 0
-    seed: int = 0
-    strong: float = 0.0
+    places: int = 8
+    views: float = 1.5
+    taught_views: float = 0.15
 
 
 @one_at_a_time
@@ -181,7 +156,11 @@ def train(
         facts.append(hashlib.sha256(start.read_bytes()).hexdigest())
     lessons: Lessons | None = None
     if unboxed:
-        teacher = _teacher(detector, loaded.longest, begun, facts[-1], options)
+        own = begun.detector if begun is not None else None
+        if own is None:
+            teacher = load_teacher(detector)
+        else:
+            teacher = of_network(own, facts[-1], loaded.longest, options.precision)
         lessons = collect(teacher, unboxed, side=loaded.longest, kept=boxed.kept, left_out=left_out)
         facts.append(lessons.key)
         learned |= frozenset(lessons.contents)
@@ -204,13 +183,11 @@ def train(
     tuning = looked_at(load_samples(boxed.tuning, 1 << 16), first, loaded.longest)
     tuning = [each for each in tuning if len(each.truths)]
     empty = looked_at(windows_without_faces(boxed.tuning, loaded.longest), first, loaded.longest)
-    while session.epoch < options.epochs:
-        session.learn(views, proposed, out / CHECKPOINT, progress)
-        last = session.epoch == options.epochs
-        if tuning and (session.epoch % options.tune_every == 0 or last):
-            session.tuning = choose(looked_again(tuning, session.average), []).average_precision
-        append_curve(out / "curve.csv", session.line())
-        session.save(out / CHECKPOINT)
+    session.run(
+        out,
+        lambda checkpoint: session.learn(views, proposed, checkpoint, progress),
+        lambda: choose(looked_again(tuning, session.average), []).average_precision,
+    )
     write_weights(out / "refiner.safetensors", session.average, options.width, learned)
     chosen = choose(looked_again(tuning, session.average), looked_again(empty, session.average))
     export_both(
@@ -223,6 +200,7 @@ def train(
         examples=examples_of(samples),
     )
     reached = RefinerReached(
+        **counted(boxed, samples, taught, lessons).model_dump(),
         first_stage_tuning_ap50=precision_of_both(tuning, FIRST_ALONE) if tuning else None,
         tuning_ap50=chosen.average_precision,
         first_stage_share=chosen.agreement.first,
@@ -234,16 +212,7 @@ def train(
         windows_without_faces=len(empty),
         boxes_there_at_threshold=chosen.false,
         validation_ap50=exported_score(out / DETECTOR, boxed.validation),
-        training_pictures=len(samples),
-        training_boxes=sum(len(each.boxes) for each in samples),
-        taught_pictures=len(taught),
-        tuning_pictures=len(boxed.tuning),
-        tuning_boxes=boxed.tuning_boxes,
-        validation_pictures=len(boxed.validation),
-        validation_boxes=boxed.validation_boxes,
         training_views=len(views),
-        copies_left_out=len(boxed.copies) + (lessons.copies if lessons else 0),
-        unboxed_left_to_judge_on=lessons.judged if lessons else 0,
         seconds=round(session.seconds, 1),
     )
     reached.write(out)
@@ -328,20 +297,6 @@ def _read_start(path: Path, width: int) -> _Start:
             f"{path} is of width {told.get('width')}, the second stage of width {width}."
         )
     return _Start(weights, detector)
-
-
-def _teacher(
-    first: Path,
-    longest: int,
-    begun: _Start | None,
-    of_weights: str,
-    options: RefinerTraining,
-) -> Teacher:
-    """What boxes the pictures without boxes."""
-    if begun is None or begun.detector is None:
-        return load_teacher(first)
-    precision = tf.as_dtype(precision_of(options.precision))
-    return of_network(begun.detector, of_weights, longest, precision)
 
 
 class _Session(Session):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -59,33 +59,40 @@ class TrainingStep:
     tuning: float | None
 
 
-class Options(Protocol):
-    """What every training is told; a frozen dataclass that holds more.
+@dataclass(frozen=True, slots=True)
+class BoxTraining:
+    """What every training on boxed pictures is told; its defaults are the detector's.
 
     Attributes:
-        epochs: Passes over the training pictures.
+        epochs: Passes over what is learned from.
+        batch: Pictures or views a step.
+        mosaic: Share of the boxed pictures shown that are put together from four.
+        width: Of the network.
         rate: Highest learning rate.
         decay: Weight decay.
         warm_up: Steps over which the learning rate rises; a tenth of all steps at most.
         average: Decay of the weights' running average.
+        tune_every: Epochs between two looks at the tuning pictures.
         precision: Of the convolutions: ``bfloat16``, ``float32``, or ``auto``: bfloat16 on a GPU
             and on processors with AVX512-BF16, where it is about 1.6 times as fast.
+        threads: Of the processor, 0 for all.
+        seed: Decides the starting weights, the order and every change of a picture.
+        strong: Probability of each strong change (`core.train.detector_changes`).
     """
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def rate(self) -> float: ...
-    @property
-    def decay(self) -> float: ...
-    @property
-    def warm_up(self) -> int: ...
-    @property
-    def average(self) -> float: ...
-    @property
-    def precision(self) -> str: ...
+    epochs: int = 32
+    batch: int = 16
+    mosaic: float = 0.5
+    width: int = 32
+    rate: float = 2e-3
+    decay: float = 0.05
+    warm_up: int = 200
+    average: float = 0.998
+    tune_every: int = 3
+    precision: str = "auto"
+    threads: int = 0
+    seed: int = 0
+    strong: float = 0.0
 
 
 class Session:
@@ -102,7 +109,7 @@ class Session:
 
     def __init__(
         self,
-        options: Options,
+        options: BoxTraining,
         network: Module,
         average: Module,
         *,
@@ -136,6 +143,30 @@ class Session:
             if name in self.variables and self.variables[name].shape == value.shape:
                 self.variables[name].assign(value)
                 self.averages[name].assign(value)
+
+    def run(
+        self,
+        out: Path,
+        learn: Callable[[Path], None],
+        score: Callable[[], float | None],
+    ) -> None:
+        """Every epoch that is left, each with its line of the curve and its checkpoint.
+
+        Args:
+            out: Folder of the training.
+            learn: One epoch, or what is left of it; takes the checkpoint's path.
+            score: AP50 on the tuning pictures, 0..1; None where they have no box.
+
+        Raises:
+            TrainingError: The loss is no longer a number, or the curve in `out` is damaged.
+        """
+        while self.epoch < self._options.epochs:
+            learn(out / CHECKPOINT)
+            last = self.epoch == self._options.epochs
+            if self.epoch % self._options.tune_every == 0 or last:
+                self.tuning = score()
+            _append(out / "curve.csv", self._line())
+            self.save(out / CHECKPOINT)
 
     def run_epoch(
         self,
@@ -201,7 +232,7 @@ class Session:
             average = self.averages[name]
             average.assign(keep * average + (1.0 - keep) * variable)
 
-    def line(self) -> dict[str, float | int | str]:
+    def _line(self) -> dict[str, float | int | str]:
         """Of the curve, for the epoch that is done, with what was measured at its end."""
         return {
             "epoch": self.epoch,
@@ -296,7 +327,7 @@ def _kept_shape(variable: tf.Variable) -> tuple[int, ...]:
 
 
 def precision_of(wanted: str) -> str:
-    """``bfloat16`` or ``float32``, also for ``auto``; see `Options`."""
+    """``bfloat16`` or ``float32``, also for ``auto``; see `BoxTraining`."""
     if wanted != "auto":
         return wanted
     if gpus := tf.config.get_visible_devices("GPU"):
@@ -356,8 +387,8 @@ def _reached(out: Path, kind: type[_Reached]) -> _Reached | None:
     return kind.read(out) if (out / DETECTOR / "detector.json").is_file() else None
 
 
-def append_curve(path: Path, line: dict[str, float | int | str]) -> None:
-    """Add an epoch; lines of epochs that are trained again after a kill are replaced.
+def _append(path: Path, line: dict[str, float | int | str]) -> None:
+    """Add an epoch to a curve; lines of epochs that are trained again after a kill are replaced.
 
     Raises:
         TrainingError: The file is none that this function wrote.

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from core.train.detector_loss import overlaps
 from core.train.detector_network import DetectorNetwork, suppressed
 from core.train.face_data import LeftOut, bytes_of, decoded, visible_in
 from core.train.parts import Kept, for_validation
-from core.train.session import trains_on_gpu
+from core.train.session import precision_of, trains_on_gpu
 from core.voc import AnnotationError, number_of
 
 SURE: Final = 0.5
@@ -79,20 +79,21 @@ class Teacher:
     key: str
 
 
-def of_network(network: DetectorNetwork, key: str, longest: int, precision: Any) -> Teacher:
+def of_network(network: DetectorNetwork, key: str, longest: int, precision: str) -> Teacher:
     """The network of a training as a teacher.
 
     Args:
         network: To look.
         key: Of its weights.
         longest: Longest side at which pictures are looked at, in pixels.
-        precision: Of its convolutions.
+        precision: Of its convolutions; see `core.train.session.BoxTraining`.
     """
+    computed_in = tf.as_dtype(precision_of(precision))
 
     def look(pictures: Sequence[Pixels]) -> list[Proposed]:
         shown = [letterboxed(pixels, longest, (longest, longest)) for pixels in pictures]
         squares = tf.constant(np.stack([square for square, _ in shown]))
-        boxes, scores, _, counts = _detect(network, squares, precision)
+        boxes, scores, _, counts = _detect(network, squares, computed_in)
         return [
             (box[:count][:, [1, 0, 3, 2]] / scale, score[:count])
             for box, score, count, (_, scale) in zip(
@@ -100,7 +101,7 @@ def of_network(network: DetectorNetwork, key: str, longest: int, precision: Any)
             )
         ]
 
-    return Teacher(look, f"{key} {longest} {precision.name}")
+    return Teacher(look, f"{key} {longest} {computed_in.name}")
 
 
 def of_detector(detector: SavedModelDetector) -> Teacher:

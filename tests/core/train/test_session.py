@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +17,19 @@ from safetensors.numpy import save_file
 from core.models.tensorflow_runtime import Module, tf
 from core.train import session as module
 from core.train.session import (
+    BoxTraining,
     Session,
     TrainingError,
     TrainingStep,
-    append_curve,
     precision_of,
     refuse_taken,
     share_gpus,
     trains_on_gpu,
 )
 
-
-@dataclass(frozen=True)
-class Options:
-    epochs: int = 2
-    rate: float = 0.1
-    decay: float = 0.0
-    warm_up: int = 0
-    average: float = 0.9
-    precision: str = "float32"
+OPTIONS = BoxTraining(
+    epochs=2, rate=0.1, decay=0.0, warm_up=0, average=0.9, tune_every=2, precision="float32"
+)
 
 
 class Network(Module):
@@ -46,12 +41,12 @@ class Network(Module):
         self.scale = tf.Variable(1.0, name="scale")
 
 
-def begun(columns: int = 16, options: Options | None = None) -> Session:
+def begun(columns: int = 16, options: BoxTraining = OPTIONS) -> Session:
     network, average = Network(columns), Network(columns)
-    return Session(options or Options(), network, average, data="drawn")
+    return Session(options, network, average, data="drawn")
 
 
-def rates(options: Options, steps: int, folder: Path) -> list[float]:
+def rates(options: BoxTraining, steps: int, folder: Path) -> list[float]:
     """The learning rate of each step of a whole training."""
     found: list[float] = []
 
@@ -88,10 +83,16 @@ def test_what_was_kept_is_taken_up(tmp_path: Path) -> None:
     assert session.variables["scale"].shape == ()
 
 
+def rows_of(curve: Path) -> list[dict[str, str]]:
+    with curve.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 class Steps:
     """Steps of an epoch of eight with the losses 1.0, 2.0, ...; notes which, and their rates."""
 
-    def __init__(self, stops_at: int | None = None) -> None:
+    def __init__(self, stops_at: int | None = None, first: float = 1.0) -> None:
+        self._first = first
         self.seen: list[tuple[int, float]] = []
         self.told: list[TrainingStep] = []
         self._stops_at = stops_at
@@ -100,7 +101,7 @@ class Steps:
         if batch == self._stops_at:
             raise KeyboardInterrupt
         self.seen.append((batch, float(rate)))
-        return batch + 1.0
+        return batch + self._first
 
     def learn(self, session: Session, checkpoint: Path) -> None:
         drawn = range(session.step, 8)
@@ -215,24 +216,24 @@ def test_what_cannot_be_gone_on_from_is_named_and_left_as_it_is(
 
 
 def test_a_curve_holds_what_was_measured_and_no_epoch_another_ones_figure(tmp_path: Path) -> None:
-    session, steps = begun(), Steps()
-    steps.learn(session, tmp_path / "checkpoint.safetensors")
-    session.tuning = 0.5
-    measured = session.line()
-    steps.learn(session, tmp_path / "checkpoint.safetensors")
-    unmeasured = session.line()
+    session, steps = begun(options=replace(OPTIONS, epochs=3)), Steps()
+    measured = iter([0.5, 0.25])
 
-    assert (measured["tuning_ap50"], unmeasured["tuning_ap50"]) == (0.5, "")
-    # The second epoch is told what was measured right before it.
-    assert [progress.tuning for progress in steps.told] == [None] * 8 + [0.5] * 8
-    session.save(tmp_path / "checkpoint.safetensors")
-    again = begun()
+    session.run(tmp_path, lambda kept: steps.learn(session, kept), lambda: next(measured))
+
+    curve = rows_of(tmp_path / "curve.csv")
+    assert [row["epoch"] for row in curve] == ["1", "2", "3"]
+    # Every second epoch is measured, and the last.
+    assert [row["tuning_ap50"] for row in curve] == ["", "0.5", "0.25"]
+    # The third epoch is told what was measured right before it.
+    assert [progress.tuning for progress in steps.told] == [None] * 16 + [0.5] * 8
+    again = begun(options=replace(OPTIONS, epochs=3))
     again.restore(tmp_path / "checkpoint.safetensors")
-    assert again.tuning is None
+    assert (again.epoch, again.tuning) == (3, 0.25)
 
 
 def test_the_rate_rises_and_then_falls_along_a_cosine(tmp_path: Path) -> None:
-    found = rates(Options(epochs=8, warm_up=40, rate=0.1), 50, tmp_path)
+    found = rates(replace(OPTIONS, epochs=8, warm_up=40, rate=0.1), 50, tmp_path)
     expected = [0.1 * (step + 1) / 40 for step in range(40)]
     for step in range(360):
         expected.append(0.1 * (0.01 + 0.99 * (1 + math.cos(math.pi * step / 360)) / 2))
@@ -241,7 +242,7 @@ def test_the_rate_rises_and_then_falls_along_a_cosine(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("epochs", "steps"), [(3, 4), (4, 23), (32, 4)])
 def test_a_short_training_ends_with_a_low_rate(epochs: int, steps: int, tmp_path: Path) -> None:
-    found = rates(Options(epochs=epochs, warm_up=200, rate=0.1), steps, tmp_path)
+    found = rates(replace(OPTIONS, epochs=epochs, warm_up=200, rate=0.1), steps, tmp_path)
     assert max(found) == pytest.approx(0.1)
     assert found.index(max(found)) <= epochs * steps // 10
     assert found[-1] < 0.005
@@ -250,13 +251,18 @@ def test_a_short_training_ends_with_a_low_rate(epochs: int, steps: int, tmp_path
 @pytest.mark.parametrize("content", [b"epoch,loss\none,2.5\n", b"\xff\xfe", b"loss\n2.5\n"])
 def test_a_curve_that_is_none_is_said_to_be(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "curve.csv"
-    append_curve(path, {"epoch": 1, "loss": 2.5})
-    append_curve(path, {"epoch": 2, "loss": 2.0})
-    append_curve(path, {"epoch": 2, "loss": 1.5})
-    assert path.read_text().split() == ["epoch,loss", "1,2.5", "2,1.5"]
+
+    def run(losses: Steps) -> None:
+        session = begun()
+        session.run(tmp_path, lambda kept: losses.learn(session, kept), lambda: None)
+
+    run(Steps())
+    # As after a kill: what is trained again takes the place of what was there.
+    run(Steps(first=2.0))
+    assert [(row["epoch"], row["loss"]) for row in rows_of(path)] == [("1", "5.5"), ("2", "5.5")]
     path.write_bytes(content)
     with pytest.raises(TrainingError, match=r"curve\.csv is damaged or no curve; remove it"):
-        append_curve(path, {"epoch": 3, "loss": 1.0})
+        run(Steps())
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,7 @@ def test_a_teacher_that_computes_in_another_precision_is_another(
 ) -> None:
     network = DetectorNetwork(16)
     exact, coarse = (
-        of_network(network, "one", 96, precision) for precision in (tf.float32, tf.bfloat16)
+        of_network(network, "one", 96, precision) for precision in ("float32", "bfloat16")
     )
     detector = SavedModelDetector.load(write_first_stage(tmp_path / "stage"))
     before = of_detector(detector)
@@ -277,7 +277,7 @@ def test_a_real_network_looks_at_pictures_of_all_shapes(folder: Path) -> None:
     for _, score, _, _ in network.heads:
         score.bias.assign(tf.fill([1], 0.5))  # an untrained network that sees faces everywhere
 
-    teacher = of_network(network, "one", 96, tf.float32)
+    teacher = of_network(network, "one", 96, "float32")
 
     for sample in taught(folder, teacher.look):
         height, width = sample.pixels.shape[:2]
