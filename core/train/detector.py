@@ -14,23 +14,14 @@ What is written to the output folder:
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-
-from core.average_precision import average_precision, claims
-from core.evaluate_detector import evaluate_boxed
-from core.face import Face
-from core.models.detector import GREY, SavedModelDetector, faces_of
-from core.models.tensorflow_runtime import Module, set_threads, tf
+from core.models.tensorflow_runtime import set_threads, tf
 from core.progress import Progress
+from core.train.detector_choice import choose_threshold, exported_score, score
 from core.train.detector_data import (
     Batch,
     Sample,
@@ -39,16 +30,16 @@ from core.train.detector_data import (
     load_samples,
     windows_without_faces,
 )
-from core.train.detector_export import PLACES, export
+from core.train.detector_export import export
 from core.train.detector_loss import assign, detection_losses
 from core.train.detector_network import (
     DetectorNetwork,
     cells_of,
     named_variables,
-    suppressed,
 )
+from core.train.detector_weights import learned_before, read_weights, write_weights
 from core.train.face_data import LeftOut
-from core.train.parts import Boxed, digest_of, read_parts, refuse_learned
+from core.train.parts import digest_of, read_parts
 from core.train.quantise import examples_of
 from core.train.reached import Reached, counted
 from core.train.results import one_at_a_time
@@ -60,21 +51,12 @@ from core.train.session import (
     TrainingStep,
     refuse_taken,
     share_gpus,
-    write_tensors,
 )
 from core.train.teacher import Lessons, Teacher, Unboxed, collect, load_teacher, of_network, teach
 from core.voc import Annotation
 
 _STRONG_AT_LAST = 0.25
 """Of the strong changes, how many are left in the last epochs."""
-
-_MISSED = 4
-"""How many boxes too many a missed face counts, in the choice of the threshold."""
-
-_LEARNED = "learned"
-
-_UNCHOSEN = 0.3
-"""The threshold where no face is found by which to choose one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,163 +291,3 @@ class _Session(Session):
             losses = detection_losses(logits, boxes, wanted)
         self.descend(tape, losses.total, rate)
         return losses.total
-
-
-def score(network: DetectorNetwork, samples: Sequence[Sample]) -> float | None:
-    """Average precision of a network on pictures at IoU 0.5, 0..1; None where they have no box."""
-    if not any(len(sample.boxes) for sample in samples):
-        return None
-    found = [faces_in(network, sample.pixels) for sample in samples]
-    return average_precision(found, [sample.boxes for sample in samples])
-
-
-def exported_score(folder: Path, annotations: Sequence[Annotation]) -> float | None:
-    """Average precision of a detector's folder at IoU 0.5, 0..1, as it runs: in int8
-    where it has that.
-
-    None where the pictures have no box.
-    """
-    if not any(len(annotation.boxes) for annotation in annotations):
-        return None
-    # Where a GPU trained, it is in use and cannot be given back.
-    detector = SavedModelDetector.load(folder, "gpu", precision="int8")
-    return evaluate_boxed(annotations, detector)[0].average_precision
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A score from which boxes count as faces, and what it gives.
-
-    Attributes:
-        threshold: The score.
-        precision: Of the boxes on the tuning pictures, at IoU 0.5; None without such pictures.
-        recall: The same.
-        false: Share of the windows without faces in which there is a box; None without windows.
-    """
-
-    threshold: float
-    precision: float | None
-    recall: float | None
-    false: float | None
-
-
-def choose_threshold(
-    network: DetectorNetwork,
-    samples: Sequence[Sample],
-    empty: Sequence[Sample] = (),
-) -> Operation:
-    """The score from which boxes are right most often and miss least: the highest F2.
-
-    F2 counts a missed face four times as much as a box too many: the one costs a picture its
-    character, the other a row of the index. Boxes in pictures without a face are wrong ones, too.
-
-    Args:
-        network: To choose for.
-        samples: Pictures that nothing was trained on and nothing is reported on.
-        empty: The same, without any face.
-    """
-    wanted = sum(len(sample.boxes) for sample in samples)
-    in_samples = [
-        claim
-        for sample in samples
-        for claim in claims(faces_in(network, sample.pixels), sample.boxes)
-    ]
-    in_empty = [[face.score for face in faces_in(network, each.pixels)] for each in empty]
-    claimed = in_samples + [(score, False) for scores in in_empty for score in scores]
-    claimed.sort(key=lambda claim: -claim[0])
-    threshold, best, hits = _UNCHOSEN, 0.0, 0
-    for count, (confidence, right) in enumerate(claimed, start=1):
-        hits += right
-        if hits / (count + _MISSED * wanted) > best:
-            threshold, best = confidence, hits / (count + _MISSED * wanted)
-    if not best:
-        return Operation(_UNCHOSEN, None, None, None)
-    # Rounded up, as half of all are to the nearest place, it would lose the box it was chosen at.
-    threshold = math.floor(threshold * 10**PLACES) / 10**PLACES
-    kept = [right for confidence, right in in_samples if confidence >= threshold]
-    return Operation(
-        threshold,
-        sum(kept) / len(kept),
-        sum(kept) / wanted,
-        float(np.mean([max(each, default=0.0) >= threshold for each in in_empty]))
-        if in_empty
-        else None,
-    )
-
-
-def faces_in(network: DetectorNetwork, pixels: NDArray[np.uint8]) -> tuple[Face, ...]:
-    """What a network sees in one picture, most confident first."""
-    height, width = pixels.shape[:2]
-    padded = cv2.copyMakeBorder(
-        pixels, 0, -height % 32, 0, -width % 32, cv2.BORDER_CONSTANT, value=(GREY, GREY, GREY)
-    )
-    boxes, scores, _, count = _detect(network, tf.constant(padded[None]))
-    kept = int(count[0])
-    return faces_of(boxes.numpy()[0][:kept, [1, 0, 3, 2]], scores.numpy()[0][:kept], height, width)
-
-
-def write_weights(path: Path, network: Module, width: int, learned: Collection[str] = ()) -> None:
-    """Write a network's weights, so that a reader never finds half of them.
-
-    Args:
-        path: The file.
-        network: Of either stage.
-        width: Of the network.
-        learned: Hashes of the pictures that it was trained on; see `learned_by`.
-    """
-    tensors = {n: v.numpy() for n, v in named_variables(network).items()}
-    # Of several facts a file would hold now one first and now another: it would not be the same.
-    if learned:
-        rows = [list(bytes.fromhex(each)) for each in sorted(learned)]
-        tensors[_LEARNED] = np.array(rows, np.uint8)
-    write_tensors(path, tensors, {"width": str(width)})
-
-
-def learned_by(path: Path) -> frozenset[str]:
-    """What the weights of a file were trained on, also before they became these.
-
-    Returns:
-        The SHA-256 of each picture's file, in hexadecimal digits; none where the file
-        tells of none.
-    """
-    with safe_open(path, framework="np") as file:
-        names = set(file.keys())
-        rows = file.get_tensor(_LEARNED) if _LEARNED in names else ()
-    return frozenset(row.tobytes().hex() for row in rows)
-
-
-def learned_before(start: Path | None, boxed: Boxed) -> frozenset[str]:
-    """What the weights that a training begins with have learned; see `learned_by`.
-
-    Raises:
-        AnnotationError: See `core.train.parts.refuse_learned`.
-    """
-    if start is None:
-        return frozenset()
-    learned = learned_by(start)
-    refuse_learned(start, learned, boxed)
-    return learned
-
-
-def read_weights(path: Path) -> DetectorNetwork:
-    """The network that `write_weights` wrote.
-
-    Raises:
-        TrainingError: The file holds no such network.
-    """
-    try:
-        with safe_open(path, framework="np") as file:
-            network = DetectorNetwork(int(file.metadata()["width"]))
-            for name, variable in named_variables(network).items():
-                variable.assign(file.get_tensor(name).reshape(variable.shape))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise TrainingError(
-            f"{path} does not hold a detector's weights; give the detector.safetensors that"
-            " `familiar train detector` wrote."
-        ) from error
-    return network
-
-
-_detect = tf.function(
-    lambda network, pictures: suppressed(*network(pictures)), reduce_retracing=True
-)

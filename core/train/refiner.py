@@ -17,22 +17,27 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
-
-from safetensors import SafetensorError, safe_open
+from typing import Any
 
 from core.models.tensorflow_runtime import set_threads, tf
 from core.progress import Progress
 from core.train.boxes_found import Proposed
-from core.train.detector import exported_score, learned_before, read_weights, write_weights
+from core.train.detector_choice import exported_score
 from core.train.detector_data import load_samples, windows_without_faces
 from core.train.detector_export import export_both
-from core.train.detector_network import FIRST_LAYERS, DetectorNetwork, named_variables
+from core.train.detector_network import FIRST_LAYERS
+from core.train.detector_weights import (
+    Start,
+    learned_before,
+    learned_by_first,
+    read_start,
+    write_weights,
+)
 from core.train.face_data import LeftOut
-from core.train.parts import Boxed, digest_of, read_parts
+from core.train.parts import digest_of, read_parts
 from core.train.quantise import examples_of
 from core.train.reached import RefinerReached, counted
 from core.train.refiner_choice import (
@@ -63,9 +68,6 @@ from core.train.session import (
     share_gpus,
 )
 from core.train.teacher import Lessons, Unboxed, collect, load_teacher, of_network, teach
-
-_WEIGHTS: Final = ("detector.safetensors", "refiner.safetensors")
-"""What trainings leave beside the detector that they export."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +143,9 @@ def train(
     share_gpus()
     loaded = load_first_stage(detector)
     first = FirstStage(loaded)
-    begun = _read_start(start, options.width) if start is not None else None
+    begun = read_start(start, options.width) if start is not None else None
     boxed = read_parts(folders)
-    learned = boxed.contents | learned_before(start, boxed) | _learned_by_first(detector, boxed)
+    learned = boxed.contents | learned_before(start, boxed) | learned_by_first(detector, boxed)
     learning = boxed.learning
     if not learning:
         raise TrainingError(
@@ -219,29 +221,6 @@ def train(
     return reached
 
 
-def _learned_by_first(detector: Path, boxed: Boxed) -> frozenset[str]:
-    """What the first stage has learned: by the weights of its training, where it lies beside them.
-
-    Raises:
-        AnnotationError: See `core.train.parts.refuse_learned`.
-        TrainingError: These weights are damaged.
-    """
-    place = detector.resolve()
-    if place.name != DETECTOR:
-        return frozenset()
-    learned: frozenset[str] = frozenset()
-    for weights in (place.with_name(name) for name in _WEIGHTS):
-        if weights.exists():
-            try:
-                learned |= learned_before(weights, boxed)
-            except (OSError, SafetensorError) as error:
-                raise TrainingError(
-                    f"{weights} is damaged, which says what {place} has learned; train that anew,"
-                    " or give another detector."
-                ) from error
-    return learned
-
-
 def _views_of(boxed: int, taught: int, options: RefinerTraining) -> list[int]:
     """How many views there are of so many boxed pictures, and of others where there are such."""
     views = [math.ceil(options.views * boxed)]
@@ -267,45 +246,13 @@ def _key(options: RefinerTraining, views: Sequence[int], facts: Sequence[str]) -
     return hashlib.sha256("\n".join([plan, *facts]).encode()).hexdigest()
 
 
-class _Start(NamedTuple):
-    """What a training begins with.
-
-    Attributes:
-        weights: By their names.
-        detector: That they are of; None: they are of a second stage.
-    """
-
-    weights: Mapping[str, Any]
-    detector: DetectorNetwork | None
-
-
-def _read_start(path: Path, width: int) -> _Start:
-    try:
-        with safe_open(path, framework="np") as file:
-            names = set(file.keys())
-            told = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in names}
-    except (OSError, SafetensorError):
-        names, told, weights = set(), {}, {}
-    # Only a second stage has one layer for all of what it sees.
-    detector = None
-    if "whole.kernel" not in names:
-        detector = read_weights(path)
-        weights, told = named_variables(detector), {"width": str(detector.width)}
-    if told.get("width") != str(width):
-        raise TrainingError(
-            f"{path} is of width {told.get('width')}, the second stage of width {width}."
-        )
-    return _Start(weights, detector)
-
-
 class _Session(Session):
     """The state of one training of the second stage."""
 
     def __init__(
         self,
         options: RefinerTraining,
-        begun: _Start | None,
+        begun: Start | None,
         data: str,
     ) -> None:
         self.options = options

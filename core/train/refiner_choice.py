@@ -13,7 +13,7 @@ from core.face import Face, Pixels
 from core.models.detector import faces_of, letterboxed
 from core.models.tensorflow_runtime import tf
 from core.train.boxes_found import Proposed
-from core.train.detector import Operation
+from core.train.detector_choice import UNCHOSEN, Operation
 from core.train.detector_data import Sample
 from core.train.detector_export import PLACES
 from core.train.detector_network import suppressed
@@ -40,8 +40,6 @@ docs/training-log/detector.md has both figures."""
 LEAST_THRESHOLD = 0.15
 """Where hardly anything is proposed in the windows, any score would be quiet in them, and in other
 pictures every box a face."""
-
-_WITHOUT_PICTURES = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +131,13 @@ def choose(pictures: Sequence[Looked], empty: Sequence[Looked]) -> Choice:
         empty: Without.
     """
     if not pictures:
-        return Choice(_WITHOUT_PICTURES, None, None, None, Agreement(0.5, 0.75), None, None)
+        return Choice(UNCHOSEN, None, None, None, Agreement(0.5, 0.75), None, None)
     everything = [*pictures, *empty]
     agreement = max(AGREEMENTS, key=lambda each: precision_of_both(everything, each))
     found = [faces_of_both(each, agreement) for each in pictures]
     highest = sorted((_highest(faces_of_both(each, agreement)) for each in empty), reverse=True)
     allowed = int(MOST_FALSE * len(empty))
-    threshold = _WITHOUT_PICTURES
+    threshold = UNCHOSEN
     if empty:
         parts = 10**PLACES
         quiet = (int(highest[allowed] * parts) + 1) / parts

@@ -16,10 +16,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from core.evaluate_detector import evaluate_boxed
-from core.face import Face
 from core.files import replacing
 from core.models import tensorflow_runtime
 from core.models.detector import SavedModelDetector
@@ -30,16 +29,13 @@ from core.train.detector import (
     DetectorTraining,
     TrainingError,
     TrainingStep,
-    choose_threshold,
-    learned_by,
-    read_weights,
     train,
-    write_weights,
 )
-from core.train.detector_data import Sample, batches
-from core.train.detector_export import export
+from core.train.detector_choice import exported_score, faces_in
+from core.train.detector_data import batches
 from core.train.detector_network import DetectorNetwork, Stage, cells_of, named_variables
 from core.train.detector_optimiser import orthogonal
+from core.train.detector_weights import learned_by, read_weights, write_weights
 from core.train.parts import split
 from core.train.reached import Reached
 from core.train.teacher import Unboxed
@@ -124,7 +120,7 @@ def test_it_writes_weights_a_curve_figures_and_a_detector(finished: Path, folder
 def test_the_exported_detector_sees_what_the_network_sees(finished: Path) -> None:
     network = read_weights(finished / "detector.safetensors")
     pixels = np.random.default_rng(1).integers(0, 256, (72, 96, 3), np.uint8)
-    expected = detector.faces_in(network, pixels)
+    expected = faces_in(network, pixels)
 
     (found,) = SavedModelDetector.load(finished / "familiar-face").detect([pixels])
 
@@ -336,7 +332,7 @@ def test_the_finished_detector_is_judged_without_hiding_the_gpu_that_trained_it(
     hidden: list[bool] = []
     monkeypatch.setattr(tensorflow_runtime, "keep_off_gpu", lambda: hidden.append(True))
     validation = split(read_folder(folder)).validation
-    score = detector.exported_score(finished / "familiar-face", validation)
+    score = exported_score(finished / "familiar-face", validation)
     assert score == json.loads((finished / "metrics.json").read_text())["validation_ap50"]
     assert not hidden
 
@@ -360,7 +356,7 @@ def test_a_share_of_the_starting_weights_is_kept(
     network = read_weights(tmp_path / "0.25" / "detector.safetensors")
     pixels = cv2.cvtColor(cv2.imread(str(folder / "005.png")), cv2.COLOR_BGR2RGB)
     (found,) = SavedModelDetector.load(tmp_path / "0.25" / "familiar-face").detect([pixels])
-    assert found[0].score == pytest.approx(detector.faces_in(network, pixels)[0].score, abs=2e-3)
+    assert found[0].score == pytest.approx(faces_in(network, pixels)[0].score, abs=2e-3)
 
 
 def test_weights_remember_what_they_learned_and_those_before_them(
@@ -395,19 +391,6 @@ def test_weights_remember_what_they_learned_and_those_before_them(
     assert after == learned | hashes([unboxed / "1.png"])
     train(folder, tmp_path / "last", options, start=tmp_path / "next" / "detector.safetensors")
     assert learned_by(tmp_path / "last" / "detector.safetensors") == after
-
-
-def test_weights_that_remember_nothing_are_begun_with_as_before(
-    folder: Path, finished: Path, tmp_path: Path
-) -> None:
-    start = tmp_path / "start.safetensors"
-    weights = load_file(finished / "detector.safetensors")
-    save_file({n: w for n, w in weights.items() if n != "learned"}, start, {"width": "16"})
-    assert learned_by(start) == frozenset()
-    other = shutil.copytree(folder, tmp_path / "other")
-    for suffix in (".png", ".xml"):
-        (other / f"001{suffix}").rename(other / f"030{suffix}")
-    train(other, tmp_path / "out", replace(TINY, epochs=1), start=start)
 
 
 def test_without_a_start_nothing_can_be_kept(folder: Path, tmp_path: Path) -> None:
@@ -488,7 +471,7 @@ def test_what_is_no_detector_is_refused_as_a_start(folder: Path, tmp_path: Path)
 
 def test_a_start_of_another_width_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     start = tmp_path / "detector.safetensors"
-    write_weights(start, DetectorNetwork(32), 32)
+    write_weights(start, DetectorNetwork(32), 32, ["ab" * 32])
     sentence = "detector.safetensors is of width 32, the detector to be trained of width 16"
     with pytest.raises(TrainingError, match=sentence):
         train(tmp_path / "nowhere", tmp_path / "out", TINY, start=start)
@@ -539,20 +522,6 @@ def test_fewer_pictures_than_a_batch_are_refused(folder: Path, tmp_path: Path) -
         train(folder, tmp_path, replace(TINY, batch=32))
 
 
-def test_looking_changes_nothing_and_learning_does() -> None:
-    # The fault this guards against: validating in training mode, which moves the statistics.
-    network = DetectorNetwork(16)
-    before = {n: v.numpy() for n, v in named_variables(network).items()}
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-
-    detector.faces_in(network, pixels)
-    assert all((v.numpy() == before[n]).all() for n, v in named_variables(network).items())
-
-    network(tf.constant(pixels[None]), training=True)
-    changed = {n for n, v in named_variables(network).items() if (v.numpy() != before[n]).any()}
-    assert changed == {n for n in before if n.endswith(("mean", "variance"))}
-
-
 @pytest.mark.parametrize("size", [(64, 64), (64, 96), (128, 32)])
 def test_every_cell_of_every_map_answers(size: tuple[int, int]) -> None:
     logits, boxes = DetectorNetwork(16)(tf.zeros([2, *size, 3]))
@@ -590,19 +559,6 @@ def test_cells_stand_row_by_row_with_x_before_y() -> None:
     assert cells.strides.numpy().tolist() == [4] * 256 + [8] * 64 + [16] * 16 + [32] * 4
 
 
-def test_weights_survive_writing_and_reading(tmp_path: Path) -> None:
-    network = DetectorNetwork(16, seed=5)
-    write_weights(tmp_path / "w.safetensors", network, 16)
-
-    again = read_weights(tmp_path / "w.safetensors")
-
-    for (name, one), (other_name, two) in zip(
-        named_variables(network).items(), named_variables(again).items(), strict=True
-    ):
-        assert name == other_name
-        np.testing.assert_array_equal(one.numpy(), two.numpy())
-
-
 @pytest.mark.parametrize("shape", [(40, 16), (16, 40), (144, 16)])
 def test_steps_of_kernels_are_near_orthogonal(shape: tuple[int, int]) -> None:
     matrix = np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32)
@@ -611,54 +567,3 @@ def test_steps_of_kernels_are_near_orthogonal(shape: tuple[int, int]) -> None:
 
     assert values.min() > 0.3
     assert values.max() < 1.3
-
-
-def test_the_threshold_is_written_no_higher_than_the_box_it_was_chosen_at(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    box = (0.0, 0.0, 10.0, 10.0)
-    found = (Face(box, float(np.float32(0.43457))),)
-    monkeypatch.setattr(detector, "faces_in", lambda *_: found)
-    sample = Sample(np.zeros((64, 64, 3), np.uint8), np.array([box], np.float32))
-
-    chosen = choose_threshold(DetectorNetwork(16), [sample])
-
-    assert chosen.threshold == 0.4345
-    assert chosen.recall == 1.0
-    export(DetectorNetwork(16), tmp_path, 64, chosen.threshold)
-    assert SavedModelDetector.load(tmp_path).threshold == chosen.threshold
-
-
-def test_the_threshold_is_where_f2_is_highest(monkeypatch: pytest.MonkeyPatch) -> None:
-    here, elsewhere = (0.0, 0.0, 10.0, 10.0), (50.0, 50.0, 60.0, 60.0)
-    found = {
-        1: (Face(here, 0.9), Face(elsewhere, 0.2)),
-        2: (Face(here, 0.6),),
-        3: (Face(elsewhere, 0.5), Face(here, 0.3)),
-        100: (Face(here, 0.4), Face(elsewhere, 0.35)),
-        101: (Face(here, 0.1),),
-    }
-    monkeypatch.setattr(detector, "faces_in", lambda _, pixels: found[int(pixels[0, 0, 0])])
-
-    def pictures(names: list[int], boxes: list[tuple[float, ...]]) -> list[Sample]:
-        array = np.array(boxes, np.float32).reshape(-1, 4)
-        return [Sample(np.full((64, 64, 3), name, np.uint8), array) for name in names]
-
-    faces, empty = pictures([1, 2, 3], [here]), pictures([100, 101], [])
-
-    # Hits by boxes and four times the faces: 1/13 at 0.9, 2/14 at 0.6, 2/15 at 0.5, 3/16 at 0.3,
-    # 3/17 at 0.2.
-    chosen = choose_threshold(DetectorNetwork(16), faces)
-    assert chosen.threshold == 0.3
-    assert (chosen.precision, chosen.recall) == (pytest.approx(3 / 4), pytest.approx(1.0))
-    assert chosen.false is None
-
-    # Twelve boxes in pictures without a face make it 3/28 at 0.3.
-    chosen = choose_threshold(DetectorNetwork(16), faces, empty * 6)
-    assert chosen.threshold == 0.6
-    assert (chosen.precision, chosen.recall) == (pytest.approx(1.0), pytest.approx(2 / 3))
-    assert chosen.false == 0.0
-    assert choose_threshold(DetectorNetwork(16), faces, empty).false == pytest.approx(1 / 2)
-
-    found[1] = found[2] = found[3] = ()
-    assert choose_threshold(DetectorNetwork(16), faces, empty).threshold == 0.3

@@ -22,8 +22,8 @@ from core.models.detector import GREY, SavedModelDetector
 from core.models.tensorflow_runtime import tf
 from core.train import refiner
 from core.train import session as session_module
-from core.train.detector import learned_by, write_weights
 from core.train.detector_network import FIRST_LAYERS, DetectorNetwork
+from core.train.detector_weights import learned_by, write_weights
 from core.train.parts import contents_of, split
 from core.train.reached import RefinerReached
 from core.train.refiner import RefinerTraining, train
@@ -351,7 +351,7 @@ def test_it_begins_with_a_detectors_backbone_and_leaves_its_first_layers(
     folder: Path, first: Path, tmp_path: Path
 ) -> None:
     start = tmp_path / "detector.safetensors"
-    write_weights(start, DetectorNetwork(16, seed=5), 16)
+    write_weights(start, DetectorNetwork(16, seed=5), 16, ["ab" * 32])
     options = replace(TINY, epochs=1)
     pictures = Path(shutil.copytree(folder, tmp_path / "unboxed"))
     unboxed = [Unboxed(pictures)]
@@ -463,7 +463,7 @@ def test_bad_input_is_refused_in_one_sentence(folder: Path, first: Path, tmp_pat
     weights.write_bytes(b"nothing")
     with pytest.raises(TrainingError, match="does not hold a detector's weights"):
         train(folder, first, out, TINY, start=weights)
-    write_weights(weights, DetectorNetwork(32), 32)
+    write_weights(weights, DetectorNetwork(32), 32, ["ab" * 32])
     with pytest.raises(TrainingError, match="is of width 32, the second stage of width 16"):
         train(folder, first, out, TINY, start=weights)
 
