@@ -205,14 +205,14 @@ def detector(
     from core.models.tensorflow_runtime import tf
     from core.train.detector import DetectorTraining, train
     from core.train.detector_changes import OFTEN
-    from core.train.session import CHECKPOINT
+    from core.train.results import DETECTOR_CHECKPOINT
 
     changed = _given(plain_epochs=plain_epochs, epochs=epochs, rate=rate)
     options = DetectorTraining(seed=seed, strong=OFTEN if strong else 0.0, kept=kept, **changed)
     boxed, without = [folder, *(also or [])], _without_boxes(unboxed, crops)
     unread: list[str] = []
     _tell_device()
-    origin = _origin(out, CHECKPOINT, terms, resume)
+    origin = _origin(out, DETECTOR_CHECKPOINT, terms, resume)
     if without:
         messages.print("First another detector boxes the pictures that have no boxes.")
     too_much = tf.errors.ResourceExhaustedError
@@ -271,14 +271,14 @@ def refiner(
     from core.train.detector_changes import OFTEN
     from core.train.refiner import RefinerTraining, train
     from core.train.report import is_in_int8
-    from core.train.session import CHECKPOINT
+    from core.train.results import DETECTOR_CHECKPOINT
 
     changed = _given(epochs=epochs, rate=rate)
     options = RefinerTraining(seed=seed, strong=OFTEN if strong else 0.0, **changed)
     boxed, without = [folder, *(also or [])], _without_boxes(unboxed, crops)
     unread: list[str] = []
     _tell_device()
-    origin = _origin(out, CHECKPOINT, terms, resume)
+    origin = _origin(out, DETECTOR_CHECKPOINT, terms, resume)
     messages.print("First the detector looks at every training picture.")
     too_much = tf.errors.ResourceExhaustedError
     with enough_memory(_LESS_BOXED, too_much), training_line() as line:
@@ -402,9 +402,9 @@ def extractor(
     from core.models.device import torch_device
     from core.train.augment import stronger
     from core.train.extractor import train
-    from core.train.extractor_checkpoint import CHECKPOINT
     from core.train.extractor_options import ExtractorTraining, of_loss, of_pictures
     from core.train.report import load_checks, report_extractor
+    from core.train.results import EXTRACTOR_CHECKPOINT
 
     _refuse_useless(of, loss, backbone, unlabelled)
     refuse_inside(read, out)
@@ -428,7 +428,7 @@ def extractor(
     )
     unread: list[str] = []
     checks = load_checks(check, options, unread.append)
-    origin = _origin(out, CHECKPOINT, terms, resume)
+    origin = _origin(out, EXTRACTOR_CHECKPOINT, terms, resume)
     with enough_memory(_LESS_LEARNED), training_line() as line:
 
         def show(now: TrainingProgress) -> None:

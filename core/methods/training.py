@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 from core.folder import scan
-from core.train.extractor import METRICS, WEIGHTS, Report, train
+from core.train.extractor import Report, train
 from core.train.extractor_options import ExtractorTraining, of_pictures
 from core.train.face_data import LeftOut, bytes_of
 from core.train.networks import IR_SE50_SIDE
+from core.train.results import METRICS, WEIGHTS
 
 SIDE: Final = 64
 IDENTITIES: Final = 16

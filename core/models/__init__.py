@@ -19,6 +19,9 @@ SHIPPED = Path(__file__).parent
 DEFAULT_DETECTOR = "familiar-face"
 DEFAULT_EXTRACTOR = "familiar-character"
 
+ONE_TRAINING = "weights.safetensors"
+"""What a training leaves, of which an extractor is still to be made."""
+
 
 Precision = Literal["float32", "bfloat16", "int8"]
 """What a model's convolutions compute in."""
@@ -263,7 +266,7 @@ def with_whole_path(name: str) -> str:
     return f"{kind}:{path.resolve()}" if kind else str(path.resolve())
 
 
-_OF_EXTRACTORS = ("extractor.json", "weights.safetensors")
+_OF_EXTRACTORS = ("extractor.json", ONE_TRAINING)
 """Files of an extractor, and of a training that one is still to be made of."""
 
 _DETECTORS = {form.partition(":")[0] for form in DETECTOR_FORMS} | {"lbpcascade"}

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from core.face import Landmarks, Pixels, Vectors
 from core.framing import Box, Framing, framed, resized
-from core.models import ModelError, Precision
+from core.models import ONE_TRAINING, ModelError, Precision
 from core.models.backbones import (
     CHANNELS,
     ColourHistogram,
@@ -39,8 +39,6 @@ from core.models.quantised import FOLDER, QuantisedNetwork, quantised_networks
 from core.models.weights import fill, read_tensors
 
 CONFIGURATION = "extractor.json"
-ONE_TRAINING = "weights.safetensors"
-"""What a training leaves, of which an extractor is still to be made."""
 FACE_WEIGHTS = "face.safetensors"
 PICTURE_WEIGHTS = "picture.safetensors"
 INT8: Final = (f"{FOLDER}/face.onnx", f"{FOLDER}/picture.onnx")

@@ -32,7 +32,6 @@ from core.models.extractor import (
 )
 from core.models.weights import fill
 from core.retrieval import threshold_at
-from core.train.extractor import WEIGHTS
 from core.train.extractor_int8 import EXAMPLES, hashes, networks_in_int8
 from core.train.extractor_options import UNIT_LENGTH
 from core.train.face_data import (
@@ -44,6 +43,7 @@ from core.train.face_data import (
     load_unlabelled,
 )
 from core.train.histogram import fit_histogram
+from core.train.results import WEIGHTS
 from core.train.spread import rows_all_over
 from core.train.trained import TrainedNetwork
 from core.train.whitening import whitening_matrix

@@ -42,9 +42,8 @@ from core.train.face_data import LeftOut
 from core.train.parts import digest_of, read_parts
 from core.train.quantise import examples_of
 from core.train.reached import Reached, counted
-from core.train.results import one_at_a_time
+from core.train.results import DETECTOR, DETECTOR_WEIGHTS, TAUGHT, one_at_a_time
 from core.train.session import (
-    DETECTOR,
     BoxTraining,
     Session,
     TrainingError,
@@ -163,7 +162,7 @@ def train(
         return reached
     taught: Taught | None = None
     if lessons is not None:
-        taught = Taught(teach(lessons, out / "taught.safetensors", boxing), options.taught)
+        taught = Taught(teach(lessons, out / TAUGHT, boxing), options.taught)
     samples = load_samples(learning, 2 * options.longest)
     tuning = load_samples(boxed.tuning, options.longest, enlarged=True)
     session.run(
@@ -174,7 +173,7 @@ def train(
     network = session.average
     if begun is not None and options.kept:
         keep(network, begun, options.kept)
-    write_weights(out / "detector.safetensors", network, options.width, learned)
+    write_weights(out / DETECTOR_WEIGHTS, network, options.width, learned)
     empty = windows_without_faces(boxed.tuning, options.longest)
     chosen = choose_threshold(network, tuning, empty)
     export(

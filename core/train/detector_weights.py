@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -12,12 +12,10 @@ from safetensors import SafetensorError, safe_open
 from core.models.tensorflow_runtime import Module
 from core.train.detector_network import DetectorNetwork, named_variables
 from core.train.parts import Boxed, refuse_learned
-from core.train.session import DETECTOR, TrainingError, write_tensors
+from core.train.results import DETECTOR, DETECTOR_WEIGHTS, REFINER_WEIGHTS
+from core.train.session import TrainingError, write_tensors
 
 _LEARNED = "learned"
-
-_WEIGHTS: Final = ("detector.safetensors", "refiner.safetensors")
-"""What trainings leave beside the detector that they export."""
 
 
 def write_weights(path: Path, network: Module, width: int, learned: Collection[str]) -> None:
@@ -131,7 +129,7 @@ def learned_by_first(detector: Path, boxed: Boxed) -> frozenset[str]:
     if place.name != DETECTOR:
         return frozenset()
     learned: frozenset[str] = frozenset()
-    for weights in (place.with_name(name) for name in _WEIGHTS):
+    for weights in (place.with_name(name) for name in (DETECTOR_WEIGHTS, REFINER_WEIGHTS)):
         if weights.exists():
             try:
                 known = learned_by(weights)

@@ -34,8 +34,6 @@ from core.train.attributes import COLOURS, TASKS, estimated
 from core.train.augment import augmented, plain
 from core.train.copies import joined, prints_of, write_prints
 from core.train.extractor_checkpoint import (
-    CHECKPOINT,
-    LEARNED,
     Checkpoint,
     begin,
     digest_of,
@@ -74,11 +72,15 @@ from core.train.networks import (
     new_network,
     with_length,
 )
-from core.train.results import one_at_a_time, why_taken
+from core.train.results import (
+    EXTRACTOR_CHECKPOINT,
+    LEARNED,
+    METRICS,
+    WEIGHTS,
+    one_at_a_time,
+    why_taken,
+)
 from core.train.samplers import BalancedBatches, Passes
-
-WEIGHTS = "weights.safetensors"
-METRICS = "metrics.json"
 
 _SECONDS_UNTIL_KEPT: Final = 300.0
 
@@ -422,7 +424,7 @@ def train(
             pictures or other options, or the loss is no longer a number.
     """
     options = options or ExtractorTraining()
-    if taken := why_taken(out, CHECKPOINT, resume):
+    if taken := why_taken(out, EXTRACTOR_CHECKPOINT, resume):
         raise TrainingDataError(taken)
     known, checks = load_parted(folder, also, options, left_out)
     others = None
@@ -433,7 +435,7 @@ def train(
     description = described(options, known.names)
     digest = digest_of(known, others)
     begun_with = None if start is None else digest_of_start(start)
-    checkpoint = out / CHECKPOINT
+    checkpoint = out / EXTRACTOR_CHECKPOINT
     before = Checkpoint(description, known.names, digest, begun_with, {}, [])
     if resume and checkpoint.exists():
         before = go_on(run, checkpoint, before)

@@ -16,11 +16,7 @@ from core.files import replacing
 from core.models.weights import NOT_OF_TORCH
 from core.train.copies import Prints, copied, prints_of, read_prints
 from core.train.face_data import LabelledPictures, TrainingDataError
-
-CHECKPOINT = "checkpoint.pt"
-LEARNED = "learned.safetensors"
-"""What the labelled pictures are known again by, those of the training that this one began with
-among them; see `core.train.copies.Prints`."""
+from core.train.results import EXTRACTOR_CHECKPOINT, LEARNED
 
 _NO_CHECKPOINT: Final = (OSError, *NOT_OF_TORCH)
 
@@ -125,7 +121,7 @@ def digest_of_start(start: Path) -> str:
         TrainingDataError: There is no such training.
     """
     try:
-        with (start / CHECKPOINT).open("rb") as file:
+        with (start / EXTRACTOR_CHECKPOINT).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise TrainingDataError(
@@ -172,7 +168,7 @@ def begin(run: Run, start: Path) -> None:
     Raises:
         TrainingDataError: Its checkpoint is damaged, or it had other labels or another network.
     """
-    begun = _read(start / CHECKPOINT, "begin with another training, or with none")
+    begun = _read(start / EXTRACTOR_CHECKPOINT, "begin with another training, or with none")
     if begun.labels != run.known.names:
         raise TrainingDataError(
             f"The training in {start} learned other labels, perhaps some that are held out now;"

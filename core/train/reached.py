@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.files import write_text
+from core.train.results import METRICS
 
 if TYPE_CHECKING:  # they bring TensorFlow with them
     from core.train.detector_data import Sample
     from core.train.parts import Boxed
     from core.train.teacher import Lessons
-
-METRICS: Final = "metrics.json"
 
 
 class Counts(BaseModel):

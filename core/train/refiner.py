@@ -57,9 +57,8 @@ from core.train.refiner_network import (
     moved,
     squares_around,
 )
-from core.train.results import one_at_a_time
+from core.train.results import DETECTOR, REFINER_WEIGHTS, TAUGHT, one_at_a_time
 from core.train.session import (
-    DETECTOR,
     BoxTraining,
     Session,
     TrainingError,
@@ -173,7 +172,7 @@ def train(
     if reached := session.go_on(out, resume, RefinerReached):
         return reached
     samples = load_samples(learning, 2 * loaded.longest)
-    taught = teach(lessons, out / "taught.safetensors", boxing) if lessons else []
+    taught = teach(lessons, out / TAUGHT, boxing) if lessons else []
     counts = _views_of(len(samples), len(taught), options)
     _refuse_few(sum(counts), len(samples), options.batch)
     shown = [Shown(samples, counts[0], options.mosaic)]
@@ -190,7 +189,7 @@ def train(
         lambda checkpoint: session.learn(views, proposed, checkpoint, progress),
         lambda: choose(looked_again(tuning, session.average), []).average_precision,
     )
-    write_weights(out / "refiner.safetensors", session.average, options.width, learned)
+    write_weights(out / REFINER_WEIGHTS, session.average, options.width, learned)
     chosen = choose(looked_again(tuning, session.average), looked_again(empty, session.average))
     export_both(
         first,

@@ -17,14 +17,13 @@ from core.models.quantised import network_path
 from core.retrieval import retrieval
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
 from core.train.copies import copies_among, prints_of, read_prints
-from core.train.extractor import METRICS
-from core.train.extractor_checkpoint import LEARNED
 from core.train.extractor_options import LEARNS_UNLABELLED, LIKENESS, ExtractorTraining
 from core.train.face_data import LabelledPictures, LeftOut, load_labelled
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
 from core.train.held_out import HELD_OUT, parted, without_labels
 from core.train.origin import Origin
 from core.train.reached import Reached, RefinerReached
+from core.train.results import CURVE, DETECTOR, LEARNED, METRICS
 from core.train.trained import TrainedNetwork
 
 if TYPE_CHECKING:  # it brings TensorFlow with it
@@ -206,8 +205,6 @@ def report_extractor(
 
 def is_in_int8(out: Path) -> bool:
     """Whether the detector that a training exported into `out` has networks in int8."""
-    from core.train.session import DETECTOR  # it brings TensorFlow with it
-
     return network_path(out / DETECTOR, 1).exists()
 
 
@@ -234,7 +231,7 @@ def report_detector(
     Returns:
         None, or a sentence on why there are no figures.
     """
-    with (out / "curve.csv").open(newline="", encoding="utf-8") as file:
+    with (out / CURVE).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     lines = {
         "loss": [(float(row["epoch"]), float(row["loss"])) for row in rows],

@@ -1,5 +1,5 @@
-"""The folder that a training writes into: it holds no other one's results, and nobody else writes
-there meanwhile."""
+"""The folder that a training writes into: what lies in it, that it holds no other one's results,
+and that nobody else writes there meanwhile."""
 
 from __future__ import annotations
 
@@ -10,13 +10,44 @@ from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from core.files import alone, remove_left_over
+from core.models import DEFAULT_DETECTOR, ONE_TRAINING
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-_FINISHED: Final = ("metrics.json", "weights.safetensors", "familiar-face")
+METRICS: Final = "metrics.json"
+"""Figures of a finished training."""
+
+CURVE: Final = "curve.csv"
+"""Of a training on boxed pictures, a line an epoch; others have theirs in `METRICS`."""
+
+EXTRACTOR_CHECKPOINT: Final = "checkpoint.pt"
+
+DETECTOR_CHECKPOINT: Final = "checkpoint.safetensors"
+"""Of a detector of either stage."""
+
+WEIGHTS: Final = ONE_TRAINING
+"""Of an extractor's network."""
+
+LEARNED: Final = "learned.safetensors"
+"""What the labelled pictures of an extractor's training are known again by, those of the training
+that it began with among them; see `core.train.copies.Prints`."""
+
+DETECTOR_WEIGHTS: Final = "detector.safetensors"
+"""Of a detector's first stage; see `core.train.detector_weights`."""
+
+REFINER_WEIGHTS: Final = "refiner.safetensors"
+"""The same of its second stage."""
+
+TAUGHT: Final = "taught.safetensors"
+"""Boxes of pictures that nobody boxed; see `core.train.boxes_found`."""
+
+DETECTOR: Final = DEFAULT_DETECTOR
+"""Folder of the detector that comes out of a training, named as the one that it may replace."""
+
+_FINISHED: Final = (METRICS, WEIGHTS, DETECTOR)
 _LARGE: Final = ("*.pt", "*.safetensors")
-_BEGUN: Final = ("checkpoint.pt", "checkpoint.safetensors")
+_BEGUN: Final = (EXTRACTOR_CHECKPOINT, DETECTOR_CHECKPOINT)
 
 
 def why_taken(out: Path, checkpoint: str, resume: bool) -> str | None:

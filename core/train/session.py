@@ -22,11 +22,7 @@ from core.problem import Refusal
 from core.train.detector_network import named_variables
 from core.train.detector_optimiser import Optimiser
 from core.train.reached import Reached
-from core.train.results import is_finished, why_taken
-
-CHECKPOINT: Final = "checkpoint.safetensors"
-DETECTOR: Final = "familiar-face"
-"""Folder of the detector that comes out of a training, within that of the training."""
+from core.train.results import CURVE, DETECTOR, DETECTOR_CHECKPOINT, is_finished, why_taken
 
 _Drawn = TypeVar("_Drawn")
 _Reached = TypeVar("_Reached", bound=Reached)
@@ -161,12 +157,12 @@ class Session:
             TrainingError: The loss is no longer a number, or the curve in `out` is damaged.
         """
         while self.epoch < self._options.epochs:
-            learn(out / CHECKPOINT)
+            learn(out / DETECTOR_CHECKPOINT)
             last = self.epoch == self._options.epochs
             if self.epoch % self._options.tune_every == 0 or last:
                 self.tuning = score()
-            _append(out / "curve.csv", self._line())
-            self.save(out / CHECKPOINT)
+            _append(out / CURVE, self._line())
+            self.save(out / DETECTOR_CHECKPOINT)
 
     def run_epoch(
         self,
@@ -315,7 +311,7 @@ class Session:
         Raises:
             TrainingError: See `restore`.
         """
-        checkpoint = out / CHECKPOINT
+        checkpoint = out / DETECTOR_CHECKPOINT
         if resume and checkpoint.is_file():
             self.restore(checkpoint)
         return _reached(out, kind) if self.epoch == self._options.epochs else None
@@ -374,7 +370,7 @@ def refuse_taken(out: Path, resume: bool) -> None:
     Raises:
         TrainingError: It does, and is not.
     """
-    if taken := why_taken(out, CHECKPOINT, resume):
+    if taken := why_taken(out, DETECTOR_CHECKPOINT, resume):
         raise TrainingError(taken)
 
 

@@ -16,11 +16,11 @@ from core.models import ModelError
 from core.models.backbones import NetworkShape
 from core.models.weights import fill, read_tensors
 from core.train.copies import copies_among, read_prints
-from core.train.extractor import METRICS, WEIGHTS, embedded
-from core.train.extractor_checkpoint import CHECKPOINT, LEARNED
+from core.train.extractor import embedded
 from core.train.extractor_options import UNIT_LENGTH, Loss
 from core.train.face_data import Fit
 from core.train.networks import Backbone, dimensions_of, new_network
+from core.train.results import EXTRACTOR_CHECKPOINT, LEARNED, METRICS, WEIGHTS
 
 
 def learned_among(pictures: Pixels, folders: Sequence[Path]) -> int:
@@ -65,7 +65,7 @@ class TrainedNetwork:
             ModelError: The folder holds no training's result, a damaged one, or a training that
                 is not finished.
         """
-        if (folder / CHECKPOINT).is_file() and not (folder / METRICS).exists():
+        if (folder / EXTRACTOR_CHECKPOINT).is_file() and not (folder / METRICS).exists():
             raise ModelError(
                 f"{folder} holds a training that is not finished; finish it first, by the same"
                 " command with --resume."

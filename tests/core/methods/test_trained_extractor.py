@@ -17,8 +17,9 @@ from core.framing import Framing
 from core.methods.trained_extractor import TrainedExtractor
 from core.models import ModelError, load_extractor
 from core.models.backbones import NetworkShape
-from core.train.extractor import METRICS, WEIGHTS, train
+from core.train.extractor import train
 from core.train.extractor_options import ExtractorTraining, of_loss
+from core.train.results import METRICS, WEIGHTS
 from core.train.trained import TrainedNetwork
 from tests.core.fakes import drawn_gallery
 

@@ -41,10 +41,9 @@ from core.train.assemble import (
 )
 from core.train.augment import plain
 from core.train.copies import copied, prints_of, write_prints
-from core.train.extractor import METRICS, WEIGHTS
-from core.train.extractor_checkpoint import CHECKPOINT, LEARNED
 from core.train.face_data import LabelledPictures, TrainingDataError
 from core.train.histogram import fit_histogram
+from core.train.results import EXTRACTOR_CHECKPOINT, LEARNED, METRICS, WEIGHTS
 from core.train.trained import TrainedNetwork, learned_among
 from core.train.whitening import whitening_matrix
 from core.voc import AnnotationError
@@ -610,7 +609,7 @@ def test_what_no_training_wrote_cannot_be_assembled(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("left", [(CHECKPOINT,), (CHECKPOINT, WEIGHTS)])
+@pytest.mark.parametrize("left", [(EXTRACTOR_CHECKPOINT,), (EXTRACTOR_CHECKPOINT, WEIGHTS)])
 def test_a_training_that_was_interrupted_is_to_be_gone_on_with(
     tmp_path: Path, left: tuple[str, ...]
 ) -> None:

@@ -33,8 +33,7 @@ from core.models.irse50 import IrSe50Description
 from core.retrieval import retrieval
 from core.train.attributes import COLOURS, estimated
 from core.train.copies import prints_of, read_prints
-from core.train.extractor import METRICS, TrainingProgress, _Run, _write_results, embedded, train
-from core.train.extractor_checkpoint import CHECKPOINT, LEARNED
+from core.train.extractor import TrainingProgress, _Run, _write_results, embedded, train
 from core.train.extractor_options import (
     UNIT_LENGTH,
     ExtractorTraining,
@@ -48,6 +47,7 @@ from core.train.held_out import parted
 from core.train.networks import dimensions_of, new_network
 from core.train.origin import Origin
 from core.train.report import drawn_of, load_checks, report_extractor
+from core.train.results import EXTRACTOR_CHECKPOINT, LEARNED, METRICS
 from core.train.trained import TrainedNetwork, learned_among
 from tests.core.train.small_training import TINY, draw_folder, same_weights, saved_again
 
@@ -59,7 +59,7 @@ def test_a_training_writes_weights_curves_and_figures(trained: Path) -> None:
     last = metrics["curve"][-1]["held out"]
     assert last["pictures"] == 12
     assert 0.0 <= last["mean_average_precision"] <= 1.0
-    assert (trained / CHECKPOINT).exists()
+    assert (trained / EXTRACTOR_CHECKPOINT).exists()
 
 
 def test_a_training_keeps_what_its_labelled_pictures_are_known_again_by(
@@ -174,7 +174,7 @@ def test_a_training_is_not_written_over_another(
 ) -> None:
     begun = tmp_path / "begun"
     begun.mkdir()
-    shutil.copy(trained / CHECKPOINT, begun)
+    shutil.copy(trained / EXTRACTOR_CHECKPOINT, begun)
     with pytest.raises(TrainingDataError, match="was begun; go on with it with --resume"):
         train(folder, begun, TINY, unlabelled=others)
     for name in ("metrics.json", "checkpoint.safetensors", "familiar-face"):
@@ -418,7 +418,7 @@ def test_held_out_figures_are_those_of_what_is_kept(
     train(folder, tmp_path, replace(TINY, epochs=1))
     apart = parted(load_labelled(folder, TINY.stored_side), TINY)[1]
     assert apart is not None
-    run = torch.load(tmp_path / CHECKPOINT, weights_only=True)["run"]
+    run = torch.load(tmp_path / EXTRACTOR_CHECKPOINT, weights_only=True)["run"]
     of = {}
     for name in ("average", "network"):
         network = EmbeddingNetwork(TINY.shape)

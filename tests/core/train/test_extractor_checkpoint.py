@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file
 
 from core.models.backbones import NetworkShape
-from core.train.extractor import METRICS, TrainingProgress, train
-from core.train.extractor_checkpoint import CHECKPOINT, LEARNED
+from core.train.extractor import TrainingProgress, train
 from core.train.extractor_options import Loss
 from core.train.face_data import TrainingDataError, split_by_label
 from core.train.origin import Origin
 from core.train.report import load_checks, report_extractor
+from core.train.results import EXTRACTOR_CHECKPOINT, LEARNED, METRICS
 from core.train.trained import learned_among
 from tests.core.train.small_training import TINY, same_weights
 
@@ -38,9 +38,9 @@ def test_the_seconds_of_a_resumed_training_go_on(folder: Path, tmp_path: Path) -
 
     with pytest.raises(Stopped):
         train(folder, tmp_path, TINY, progress=stop)
-    curve = json.loads(torch.load(tmp_path / CHECKPOINT, weights_only=True)["curve"])
+    curve = json.loads(torch.load(tmp_path / EXTRACTOR_CHECKPOINT, weights_only=True)["curve"])
     curve[0]["seconds"] = 1000.0
-    rewritten(tmp_path / CHECKPOINT, curve=json.dumps(curve))
+    rewritten(tmp_path / EXTRACTOR_CHECKPOINT, curve=json.dumps(curve))
     train(folder, tmp_path, TINY, resume=True)
     seconds = [point["seconds"] for point in json.loads((tmp_path / METRICS).read_text())["curve"]]
     assert seconds == sorted(seconds)
@@ -152,7 +152,7 @@ def test_a_folder_without_a_training_is_no_beginning(folder: Path, tmp_path: Pat
 def test_a_checkpoint_of_another_training_is_refused(
     folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
+    (tmp_path / EXTRACTOR_CHECKPOINT).write_bytes((trained / EXTRACTOR_CHECKPOINT).read_bytes())
     with pytest.raises(TrainingDataError, match="other options"):
         train(folder, tmp_path, replace(TINY, margin=0.2), unlabelled=others, resume=True)
 
@@ -161,7 +161,7 @@ def test_a_checkpoint_of_other_pictures_is_refused(
     folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
     """The same names of labels, and one picture of them changed."""
-    (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
+    (tmp_path / EXTRACTOR_CHECKPOINT).write_bytes((trained / EXTRACTOR_CHECKPOINT).read_bytes())
     pictures = tmp_path / "pictures"
     shutil.copytree(folder, pictures)
     label = sorted(pictures.iterdir())[int(split_by_label(8, TINY.held_out, TINY.seed)[0][0])]
@@ -186,7 +186,7 @@ def test_a_damaged_checkpoint_is_a_sentence_and_left_as_it_is(
     damage: str, folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(trained, tmp_path / "kept")
-    DAMAGES[damage](tmp_path / "kept" / CHECKPOINT)
+    DAMAGES[damage](tmp_path / "kept" / EXTRACTOR_CHECKPOINT)
     before = {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
     with pytest.raises(TrainingDataError, match="is damaged or no checkpoint") as resumed:
         train(folder, tmp_path / "kept", TINY, unlabelled=others, resume=True)
@@ -195,7 +195,7 @@ def test_a_damaged_checkpoint_is_a_sentence_and_left_as_it_is(
     assert "remove it and start again" in str(resumed.value)
     assert "begin with another training" in str(begun.value)
     for raised in (resumed, begun):
-        assert str(raised.value).startswith(str(tmp_path / "kept" / CHECKPOINT))
+        assert str(raised.value).startswith(str(tmp_path / "kept" / EXTRACTOR_CHECKPOINT))
         assert "weights_only" not in str(raised.value)
     assert {path: path.read_bytes() for path in (tmp_path / "kept").iterdir()} == before
 
@@ -205,8 +205,8 @@ def test_a_checkpoint_of_another_network_is_a_sentence_and_left_as_it_is(
     shape: tuple[int, int] | None, folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
     """As after a change to the network that no option tells."""
-    checkpoint = tmp_path / CHECKPOINT
-    checkpoint.write_bytes((trained / CHECKPOINT).read_bytes())
+    checkpoint = tmp_path / EXTRACTOR_CHECKPOINT
+    checkpoint.write_bytes((trained / EXTRACTOR_CHECKPOINT).read_bytes())
     run = torch.load(checkpoint, weights_only=True)["run"]
     for state in (run["network"], run["average"]):
         del state["embed.weight"]
@@ -221,14 +221,14 @@ def test_a_checkpoint_of_another_network_is_a_sentence_and_left_as_it_is(
     shutil.copy(checkpoint, start)
     with pytest.raises(TrainingDataError, match="had another network"):
         train(folder, tmp_path / "out", TINY, unlabelled=others, start=start)
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [CHECKPOINT]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [EXTRACTOR_CHECKPOINT]
     assert checkpoint.read_bytes() == before
 
 
 def test_a_checkpoint_is_gone_on_from_on_another_device(
     folder: Path, others: Path, trained: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / CHECKPOINT).write_bytes((trained / CHECKPOINT).read_bytes())
+    (tmp_path / EXTRACTOR_CHECKPOINT).write_bytes((trained / EXTRACTOR_CHECKPOINT).read_bytes())
     numbered = replace(TINY, device="cpu:0")
     weights = train(folder, tmp_path, numbered, unlabelled=others, resume=True)
     assert same_weights(weights, trained / "weights.safetensors")

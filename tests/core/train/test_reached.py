@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from core.train.reached import METRICS, Reached
+from core.train.reached import Reached
+from core.train.results import METRICS
 
 REACHED = Reached(
     tuning_ap50=0.5,
