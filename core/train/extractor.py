@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,8 +81,7 @@ from core.train.results import (
     why_taken,
 )
 from core.train.samplers import BalancedBatches, Passes
-
-_SECONDS_UNTIL_KEPT: Final = 300.0
+from core.train.schedule import SECONDS_UNTIL_KEPT, learning_rate
 
 
 def _as_trained(loss: Loss) -> IrSe50Description:
@@ -234,12 +233,9 @@ class _Run:
         return nn.Identity()
 
     def learning_rate(self) -> float:
-        """Linear rise, then half a cosine down to a hundredth."""
-        rise = max(1, round(self.options.warmup * self.steps))
-        if self.step < rise:
-            return self.options.rate * (self.step + 1) / rise
-        share = (self.step - rise) / max(1, self.steps - rise)
-        return self.options.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+        """Of the step that comes now."""
+        rising = max(1, round(self.options.warmup * self.steps))
+        return learning_rate(self.step, self.steps, highest=self.options.rate, rising=rising)
 
     def side(self) -> int:
         """Side of the squares that the network sees at this step."""
@@ -466,7 +462,7 @@ def train(
             curve.append({"epoch": run.epoch, "loss": mean, **figures, "seconds": seconds})
             losses.clear()
             epoch_began = time.monotonic()
-        if ended or time.monotonic() - kept_at >= _SECONDS_UNTIL_KEPT:
+        if ended or time.monotonic() - kept_at >= SECONDS_UNTIL_KEPT:
             spent = time.monotonic() - epoch_began
             keep(replace(before, run=run.state(), seconds=spent), checkpoint)
             kept_at = time.monotonic()

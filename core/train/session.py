@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -23,6 +23,7 @@ from core.train.detector_network import named_variables
 from core.train.detector_optimiser import Optimiser
 from core.train.reached import Reached
 from core.train.results import CURVE, DETECTOR, DETECTOR_CHECKPOINT, is_finished, why_taken
+from core.train.schedule import SECONDS_UNTIL_KEPT, learning_rate
 
 _Drawn = TypeVar("_Drawn")
 _Reached = TypeVar("_Reached", bound=Reached)
@@ -187,7 +188,7 @@ class Session:
         """
         kept_at = time.monotonic()
         for batch in drawn:
-            rate = self._rate(self.epoch * steps + self.step, self._options.epochs * steps)
+            rate = self._rate(steps)
             self._total += float(step_on(batch, tf.constant(rate, tf.float32)))
             self.step += 1
             self.loss = self._total / self.step
@@ -196,7 +197,7 @@ class Session:
                     f"The loss is no longer a number at epoch {self.epoch + 1}; try a lower rate."
                 )
             now = time.monotonic()
-            if self.step < steps and now - kept_at >= _SECONDS_UNTIL_KEPT:
+            if self.step < steps and now - kept_at >= SECONDS_UNTIL_KEPT:
                 self.seconds += now - kept_at
                 self.save(checkpoint)
                 kept_at = now
@@ -206,14 +207,15 @@ class Session:
         self.step, self._total, self.tuning = 0, 0.0, None
         self.seconds += time.monotonic() - kept_at
 
-    def _rate(self, step: int, steps: int) -> float:
-        """Of a step, counted from 0, of so many in all."""
-        options = self._options
-        rising = min(options.warm_up, steps // 10)
-        if step < rising:
-            return options.rate * (step + 1) / rising
-        share = (step - rising) / max(1, steps - rising)
-        return options.rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(1.0, share))) / 2)
+    def _rate(self, steps: int) -> float:
+        """The learning rate of the step that comes now, of so many an epoch."""
+        options, whole = self._options, self._options.epochs * steps
+        return learning_rate(
+            self.epoch * steps + self.step,
+            whole,
+            highest=options.rate,
+            rising=min(options.warm_up, whole // 10),
+        )
 
     def descend(self, tape: Any, loss: Any, rate: Any) -> None:
         """Change the weights along the gradient of a loss, and their average; part of a graph."""
@@ -404,8 +406,6 @@ def _append(path: Path, line: dict[str, float | int | str]) -> None:
         writer.writeheader()
         writer.writerows([*lines, line])
 
-
-_SECONDS_UNTIL_KEPT: Final = 300.0
 
 # What may differ between a training and its continuation.
 _FREE = ("threads",)

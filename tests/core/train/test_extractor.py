@@ -127,7 +127,7 @@ def test_killed_and_resumed_gives_the_same_weights(
         tiny = importlib.util.module_from_spec(spec)
         sys.modules["tiny"] = tiny
         spec.loader.exec_module(tiny)
-        tiny.extractor_training._SECONDS_UNTIL_KEPT = {seconds}
+        tiny.extractor_training.SECONDS_UNTIL_KEPT = {seconds}
         def progress(report):
             if report.epoch == 2 and report.step % 5 == 4:
                 os.kill(os.getpid(), signal.SIGKILL)

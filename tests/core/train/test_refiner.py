@@ -203,7 +203,7 @@ def test_a_training_stopped_within_an_epoch_goes_on_there_to_the_same_weights(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as now:
-        now.setattr(session_module, "_SECONDS_UNTIL_KEPT", 0.0)
+        now.setattr(session_module, "SECONDS_UNTIL_KEPT", 0.0)
         with pytest.raises(KeyboardInterrupt):
             train(folder, first, tmp_path, TINY, progress=stop)
 

@@ -111,7 +111,7 @@ class Steps:
 def test_a_training_that_is_stopped_within_an_epoch_goes_on_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_SECONDS_UNTIL_KEPT", 0.0)
+    monkeypatch.setattr(module, "SECONDS_UNTIL_KEPT", 0.0)
     checkpoint = tmp_path / "checkpoint.safetensors"
     whole, stopped, further = Steps(), Steps(stops_at=5), Steps()
     whole.learn(begun(), tmp_path / "other.safetensors")
