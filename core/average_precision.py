@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from core.boxes import overlaps
 from core.face import Face
 
 
@@ -64,25 +65,16 @@ def claims(
         iou: Intersection over union from which a box is right, 0..1.
     """
     free = np.ones(len(boxes), bool)
+    found = sorted(faces, key=lambda f: -f.score)
+    shared = overlaps(
+        np.array([face.box for face in found], np.float64).reshape(-1, 4),
+        boxes.astype(np.float64).reshape(-1, 4),
+    )
     made = []
-    for face in sorted(faces, key=lambda f: -f.score):
-        overlap = _overlaps(face.box, boxes)
+    for face, overlap in zip(found, shared, strict=True):
         best = int(overlap.argmax()) if len(boxes) else -1
         right = best >= 0 and bool(free[best] and overlap[best] >= iou)
         if right:
             free[best] = False
         made.append((face.score, right))
     return made
-
-
-def _overlaps(
-    box: tuple[float, float, float, float], boxes: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Intersection over union of one box with each of ``(n, 4)``."""
-    one = np.asarray(box, np.float64)
-    many = boxes.astype(np.float64).reshape(-1, 4)
-    sides = np.minimum(one[2:], many[:, 2:]) - np.maximum(one[:2], many[:, :2])
-    shared = np.prod(np.maximum(sides, 0.0), axis=1)
-    union = np.prod(one[2:] - one[:2]) + np.prod(many[:, 2:] - many[:, :2], axis=1) - shared
-    overlap: NDArray[np.float64] = shared / np.maximum(union, 1e-12)
-    return overlap

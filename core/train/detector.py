@@ -24,7 +24,6 @@ from core.progress import Progress
 from core.train.detector_choice import choose_threshold, exported_score, score
 from core.train.detector_data import (
     Batch,
-    Sample,
     Taught,
     batches,
     load_samples,
@@ -37,6 +36,7 @@ from core.train.detector_network import (
     cells_of,
     named_variables,
 )
+from core.train.detector_sample import Sample
 from core.train.detector_weights import learned_before, read_weights, write_weights
 from core.train.face_data import LeftOut
 from core.train.parts import digest_of, read_parts

@@ -9,16 +9,15 @@ the same way, so that an edge says nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from core.boxes import touched
 from core.face import Pixels
-
-if TYPE_CHECKING:
-    from core.train.detector_data import Sample
+from core.train.detector_sample import Sample, warped
 
 OFTEN: Final = 0.35
 """Probability of each change, where they are asked for."""
@@ -187,42 +186,6 @@ def cut_piece(source: Sample, largest: float, generator: np.random.Generator) ->
     return Piece(piece, half if is_face else None)
 
 
-def warped(
-    pixels: Pixels,
-    affine: NDArray[np.float64],
-    size: tuple[int, int],
-    *,
-    blur: int = 1,
-    fill: int | None = None,
-) -> Pixels:
-    """A picture under an affine change, its content where boxes under the same change come to lie.
-
-    Args:
-        pixels: ``(height, width, 3)``.
-        affine: ``(2, 3)``, from points of the picture to points of the result, both counted from
-            the edge of the first pixel.
-        size: Width and height of the result.
-        blur: Side of the square of pixels whose mean is taken first, against jagged edges.
-        fill: Level of what lies outside of the picture; None: its edge is repeated.
-    """
-    middle = np.array([0.5, 0.5])
-    if blur > 1:
-        pixels = np.asarray(cv2.blur(pixels, (blur, blur)), np.uint8)
-        # The mean of an even number of pixels is put half a pixel after their middle.
-        middle -= 0.5 * (blur % 2 == 0)
-    # OpenCV puts pixel centres at whole numbers, boxes count from the pixel's edge.
-    offset = affine[:, :2] @ middle + affine[:, 2] - 0.5
-    done = cv2.warpAffine(
-        pixels,
-        np.concatenate([affine[:, :2], offset[:, None]], 1),
-        size,
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE if fill is None else cv2.BORDER_CONSTANT,
-        borderValue=(fill or 0,) * 3,
-    )
-    return np.asarray(done, np.uint8)
-
-
 def _mask(rows: int, columns: int, generator: np.random.Generator) -> NDArray[np.float64]:
     """An ellipse, or a square with round corners, whose edge is soft: ``(rows, columns, 1)``."""
     power = 2.0 if generator.random() < 0.6 else 4.0
@@ -230,9 +193,3 @@ def _mask(rows: int, columns: int, generator: np.random.Generator) -> NDArray[np
     y = np.abs((np.arange(rows) + 0.5) / rows * 2 - 1) ** power
     within = (1.0 - x[None] - y[:, None]) / generator.uniform(*_SOFT)
     return np.clip(within, 0.0, 1.0)[..., None]
-
-
-def touched(box: NDArray[Any], boxes: NDArray[Any]) -> int:
-    """How many boxes ``(n, 4)`` a box ``(4,)`` reaches into."""
-    x0, y0, x1, y1 = boxes.T
-    return int(((x0 < box[2]) & (x1 > box[0]) & (y0 < box[3]) & (y1 > box[1])).sum())

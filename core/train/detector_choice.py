@@ -17,9 +17,9 @@ from core.evaluate_detector import evaluate_boxed
 from core.face import Face
 from core.models.detector import GREY, SavedModelDetector, faces_of
 from core.models.tensorflow_runtime import tf
-from core.train.detector_data import Sample
 from core.train.detector_export import PLACES
 from core.train.detector_network import DetectorNetwork, suppressed
+from core.train.detector_sample import Sample
 from core.voc import Annotation
 
 UNCHOSEN: Final = 0.3

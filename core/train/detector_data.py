@@ -14,9 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from core.boxes import touched
 from core.face import Pixels
 from core.models.detector import GREY
-from core.train.detector_changes import MOST_PIECES, bent, pasted, touched, warped
+from core.train.detector_changes import MOST_PIECES, bent, pasted
+from core.train.detector_sample import Sample, warped
 from core.voc import Annotation, pixels_of, within
 
 _Drawn = TypeVar("_Drawn")
@@ -37,23 +39,6 @@ _STRETCH = 0.12
 _STRONG_STRETCH = 0.32
 _WINDOWS = 3
 _WINDOW_TRIES = 24
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A decoded picture with its boxes.
-
-    Attributes:
-        pixels: ``(height, width, 3)``.
-        boxes: ``(n, 4)`` in its pixels.
-        kinds: ``(n,)``: 1 a face, -1 perhaps one; None: all are faces.
-        zoom: How much larger than it is stored the picture is shown, before any change.
-    """
-
-    pixels: Pixels
-    boxes: NDArray[np.float32]
-    kinds: NDArray[np.float32] | None = None
-    zoom: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

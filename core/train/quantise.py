@@ -17,7 +17,7 @@ from onnxruntime import InferenceSession
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from core.face import Pixels
-from core.train.detector_data import Sample
+from core.train.detector_sample import Sample
 from core.train.spread import all_over
 
 _EXAMPLES: Final = 64

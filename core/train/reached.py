@@ -12,7 +12,7 @@ from core.files import write_text
 from core.train.results import METRICS
 
 if TYPE_CHECKING:  # they bring TensorFlow with them
-    from core.train.detector_data import Sample
+    from core.train.detector_sample import Sample
     from core.train.parts import Boxed
     from core.train.teacher import Lessons
 

@@ -14,9 +14,9 @@ from core.models.detector import faces_of, letterboxed
 from core.models.tensorflow_runtime import tf
 from core.train.boxes_found import Proposed
 from core.train.detector_choice import UNCHOSEN, Operation
-from core.train.detector_data import Sample
 from core.train.detector_export import PLACES
 from core.train.detector_network import suppressed
+from core.train.detector_sample import Sample
 from core.train.refiner_network import (
     Agreement,
     FirstStage,

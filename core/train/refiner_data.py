@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.boxes import mirrored, overlaps
 from core.face import Pixels
 from core.progress import Progress
 from core.train.boxes_found import Proposed, boxes_found
-from core.train.detector_data import MOST_FACES, Sample, draw_batch, drawn_ahead, recoloured
+from core.train.detector_data import MOST_FACES, draw_batch, drawn_ahead, recoloured
+from core.train.detector_sample import Sample
 from core.train.refiner_network import MOST_LOOKED_AT, FirstStage, proposals
 
 _NO_FACE = 0.3
@@ -151,7 +153,7 @@ def places_in(
     faces; the rest are boxes that touch no face.
     """
     boxes, scores = proposed
-    shared = overlap_table(boxes, view.boxes).max(1, initial=0.0)
+    shared = overlaps(boxes, view.boxes).max(1, initial=0.0)
     wrong = np.flatnonzero(shared < _NO_FACE)
     right = np.flatnonzero(shared >= _NO_FACE)
     likely = np.sqrt(scores[wrong])
@@ -170,16 +172,6 @@ def places_in(
         left -= len(near)
     found.append(_elsewhere(view, left, generator))
     return np.concatenate(found).astype(np.float32)
-
-
-def overlap_table(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of each of ``(n, 4)`` with each of ``(m, 4)``, ``(n, m)``."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0.0), -1)
-    areas = [np.prod(np.maximum(each[:, 2:] - each[:, :2], 0.0), -1) for each in (a, b)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return np.asarray(shared / np.maximum(union, 1e-9), np.float32)
 
 
 def _shaken(
@@ -260,13 +252,9 @@ def _batch(
         pixels, faces = recoloured(view.pixels, generator), view.boxes
         if generator.random() < 0.5:
             pixels = pixels[:, ::-1]
-            faces, where = (_mirrored(each, pixels.shape[1]) for each in (faces, where))
+            faces, where = (mirrored(each, pixels.shape[1]) for each in (faces, where))
         pictures.append(pixels)
         boxes[row, : len(faces)] = faces
         kinds[row, : len(faces)] = view.kinds
         places[row] = where
     return Places(np.stack(pictures), boxes, kinds, places)
-
-
-def _mirrored(boxes: NDArray[np.float32], width: int) -> NDArray[np.float32]:
-    return np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from core.boxes import mirrored, overlaps
 from core.face import Pixels
 from core.models import Precision
 from core.models.detector import SavedModelDetector, letterboxed
@@ -25,9 +26,9 @@ from core.progress import Progress
 from core.train.boxes_found import Proposed, boxes_found
 from core.train.copies import copied, prints_of
 from core.train.crops import pictures_of_crops
-from core.train.detector_data import Sample, scaled
-from core.train.detector_loss import overlaps
+from core.train.detector_data import scaled
 from core.train.detector_network import DetectorNetwork, suppressed
+from core.train.detector_sample import Sample
 from core.train.face_data import LeftOut, bytes_of, decoded, visible_in
 from core.train.parts import Kept, for_validation
 from core.train.session import precision_of, trains_on_gpu
@@ -280,24 +281,16 @@ def teach(lessons: Lessons, cache: Path, told: Progress = lambda done, total: No
 def _answers(look: FindBoxes, pictures: Sequence[Pixels]) -> list[Proposed]:
     """Boxes in each picture's pixels, and their scores: the mean of it and its mirror image."""
     straight = look(pictures)
-    mirrored = look([np.ascontiguousarray(pixels[:, ::-1]) for pixels in pictures])
+    turned = look([np.ascontiguousarray(pixels[:, ::-1]) for pixels in pictures])
     return [
-        _in_picture(_agreed(one, _turned(other, pixels.shape[1])), pixels)
-        for one, other, pixels in zip(straight, mirrored, pictures, strict=True)
+        _in_picture(_agreed(one, (mirrored(boxes, pixels.shape[1]), scores)), pixels)
+        for one, (boxes, scores), pixels in zip(straight, turned, pictures, strict=True)
     ]
-
-
-def _turned(answer: Proposed, width: int) -> Proposed:
-    """What the mirror image of a picture shows, in the picture itself."""
-    boxes, scores = answer
-    turned = [width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]]
-    return np.stack(turned, 1), scores
 
 
 def _agreed(one: Proposed, other: Proposed) -> Proposed:
     """The boxes of both, with the means of their scores; what one alone shows has half of it."""
-    shared = np.asarray(overlaps(one[0][:, None], other[0][None]))
-    shared = shared.reshape(len(one[0]), len(other[0]))
+    shared = overlaps(one[0], other[0])
     seconded = np.where(shared >= _SAME, other[1][None], 0.0).max(1, initial=0.0)
     alone = shared.max(0, initial=0.0) < _SAME
     boxes = np.concatenate([one[0], other[0][alone]])

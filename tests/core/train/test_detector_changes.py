@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.train.detector_changes import bent, cut_piece, pasted
-from core.train.detector_data import Sample
+from core.train.detector_sample import Sample
 from tests.core.train.drawings import blob, lies_at
 
 BOX = (60, 40, 100, 100)

@@ -12,9 +12,9 @@ from core.models.detector import SavedModelDetector
 from core.models.tensorflow_runtime import tf
 from core.train import detector_choice
 from core.train.detector_choice import choose_threshold, faces_in
-from core.train.detector_data import Sample
 from core.train.detector_export import export
 from core.train.detector_network import DetectorNetwork, named_variables
+from core.train.detector_sample import Sample
 
 
 def test_looking_changes_nothing_and_learning_does() -> None:

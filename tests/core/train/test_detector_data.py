@@ -16,7 +16,6 @@ from core.train.detector_data import (
     DRAWS,
     MOST_FACES,
     Batch,
-    Sample,
     Taught,
     batches,
     draw_batch,
@@ -25,6 +24,7 @@ from core.train.detector_data import (
     recoloured,
     windows_without_faces,
 )
+from core.train.detector_sample import Sample
 from core.voc import Annotation
 from tests.core.train.drawings import blob, lies_at
 

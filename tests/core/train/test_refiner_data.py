@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.boxes import overlaps
 from core.train import detector_data, refiner_data
-from core.train.detector_data import Sample
-from core.train.refiner_data import Shown, View, Views, batches, overlap_table, places_in, propose
+from core.train.detector_sample import Sample
+from core.train.refiner_data import Shown, View, Views, batches, places_in, propose
 
 SIDE = 96
 FACES = np.array([[20, 20, 40, 44], [60, 50, 80, 74]], np.float32)
@@ -38,7 +39,7 @@ def test_wrong_proposals_come_first_and_the_likely_ones_most_often() -> None:
 
     drawn = [places_in(view(), (wrong, scores), 8, generator) for _ in range(100)]
 
-    firsts = [overlap_table(places[:4], wrong) for places in drawn]
+    firsts = [overlaps(places[:4], wrong) for places in drawn]
     assert all((table.max(1) > 0.3).all() for table in firsts)
     likely = np.mean([(table.argmax(1) == 0).any() for table in firsts])
     others = np.mean([(table.argmax(1) == 5).any() for table in firsts])
@@ -52,7 +53,7 @@ def test_proposals_on_faces_boxes_near_faces_and_boxes_elsewhere_fill_up() -> No
 
     drawn = [places_in(view(), proposed, 8, generator) for _ in range(100)]
 
-    shared = [overlap_table(places, FACES).max(1) for places in drawn]
+    shared = [overlaps(places, FACES).max(1) for places in drawn]
     assert {places.shape for places in drawn} == {(8, 4)}
     assert np.mean([each[:2] for each in shared]) > 0.7
     near = np.concatenate([each[2:5] for each in shared])
@@ -75,7 +76,7 @@ def test_perhaps_a_face_is_neither_looked_for_nor_taken_for_none() -> None:
         [places_in(view(kinds=(-1,)), NOTHING, 8, generator) for _ in range(50)]
     )
 
-    assert (overlap_table(places, FACES[:1]) == 0).mean() > 0.95
+    assert (overlaps(places, FACES[:1]) == 0).mean() > 0.95
 
 
 def test_a_view_of_one_number_is_always_the_same_and_each_picture_is_shown() -> None:
@@ -145,7 +146,7 @@ def test_boxes_stay_on_their_faces_in_the_mirror_and_colours_change(
                 inner = pixels[y0 + 3 : y1 - 3, x0 + 3 : x1 - 3]
                 assert inner.size == 0 or (inner[..., 0] > 180).mean() > 0.7
             if (kinds == 1).any():
-                assert overlap_table(places, boxes[kinds == 1]).max() > 0.5
+                assert overlaps(places, boxes[kinds == 1]).max() > 0.5
     assert 2 < mirrored < 10
 
 
