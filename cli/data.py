@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,8 +13,11 @@ from cli import terminal
 from cli.folders import tell_unreadable
 from cli.terminal import Failure, messages, results
 from core.folder import reason
-from core.problem import Problem
+from core.problem import Problem, Refusal
 from core.settings import load_settings
+
+if TYPE_CHECKING:
+    from core.train.dataset import WhyLeftOut
 
 app = typer.Typer(help="Make folders of pictures ready for training.", no_args_is_help=True)
 
@@ -162,27 +166,21 @@ def split(
 ) -> None:
     """Copy a folder into train and val; duplicates are never on both sides."""
     from core.train.copies import NEAR
-    from core.train.dataset import DatasetError, Unit, split_folder
+    from core.train.dataset import Unit, split_folder
 
     if by not in set(Unit):
         raise Failure("--by is picture or character.")
-    unreadable: list[tuple[str, Problem]] = []
-    with terminal.progress("Reading", "pictures") as advance:
-        try:
-            done = split_folder(
-                folder,
-                out,
-                Unit(by),
-                validation=validation,
-                near=NEAR if near is None else near,
-                seed=seed,
-                progress=advance,
-                left_out=lambda *file: unreadable.append(file),
-            )
-        except (DatasetError, Problem) as error:
-            _tell(unreadable)
-            raise Failure(str(error)) from error
-    _tell(unreadable)
+    with _telling() as left_out, terminal.progress("Reading", "pictures") as advance:
+        done = split_folder(
+            folder,
+            out,
+            Unit(by),
+            validation=validation,
+            near=NEAR if near is None else near,
+            seed=seed,
+            progress=advance,
+            left_out=left_out,
+        )
     results.print(
         f"{len(done.train):,} pictures to train on, {len(done.validation):,} to measure on;"
         f" {done.duplicates:,} have a duplicate on their own side: {out}"
@@ -197,28 +195,25 @@ def balance(
     seed: Seed = 0,
 ) -> None:
     """Copy a folder so that each character has as many pictures; copies say so in their names."""
-    from core.train.dataset import DatasetError, balance_folder
+    from core.train.dataset import balance_folder
 
-    unreadable: list[tuple[str, Problem]] = []
-    with terminal.progress("Reading", "pictures") as advance:
-        try:
-            done = balance_folder(
-                folder,
-                out,
-                per_character,
-                seed=seed,
-                progress=advance,
-                left_out=lambda *file: unreadable.append(file),
-            )
-        except (DatasetError, Problem) as error:
-            _tell(unreadable)
-            raise Failure(str(error)) from error
-    _tell(unreadable)
+    with _telling() as left_out, terminal.progress("Reading", "pictures") as advance:
+        done = balance_folder(
+            folder, out, per_character, seed=seed, progress=advance, left_out=left_out
+        )
     results.print(
         f"{done.characters:,} characters with {per_character:,} pictures each, of which"
         f" {done.copies:,} are copies; {done.left_out:,} pictures left out: {out}"
     )
 
 
-def _tell(unreadable: Sequence[tuple[str, Problem]]) -> None:
-    tell_unreadable([(path, reason(problem)) for path, problem in unreadable])
+@contextmanager
+def _telling() -> Iterator[WhyLeftOut]:
+    """Told of files that are left out, it says so at the end, also where the folder is refused."""
+    unreadable: list[tuple[str, str]] = []
+    try:
+        yield lambda path, why: unreadable.append((path, reason(why)))
+    except (Refusal, Problem):
+        tell_unreadable(unreadable)
+        raise
+    tell_unreadable(unreadable)

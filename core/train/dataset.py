@@ -51,13 +51,11 @@ class Split:
         train: Paths of the pictures to train on, within their side.
         validation: Paths of those to measure on.
         duplicates: Pictures that have a duplicate.
-        unreadable: Path and reason of each file left out.
     """
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     duplicates: int
-    unreadable: tuple[tuple[str, Problem], ...]
 
 
 def split_folder(
@@ -94,7 +92,7 @@ def split_folder(
     """
     _refuse_split(folder)
     with new_folder(folder, out) as partial:
-        readable, unreadable = _readable(folder, progress, left_out)
+        readable = _readable(folder, progress, left_out)
         hashes, mirrored = zip(*(each.hashes for each in readable), strict=True)
         groups = groups_of_duplicates(hashes, mirrored, near)
         files = [each.file for each in readable]
@@ -120,7 +118,6 @@ def split_folder(
         tuple(sides[False]),
         tuple(sides[True]),
         sum(count for count in in_group.values() if count > 1),
-        unreadable,
     )
 
 
@@ -144,29 +141,26 @@ def _hashed(file: PictureFile) -> _Hashed:
         return _Hashed(file, problem=problem)
 
 
-def _readable(
-    folder: Path, progress: Progress, left_out: WhyLeftOut
-) -> tuple[list[_Hashed], tuple[tuple[str, Problem], ...]]:
-    """The pictures of a folder that can be decoded; path and reason of each file that cannot.
+def _readable(folder: Path, progress: Progress, left_out: WhyLeftOut) -> list[_Hashed]:
+    """The pictures of a folder that can be decoded; `left_out` is told of each file that cannot.
 
     Raises:
         Problem: `folder` is not a folder, or no picture in it can be decoded.
     """
     found = scan(folder)
     readable: list[_Hashed] = []
-    unreadable = list(found.unreadable)
     for path, why in found.unreadable:
         left_out(path, why)
-    for hashed in read_ahead(found.pictures, _hashed):
+    total = len(found.pictures) + len(found.unreadable)
+    for done, hashed in enumerate(read_ahead(found.pictures, _hashed), len(found.unreadable) + 1):
         if hashed.problem is not None:
-            unreadable.append((hashed.file.path, hashed.problem))
             left_out(hashed.file.path, hashed.problem)
         else:
             readable.append(hashed)
-        progress(len(readable) + len(unreadable), len(found.pictures) + len(found.unreadable))
+        progress(done, total)
     if not readable:
         raise Problem("folder_without_pictures", path=folder)
-    return readable, tuple(unreadable)
+    return readable
 
 
 def _held_out(
@@ -229,13 +223,11 @@ class Balance:
         characters: How many.
         copies: Files that are copies of a picture beside them.
         left_out: Pictures of characters that had more than enough.
-        unreadable: Path and reason of each file that cannot be read, which is left out, too.
     """
 
     characters: int
     copies: int
     left_out: int
-    unreadable: tuple[tuple[str, Problem], ...]
 
 
 def balance_folder(
@@ -270,7 +262,7 @@ def balance_folder(
     random = np.random.default_rng(seed)
     copies = surplus = 0
     with new_folder(folder, out) as partial:
-        readable, unreadable = _readable(folder, progress, left_out)
+        readable = _readable(folder, progress, left_out)
         for file in (each.file for each in readable):
             if file.character is None:
                 raise DatasetError(
@@ -289,7 +281,7 @@ def balance_folder(
                     path = _name_of_copy(path, number // len(order), taken)
                     copies += 1
                 _copy(file.location, partial / path)
-    return Balance(len(by_character), copies, surplus, unreadable)
+    return Balance(len(by_character), copies, surplus)
 
 
 def _name_of_copy(path: str, number: int, taken: set[str]) -> str:

@@ -148,13 +148,15 @@ class TestSplit:
     def test_what_cannot_be_read_is_listed_and_left_out(self, folder: Path, tmp_path: Path) -> None:
         (folder / "c0" / "text.png").write_text("no picture")
         told: list[tuple[int, int]] = []
-        done = split_folder(
+        unreadable: list[str] = []
+        split_folder(
             folder,
             tmp_path / "out",
             Unit.PICTURE,
             progress=lambda done, total: told.append((done, total)),
+            left_out=lambda path, _: unreadable.append(path),
         )
-        assert [path for path, _ in done.unreadable] == ["c0/text.png"]
+        assert unreadable == ["c0/text.png"]
         assert told[-1] == (73, 73)
 
     def test_a_flat_folder_is_split_by_picture_alone(self, tmp_path: Path) -> None:
@@ -298,11 +300,15 @@ class TestBalance:
         (folder / "none").mkdir()
         (folder / "none" / "z.jpg").write_text("no picture")
         told: list[tuple[int, int]] = []
+        unreadable: list[str] = []
         done = balance_folder(
-            folder, tmp_path / "out", 4, progress=lambda done, total: told.append((done, total))
+            folder,
+            tmp_path / "out",
+            4,
+            progress=lambda done, total: told.append((done, total)),
+            left_out=lambda path, _: unreadable.append(path),
         )
-        unreadable = sorted(path for path, _ in done.unreadable)
-        assert unreadable == ["few/z.avif", "few/z.jpg", "none/z.jpg"]
+        assert sorted(unreadable) == ["few/z.avif", "few/z.jpg", "none/z.jpg"]
         assert told[-1] == (78, 78)
         assert (done.characters, done.copies, done.left_out) == (7, 1, 6 * 8)
         assert not (tmp_path / "out" / "none").exists()
