@@ -27,6 +27,7 @@ from cli.memory import enough_memory
 from cli.terminal import Failure, messages, results
 from cli.training_line import training_line
 from core.folder import scan
+from core.train.extractor_names import Backbone, Loss
 
 if TYPE_CHECKING:
     from core.train.extractor import TrainingProgress
@@ -83,23 +84,6 @@ class Kind(StrEnum):
 
     FACES = "faces"
     PICTURES = "pictures"
-
-
-class Loss(StrEnum):
-    """What a training of the extractor minimises."""
-
-    FAMILIAR = "familiar"
-    ARCFACE = "arcface"
-    TRIPLET = "triplet"
-    TRIPLET_SEMIHARD = "triplet-semihard"
-    ATTRIBUTES = "attributes"
-
-
-class Backbone(StrEnum):
-    """Which network an extractor's training trains."""
-
-    FAMILIAR = "familiar"
-    IR_SE50 = "ir-se50"
 
 
 Terms = Annotated[
@@ -312,10 +296,8 @@ def _refuse_useless(of: Kind, loss: Loss, backbone: Backbone, unlabelled: Path |
     """Refuse options of an extractor's training that nothing would come of."""
     from core.train.extractor_options import LEARNS_UNLABELLED
 
-    if unlabelled is not None and loss.value not in LEARNS_UNLABELLED:
-        raise Failure(
-            f"Nothing is learned from --unlabelled with --loss {loss.value}; leave it out."
-        )
+    if unlabelled is not None and loss not in LEARNS_UNLABELLED:
+        raise Failure(f"Nothing is learned from --unlabelled with --loss {loss}; leave it out.")
     if of is Kind.PICTURES and backbone is Backbone.IR_SE50:
         raise Failure(
             "An ir-se50 that was trained on whole pictures has no place in any extractor; leave"
@@ -417,7 +399,7 @@ def extractor(
             without=tuple(without or ()),
             device=torch_device(device),
         )
-        options = of_loss(options, loss.value, backbone.value, triplet_margin)
+        options = of_loss(options, loss, backbone, triplet_margin)
     except ValueError as error:
         raise Failure(str(error)) from error
     options = replace(

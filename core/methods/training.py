@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from core.folder import scan
 from core.train.extractor import Report, train
+from core.train.extractor_names import Backbone, Loss
 from core.train.extractor_options import ExtractorTraining, of_pictures
 from core.train.face_data import LeftOut, bytes_of
 from core.train.networks import IR_SE50_SIDE
@@ -88,15 +89,15 @@ def trainings(budget: Budget) -> dict[Name, ExtractorTraining]:
         steps=_steps(budget, SIDE),
     )
     return {
-        "attributes-of-faces": replace(faces, loss="attributes"),
-        "attributes-of-pictures": replace(pictures, loss="attributes"),
-        "triplet-soft": replace(faces, loss="triplet"),
-        "triplet-margin": replace(faces, loss="triplet", triplet_margin=0.2),
-        "facenet": replace(faces, loss="triplet-semihard"),
+        "attributes-of-faces": replace(faces, loss=Loss.ATTRIBUTES),
+        "attributes-of-pictures": replace(pictures, loss=Loss.ATTRIBUTES),
+        "triplet-soft": replace(faces, loss=Loss.TRIPLET),
+        "triplet-margin": replace(faces, loss=Loss.TRIPLET, triplet_margin=0.2),
+        "facenet": replace(faces, loss=Loss.TRIPLET_SEMIHARD),
         "arcface-ir-se50": replace(
             faces,
-            loss="arcface",
-            backbone="ir-se50",
+            loss=Loss.ARCFACE,
+            backbone=Backbone.IR_SE50,
             sides=((1.0, IR_SE50_SIDE),),
             stored_side=128,
             steps=_steps(budget, IR_SE50_SIDE),

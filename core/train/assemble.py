@@ -33,6 +33,7 @@ from core.models.extractor import (
 from core.models.weights import fill
 from core.retrieval import threshold_at
 from core.train.extractor_int8 import EXAMPLES, hashes, networks_in_int8
+from core.train.extractor_names import Backbone
 from core.train.extractor_options import UNIT_LENGTH
 from core.train.face_data import (
     Fit,
@@ -301,7 +302,7 @@ def _trained(folder: Path, fit: Fit) -> TrainedNetwork:
             f"{folder} was trained on {other}, and one that was trained on {wanted} belongs in its"
             f" place; see `--of {wanted}`."
         )
-    if network.backbone != "familiar":
+    if network.backbone is not Backbone.FAMILIAR:
         raise ModelError(
             f"{folder} holds a network {network.backbone}, which an extractor's folder cannot"
             " describe; train one with `--backbone familiar`."

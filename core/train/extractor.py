@@ -42,13 +42,13 @@ from core.train.extractor_checkpoint import (
     keep,
     learned_before,
 )
+from core.train.extractor_names import Backbone, Loss
 from core.train.extractor_options import (
     LEARNS_UNLABELLED,
     LIKENESS,
     SEMIHARD_MARGIN,
     UNIT_LENGTH,
     ExtractorTraining,
-    Loss,
     described,
 )
 from core.train.face_data import (
@@ -175,7 +175,7 @@ class _Run:
         self.unit = options.loss in UNIT_LENGTH
         self.network = self._new_network()
         dimensions = dimensions_of(options.backbone, options.shape)
-        self.attributes = _attributes(known, options) if options.loss == "attributes" else None
+        self.attributes = _attributes(known, options) if options.loss is Loss.ATTRIBUTES else None
         self.learned = self._learned_loss(dimensions).to(options.device)
         self.memory = VectorMemory(options.memory, dimensions, options.device)
         self.average = self._new_network()
@@ -219,7 +219,7 @@ class _Run:
     def _learned_loss(self, dimensions: int) -> nn.Module:
         """What of the loss is learned along; nothing for triplets."""
         options = self.options
-        if options.loss in ("familiar", "arcface"):
+        if options.loss in (Loss.FAMILIAR, Loss.ARCFACE):
             return AngularMarginLoss(
                 dimensions, len(self.known.names), options.margin, options.scale
             )
@@ -280,16 +280,16 @@ class _Run:
     def _loss(self, vectors: Tensor, identities: Tensor, rows: NDArray[np.int64]) -> Tensor:
         """Of one batch, whose first pictures are the labelled ones of `rows`."""
         options = self.options
-        if options.loss == "triplet":
+        if options.loss is Loss.TRIPLET:
             return batch_hard_triplet_loss(vectors, identities, options.triplet_margin)
-        if options.loss == "triplet-semihard":
+        if options.loss is Loss.TRIPLET_SEMIHARD:
             return semihard_triplet_loss(vectors, identities, SEMIHARD_MARGIN)
         if self.attributes is not None:
             wanted = torch.from_numpy(self.attributes[rows]).to(options.device)
             of_attributes: Tensor = self.learned(vectors[: len(rows)], wanted)
             return of_attributes
         loss: Tensor = self.learned(vectors[: len(rows)], identities[: len(rows)])
-        if options.loss == "familiar" and options.contrast:
+        if options.loss is Loss.FAMILIAR and options.contrast:
             loss = loss + options.contrast * contrastive_loss(
                 vectors, identities, self.memory, options.temperature
             )
@@ -370,7 +370,7 @@ def _write_results(out: Path, run: _Run, curve: list[dict[str, Any]]) -> None:
     }
     with replacing(out / WEIGHTS) as partial:
         save_file(weights, partial)
-    if run.options.backbone == "ir-se50" and run.options.fit == "pad":
+    if run.options.backbone is Backbone.IR_SE50 and run.options.fit == "pad":
         beside = _as_trained(run.options.loss).model_dump_json()
         write_text((out / WEIGHTS).with_suffix(".json"), beside)
     metrics = {"options": asdict(run.options), "labels": len(run.known.names), "curve": curve}

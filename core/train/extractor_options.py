@@ -5,38 +5,33 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
 from core.models.backbones import NetworkShape
 from core.train.augment import Augmentation
+from core.train.extractor_names import Backbone, Loss
 from core.train.face_data import Fit
-from core.train.networks import IR_SE50_SIDE, Backbone
-
-Loss = Literal["familiar", "arcface", "triplet", "triplet-semihard", "attributes"]
-"""What is minimised: ``familiar``, the angular margin and the contrastive loss of the shipped
-networks; ``arcface``, the angular margin alone; ``triplet``, batch-hard triplets
-(arXiv:1703.07737); ``triplet-semihard``, FaceNet's (arXiv:1503.03832); ``attributes``, the colours
-of hair and eyes as they are estimated from faces, or the labels of whole pictures."""
+from core.train.networks import IR_SE50_SIDE
 
 LIKENESS: dict[Loss, Likeness] = {
-    "familiar": COSINE,
-    "arcface": COSINE,
-    "triplet": EUCLIDEAN,
-    "triplet-semihard": SQUARED_EUCLIDEAN,
-    "attributes": MANHATTAN,
+    Loss.FAMILIAR: COSINE,
+    Loss.ARCFACE: COSINE,
+    Loss.TRIPLET: EUCLIDEAN,
+    Loss.TRIPLET_SEMIHARD: SQUARED_EUCLIDEAN,
+    Loss.ATTRIBUTES: MANHATTAN,
 }
 """How vectors are compared that were learned by a loss."""
 
-UNIT_LENGTH: frozenset[Loss] = frozenset({"familiar", "arcface", "triplet-semihard"})
+UNIT_LENGTH: frozenset[Loss] = frozenset({Loss.FAMILIAR, Loss.ARCFACE, Loss.TRIPLET_SEMIHARD})
 """Losses whose vectors are of unit length."""
 
-LEARNS_UNLABELLED: frozenset[Loss] = frozenset({"familiar", "triplet", "triplet-semihard"})
+LEARNS_UNLABELLED: frozenset[Loss] = frozenset({Loss.FAMILIAR, Loss.TRIPLET, Loss.TRIPLET_SEMIHARD})
 """Losses in which pictures without labels take part, each as one of its own."""
 
 SEMIHARD_MARGIN = 0.2
 
-TRIPLETS: frozenset[Loss] = frozenset({"triplet", "triplet-semihard"})
+TRIPLETS: frozenset[Loss] = frozenset({Loss.TRIPLET, Loss.TRIPLET_SEMIHARD})
 """Losses that choose among the pictures of a label in a batch, and among those of the others."""
 
 TRIPLET_IDENTITIES: Final = 16
@@ -112,15 +107,17 @@ class ExtractorTraining:
     seed: int = 7
     bfloat16: bool | None = None
     device: str = "cpu"
-    loss: Loss = "familiar"
+    loss: Loss = Loss.FAMILIAR
     triplet_margin: float | None = None
-    backbone: Backbone = "familiar"
+    backbone: Backbone = Backbone.FAMILIAR
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        if self.backbone == "ir-se50" and any(side != IR_SE50_SIDE for _, side in self.sides):
+        if self.backbone is Backbone.IR_SE50 and any(
+            side != IR_SE50_SIDE for _, side in self.sides
+        ):
             raise ValueError(f"The network ir-se50 sees squares of {IR_SE50_SIDE} pixels alone.")
-        if self.triplet_margin is not None and self.loss != "triplet":
+        if self.triplet_margin is not None and self.loss is not Loss.TRIPLET:
             raise ValueError(f"The loss {self.loss} has no margin between triplets to choose.")
         if self.triplet_margin is not None and not math.isfinite(self.triplet_margin):
             raise ValueError("The margin between triplets is a finite number; choose one like 0.2.")
@@ -163,7 +160,7 @@ def of_pictures() -> ExtractorTraining:
 def of_loss(
     options: ExtractorTraining,
     loss: Loss,
-    backbone: Backbone = "familiar",
+    backbone: Backbone = Backbone.FAMILIAR,
     triplet_margin: float | None = None,
 ) -> ExtractorTraining:
     """The same training with another loss or network, its squares as large as that network sees
@@ -172,7 +169,7 @@ def of_loss(
     Raises:
         ValueError: The margin is not of that loss.
     """
-    if backbone == "ir-se50":
+    if backbone is Backbone.IR_SE50:
         stored = max(options.stored_side, _STORED_FOR_IR_SE50)
         options = replace(options, sides=((1.0, IR_SE50_SIDE),), stored_side=stored)
     if loss in TRIPLETS and options.pictures < TRIPLET_PICTURES:

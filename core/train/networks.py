@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor, nn
 
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.irse50 import DIMENSIONS, SIDE, IrSe50Network
-
-Backbone = Literal["familiar", "ir-se50"]
-"""``familiar``: the shipped extractor's, of any shape; ``ir-se50``: ArcFace's, at 112 pixels."""
+from core.train.extractor_names import Backbone
 
 IR_SE50_SIDE = SIDE
 
@@ -22,12 +18,12 @@ def new_network(backbone: Backbone, shape: NetworkShape) -> EmbeddingNetwork | I
         backbone: Which.
         shape: Of ``familiar``; the other has one shape.
     """
-    return EmbeddingNetwork(shape) if backbone == "familiar" else IrSe50Network()
+    return EmbeddingNetwork(shape) if backbone is Backbone.FAMILIAR else IrSe50Network()
 
 
 def dimensions_of(backbone: Backbone, shape: NetworkShape) -> int:
     """Length of the vectors."""
-    return shape.dimensions if backbone == "familiar" else DIMENSIONS
+    return shape.dimensions if backbone is Backbone.FAMILIAR else DIMENSIONS
 
 
 def last_norm(network: EmbeddingNetwork | IrSe50Network) -> nn.BatchNorm1d:

@@ -17,9 +17,10 @@ from core.models.backbones import NetworkShape
 from core.models.weights import fill, read_tensors
 from core.train.copies import copies_among, read_prints
 from core.train.extractor import embedded
-from core.train.extractor_options import UNIT_LENGTH, Loss
+from core.train.extractor_names import Backbone, Loss
+from core.train.extractor_options import UNIT_LENGTH
 from core.train.face_data import Fit
-from core.train.networks import Backbone, dimensions_of, new_network
+from core.train.networks import dimensions_of, new_network
 from core.train.results import EXTRACTOR_CHECKPOINT, LEARNED, METRICS, WEIGHTS
 
 
@@ -47,8 +48,8 @@ class TrainedNetwork:
     Attributes:
         sha256: Of its weights.
         shape: What it was built from; an ``ir-se50`` has a shape of its own.
-        backbone: Which network; see `core.train.networks.Backbone`.
-        loss: What was minimised; see `core.train.extractor_options.Loss`.
+        backbone: Which network.
+        loss: What was minimised.
         fit: How a picture became a square, ``pad`` for faces; None: the training does not say.
         side: Of the squares that it sees.
         dimensions: Length of its vectors.
@@ -74,8 +75,8 @@ class TrainedNetwork:
             options: dict[str, Any] = json.loads((folder / METRICS).read_bytes())["options"]
             self.shape = NetworkShape(**options["shape"])
             self.side = int(options["sides"][-1][1])
-            self.backbone: Backbone = options.get("backbone", "familiar")
-            self.loss: Loss = options.get("loss", "familiar")
+            self.backbone = Backbone(options.get("backbone", "familiar"))
+            self.loss = Loss(options.get("loss", "familiar"))
             self.fit: Fit | None = options.get("fit")
             self._unit = self.loss in UNIT_LENGTH
             self._network = new_network(self.backbone, self.shape)

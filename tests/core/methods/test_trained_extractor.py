@@ -18,6 +18,7 @@ from core.methods.trained_extractor import TrainedExtractor
 from core.models import ModelError, load_extractor
 from core.models.backbones import NetworkShape
 from core.train.extractor import train
+from core.train.extractor_names import Loss
 from core.train.extractor_options import ExtractorTraining, of_loss
 from core.train.results import METRICS, WEIGHTS
 from core.train.trained import TrainedNetwork
@@ -41,8 +42,8 @@ SMALL = ExtractorTraining(
 def networks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     gallery = drawn_gallery(tmp_path_factory.mktemp("gallery"))
     face, picture = tmp_path_factory.mktemp("face"), tmp_path_factory.mktemp("picture")
-    train(gallery, face, of_loss(SMALL, "triplet"))
-    train(gallery, picture, replace(SMALL, fit="squeeze", loss="attributes"))
+    train(gallery, face, of_loss(SMALL, Loss.TRIPLET))
+    train(gallery, picture, replace(SMALL, fit="squeeze", loss=Loss.ATTRIBUTES))
     return face, picture
 
 

@@ -34,10 +34,10 @@ from core.retrieval import retrieval
 from core.train.attributes import COLOURS, estimated
 from core.train.copies import prints_of, read_prints
 from core.train.extractor import TrainingProgress, _Run, _write_results, embedded, train
+from core.train.extractor_names import Backbone, Loss
 from core.train.extractor_options import (
     UNIT_LENGTH,
     ExtractorTraining,
-    Loss,
     described,
     of_loss,
     of_pictures,
@@ -336,7 +336,7 @@ def test_a_device_that_computes_nothing_is_refused() -> None:
         replace(TINY, device="meta")
 
 
-@pytest.mark.parametrize("loss", ["triplet", "triplet-semihard"])
+@pytest.mark.parametrize("loss", [Loss.TRIPLET, Loss.TRIPLET_SEMIHARD])
 def test_triplets_are_chosen_among_four_pictures_of_each_label(loss: Loss) -> None:
     """As many labels as the rows of `familiar compare-methods` have, which are the same method."""
     of_faces = of_loss(ExtractorTraining(), loss)
@@ -345,13 +345,13 @@ def test_triplets_are_chosen_among_four_pictures_of_each_label(loss: Loss) -> No
     assert {(each.identities, each.pictures) for each in rows.values()} == {(16, 4)}
     of_wholes = of_loss(of_pictures(), loss)
     assert (of_wholes.identities, of_wholes.pictures) == (18, 4)
-    assert of_loss(ExtractorTraining(), "arcface").pictures == 2
+    assert of_loss(ExtractorTraining(), Loss.ARCFACE).pictures == 2
 
 
 @pytest.mark.parametrize("margin", [float("inf"), float("nan")])
 def test_a_margin_that_is_no_finite_number_is_refused(margin: float) -> None:
     with pytest.raises(ValueError, match="is a finite number; choose one"):
-        of_loss(TINY, "triplet", triplet_margin=margin)
+        of_loss(TINY, Loss.TRIPLET, triplet_margin=margin)
 
 
 def test_a_batch_has_all_unlabelled_pictures_where_there_are_fewer_than_it_takes() -> None:
@@ -364,7 +364,7 @@ def test_a_batch_has_all_unlabelled_pictures_where_there_are_fewer_than_it_takes
 def test_pictures_without_labels_are_seen_by_losses_that_learn_from_them_alone() -> None:
     others = labelled().pixels
     assert _Run(TINY, labelled(), others).passes is not None
-    assert _Run(replace(TINY, loss="arcface"), labelled(), others).passes is None
+    assert _Run(replace(TINY, loss=Loss.ARCFACE), labelled(), others).passes is None
 
 
 def test_checking_leaves_the_network_in_training_mode_and_unchanged() -> None:
@@ -516,7 +516,7 @@ def test_what_it_has_to_be_told_of_a_trained_ir_se50_stands_beside_it(tmp_path: 
     run = _Run(TINY, labelled(), None)
     _write_results(tmp_path, run, [])
     assert not (tmp_path / "weights.json").exists()
-    run.options = replace(TINY, backbone="ir-se50", sides=((1.0, 112),))
+    run.options = replace(TINY, backbone=Backbone.IR_SE50, sides=((1.0, 112),))
     _write_results(tmp_path, run, [])
     stated = described_beside(tmp_path / "weights.safetensors", IrSe50Description)
     assert (stated.channels, stated.margin, stated.lift) == ("rgb", 0.55, 0.4)
@@ -525,14 +525,14 @@ def test_what_it_has_to_be_told_of_a_trained_ir_se50_stands_beside_it(tmp_path: 
 
 @pytest.mark.parametrize(
     ("loss", "refused"),
-    [("triplet", "Euclidean"), ("attributes", "Manhattan"), ("triplet-semihard", "")],
+    [(Loss.TRIPLET, "Euclidean"), (Loss.ATTRIBUTES, "Manhattan"), (Loss.TRIPLET_SEMIHARD, "")],
 )
 def test_a_trained_ir_se50_is_taken_where_cosines_compare_its_vectors(
     loss: Loss, refused: str, tmp_path: Path
 ) -> None:
     """Its weights here are of another network, as is said of those that are not refused before."""
     run = _Run(TINY, labelled(), None)
-    run.options = replace(TINY, loss=loss, backbone="ir-se50", sides=((1.0, 112),))
+    run.options = replace(TINY, loss=loss, backbone=Backbone.IR_SE50, sides=((1.0, 112),))
     _write_results(tmp_path, run, [])
     shipped = FamiliarExtractor.load(SHIPPED / "familiar-character")
     expected = f"compared by their {refused} distance, not by" if refused else "IR-SE50"
@@ -542,9 +542,9 @@ def test_a_trained_ir_se50_is_taken_where_cosines_compare_its_vectors(
 
 def test_squares_are_kept_as_large_as_the_largest_network_sees_them() -> None:
     for options in (ExtractorTraining(), of_pictures()):
-        wide = of_loss(options, "arcface", "ir-se50")
+        wide = of_loss(options, Loss.ARCFACE, Backbone.IR_SE50)
         assert wide.stored_side >= max(side for _, side in wide.sides) == 112
-        assert of_loss(options, "arcface").stored_side == options.stored_side
+        assert of_loss(options, Loss.ARCFACE).stored_side == options.stored_side
 
 
 def test_a_step_starts_from_fresh_gradients() -> None:
@@ -596,7 +596,7 @@ def test_learning_tells_characters_apart_that_it_has_not_seen() -> None:
     assert found_first() > 0.8
 
 
-LOSSES = ["arcface", "triplet", "triplet-semihard", "attributes"]
+LOSSES = [Loss.ARCFACE, Loss.TRIPLET, Loss.TRIPLET_SEMIHARD, Loss.ATTRIBUTES]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -632,10 +632,10 @@ def test_a_step_of_every_loss_moves_the_weights_by_its_own_gradients(loss: Loss)
 
 def test_ir_se50_answers_alike_in_training_and_out_of_it() -> None:
     """Its vectors before unit length, in evaluation mode: dropout and batches must not show."""
-    network = new_network("ir-se50", TINY.shape)
+    network = new_network(Backbone.IR_SE50, TINY.shape)
     pictures = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3)).astype(np.uint8)
     vectors = embedded(network, pictures, 112, unit=False)
-    assert vectors.shape == (3, dimensions_of("ir-se50", TINY.shape))
+    assert vectors.shape == (3, dimensions_of(Backbone.IR_SE50, TINY.shape))
     assert network.training
     assert np.array_equal(vectors, embedded(network, pictures, 112, unit=False))
     unit = embedded(network, pictures, 112)
@@ -644,7 +644,7 @@ def test_ir_se50_answers_alike_in_training_and_out_of_it() -> None:
 
 def test_other_sides_than_ir_se50_sees_are_refused() -> None:
     with pytest.raises(ValueError, match="112"):
-        replace(TINY, backbone="ir-se50")
+        replace(TINY, backbone=Backbone.IR_SE50)
 
 
 @pytest.mark.parametrize(
@@ -683,7 +683,7 @@ def test_what_a_checkpoint_must_agree_with_is_everything_but_the_device() -> Non
     told = described(TINY, ("a",))
     assert described(replace(TINY, device="cuda"), ("a",)) == told
     others = [
-        replace(TINY, loss="arcface"),
+        replace(TINY, loss=Loss.ARCFACE),
         replace(TINY, steps=7),
         replace(TINY, without=("a",)),
         replace(TINY, shape=replace(TINY.shape, halvings=1)),

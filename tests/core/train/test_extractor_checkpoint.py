@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from core.models.backbones import NetworkShape
 from core.train.extractor import TrainingProgress, train
-from core.train.extractor_options import Loss
+from core.train.extractor_names import Loss
 from core.train.face_data import TrainingDataError, split_by_label
 from core.train.origin import Origin
 from core.train.report import load_checks, report_extractor
@@ -77,7 +77,7 @@ def test_a_training_begins_with_an_earlier_one(
         train(folder, tmp_path / "other", replace(still, shape=shape), start=trained)
 
 
-@pytest.mark.parametrize("loss", ["arcface", "triplet", "attributes"])
+@pytest.mark.parametrize("loss", [Loss.ARCFACE, Loss.TRIPLET, Loss.ATTRIBUTES])
 def test_a_training_with_another_loss_begins_with_the_network_of_an_earlier_one(
     folder: Path, trained: Path, tmp_path: Path, loss: Loss
 ) -> None:
