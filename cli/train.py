@@ -6,7 +6,8 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -25,12 +26,13 @@ from cli.folders import (
 )
 from cli.memory import enough_memory
 from cli.terminal import Failure, messages, results
-from cli.training_line import training_line
+from cli.training_line import TrainingLine, training_line
 from core.folder import scan
 from core.train.extractor_names import Backbone, Loss
 
 if TYPE_CHECKING:
     from core.train.extractor import TrainingProgress
+    from core.train.face_data import LeftOut
     from core.train.origin import Origin
     from core.train.reached import Reached
     from core.train.teacher import Unboxed
@@ -134,11 +136,29 @@ def _report(
     results.print(f"The detector is in {out / 'familiar-face'}")
 
 
-def _tell_device() -> None:
+@contextmanager
+def _training_of_boxes(
+    out: Path, terms: str, resume: bool, first: str | None
+) -> Iterator[tuple[Origin, TrainingLine, LeftOut]]:
+    """Around a training of boxes: says what it runs on, what goes `first` and what was unread.
+
+    Yields:
+        Where it comes from, the line that shows it, and what is told of unreadable files.
+    """
+    from core.models.tensorflow_runtime import tf
+    from core.train.results import DETECTOR_CHECKPOINT
     from core.train.session import trains_on_gpu
 
     where = "a GPU" if trains_on_gpu() else "the processor"
     messages.print(f"TensorFlow trains on {where}.")
+    origin = _origin(out, DETECTOR_CHECKPOINT, terms, resume)
+    if first is not None:
+        messages.print(first)
+    unread: list[str] = []
+    too_much = tf.errors.ResourceExhaustedError
+    with enough_memory(_LESS_BOXED, too_much), training_line() as line:
+        yield origin, line, unread.append
+    tell_unread(unread)
 
 
 @app.command("detector")
@@ -186,21 +206,14 @@ def detector(
     for each in read:
         check_folder(each)
     refuse_inside(read, out)
-    from core.models.tensorflow_runtime import tf
     from core.train.detector import DetectorTraining, train
     from core.train.detector_changes import OFTEN
-    from core.train.results import DETECTOR_CHECKPOINT
 
     changed = _given(plain_epochs=plain_epochs, epochs=epochs, rate=rate)
     options = DetectorTraining(seed=seed, strong=OFTEN if strong else 0.0, kept=kept, **changed)
     boxed, without = [folder, *(also or [])], _without_boxes(unboxed, crops)
-    unread: list[str] = []
-    _tell_device()
-    origin = _origin(out, DETECTOR_CHECKPOINT, terms, resume)
-    if without:
-        messages.print("First another detector boxes the pictures that have no boxes.")
-    too_much = tf.errors.ResourceExhaustedError
-    with enough_memory(_LESS_BOXED, too_much), training_line() as line:
+    first = "First another detector boxes the pictures that have no boxes." if without else None
+    with _training_of_boxes(out, terms, resume, first) as (origin, line, left_out):
         reached = train(
             boxed,
             out,
@@ -211,9 +224,8 @@ def detector(
             resume=resume,
             progress=line.show,
             boxing=line.looked,
-            left_out=unread.append,
+            left_out=left_out,
         )
-    tell_unread(unread)
     _report(out, boxed, reached, seed, origin, without)
 
 
@@ -251,21 +263,15 @@ def refiner(
     for each in (detector, *read):
         check_folder(each)
     refuse_inside(read, out)
-    from core.models.tensorflow_runtime import tf
     from core.train.detector_changes import OFTEN
     from core.train.refiner import RefinerTraining, train
     from core.train.report import is_in_int8
-    from core.train.results import DETECTOR_CHECKPOINT
 
     changed = _given(epochs=epochs, rate=rate)
     options = RefinerTraining(seed=seed, strong=OFTEN if strong else 0.0, **changed)
     boxed, without = [folder, *(also or [])], _without_boxes(unboxed, crops)
-    unread: list[str] = []
-    _tell_device()
-    origin = _origin(out, DETECTOR_CHECKPOINT, terms, resume)
-    messages.print("First the detector looks at every training picture.")
-    too_much = tf.errors.ResourceExhaustedError
-    with enough_memory(_LESS_BOXED, too_much), training_line() as line:
+    first = "First the detector looks at every training picture."
+    with _training_of_boxes(out, terms, resume, first) as (origin, line, left_out):
         reached = train(
             boxed,
             detector,
@@ -277,9 +283,8 @@ def refiner(
             progress=line.show,
             boxing=line.looked,
             proposing=line.looked,
-            left_out=unread.append,
+            left_out=left_out,
         )
-    tell_unread(unread)
     before, after = reached.first_stage_tuning_ap50, reached.tuning_ap50
     if before is not None and after is not None:
         results.print(f"AP50 on the tuning pictures: {before:.3f} before, {after:.3f} with it")
@@ -392,22 +397,18 @@ def extractor(
     refuse_inside(read, out)
     refuse_splits((folder, *also), check)
     try:
+        options = ExtractorTraining() if of is Kind.FACES else of_pictures()
         options = replace(
-            ExtractorTraining() if of is Kind.FACES else of_pictures(),
+            of_loss(options, loss, backbone, triplet_margin),
             seed=seed,
             held_out=held_out,
             without=tuple(without or ()),
             device=torch_device(device),
+            augmentation=stronger(options.augmentation) if strong else options.augmentation,
+            **_given(epochs=epochs, identities=identities),
         )
-        options = of_loss(options, loss, backbone, triplet_margin)
     except ValueError as error:
         raise Failure(str(error)) from error
-    options = replace(
-        options,
-        epochs=epochs or options.epochs,
-        identities=identities or options.identities,
-        augmentation=stronger(options.augmentation) if strong else options.augmentation,
-    )
     unread: list[str] = []
     checks = load_checks(check, options, unread.append)
     origin = _origin(out, EXTRACTOR_CHECKPOINT, terms, resume)
