@@ -170,12 +170,12 @@ def _chart_name(folder: Path, budget: float, seed: int) -> str:
 
 def _draw(comparison: MethodComparison, folder: Path, spent: Budget, out: Path) -> None:
     from core.methods.chart import draw_chart
+    from core.train.figures import FiguresUnavailable
 
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         what = f"{folder.resolve().name}: {_what(comparison)}"
         draw_chart(comparison, f"{what}\n{_budget(comparison, spent)}", out)
-    except ModuleNotFoundError:
+    except FiguresUnavailable:
         messages.print(
             "There is no chart without matplotlib: run `make setup`, or `pip install matplotlib`."
         )
@@ -226,34 +226,37 @@ def _cells(row: MeasuredMethod) -> tuple[str, ...]:
 _HEADINGS = ("method", "compared by", "P@1", "P@5", "mAP", "EER")
 
 
-def _show(comparison: MethodComparison, spent: Budget) -> None:
-    table = Table(*_HEADINGS)
-    notes: list[str] = []
+def _rows_and_notes(comparison: MethodComparison, mark: str) -> tuple[list[list[str]], list[str]]:
+    """The cells of each method, and what they refer to by `mark`, such as ``[{}]``, and a number.
+
+    The same note of several methods has one number.
+    """
+    rows: list[list[str]] = []
+    notes: dict[str, str] = {}
     for row in comparison.methods:
         *cells, note = _cells(row)
         if note:
-            if note not in notes:
-                notes.append(note)
-            cells[0] += f" [{notes.index(note) + 1}]"
+            cells[0] += " " + notes.setdefault(note, mark.format(len(notes) + 1))
+        rows.append(cells)
+    return rows, [f"{its_mark} {note}" for note, its_mark in notes.items()]
+
+
+def _show(comparison: MethodComparison, spent: Budget) -> None:
+    table = Table(*_HEADINGS)
+    rows, notes = _rows_and_notes(comparison, "[{}]")
+    for cells in rows:
         table.add_row(*cells)
     results.print(table)
-    for number, note in enumerate(notes, start=1):
-        results.print(f"[{number}] {note}")
+    for note in notes:
+        results.print(note)
     results.print(f"{_what(comparison)}. {_budget(comparison, spent)}")
 
 
 def _as_markdown(comparison: MethodComparison, spent: Budget) -> str:
     lines = ["| " + " | ".join(_HEADINGS) + " |", "|---|---|---|---|---|---|"]
-    notes: list[str] = []
-    for row in comparison.methods:
-        *cells, note = _cells(row)
-        if note:
-            if note not in notes:
-                notes.append(note)
-            cells[0] += f" ({notes.index(note) + 1})"
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", f"{_what(comparison)}. {_budget(comparison, spent)}"]
-    lines += [f"({number}) {note}" for number, note in enumerate(notes, start=1)]
+    rows, notes = _rows_and_notes(comparison, "({})")
+    lines += ["| " + " | ".join(cells) + " |" for cells in rows]
+    lines += ["", f"{_what(comparison)}. {_budget(comparison, spent)}", *notes]
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.methods.table import MethodComparison
+from core.train.figures import new_figure, write_figure
 
 
 def draw_chart(comparison: MethodComparison, title: str, out: Path) -> None:
@@ -13,18 +14,14 @@ def draw_chart(comparison: MethodComparison, title: str, out: Path) -> None:
     Args:
         comparison: What was measured.
         title: Over it, as it stands.
-        out: The file to write.
+        out: The file to write; its folder is made if it is missing.
 
     Raises:
-        ModuleNotFoundError: matplotlib is not installed.
+        core.train.figures.FiguresUnavailable: matplotlib is not installed.
         OSError: The file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = comparison.methods
-    figure = Figure(figsize=(9, 0.42 * len(rows) + 1.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 0.42 * len(rows) + 1.4)
     axes = figure.add_subplot()
     for place, row in enumerate(rows):
         if row.figures is None:
@@ -45,4 +42,4 @@ def draw_chart(comparison: MethodComparison, title: str, out: Path) -> None:
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), fontsize=8, loc="outside lower center", ncols=3)
     axes.grid(axis="x", alpha=0.3)
-    figure.savefig(out, dpi=110, format="png")
+    write_figure(figure, out)

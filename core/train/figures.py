@@ -82,37 +82,35 @@ def draw_figures(
     labels = pictures.labels
     same, different = pair_likenesses(vectors, labels, likeness)
     rate, threshold = equal_error_of(same, different)
-    _write(_similarities(same, different, threshold, likeness.name), folder / "similarities.png")
-    _write(_roc(same, different, rate), folder / "roc.png")
+    similar = _similarities(same, different, threshold, likeness.name)
+    write_figure(similar, folder / "similarities.png")
+    write_figure(_roc(same, different, rate), folder / "roc.png")
     confused = confusions(vectors, labels, threshold, likeness)
-    _write(_confused(confused, pictures.names), folder / "confused.png")
+    write_figure(_confused(confused, pictures.names), folder / "confused.png")
     retrieval_sheet(pictures.pixels, vectors, labels, likeness).save(folder / "retrieval.png")
     wanted = ("similarities.png", "roc.png", "confused.png", "retrieval.png")
     return tuple(folder / name for name in wanted)
 
 
-def draw_curves(
-    points: Mapping[str, Sequence[tuple[float, float]]], x_axis: str, out: Path
-) -> None:
+def draw_curves(points: Mapping[str, Sequence[tuple[float, float]]], out: Path) -> None:
     """Training curves, one panel each, as PNG.
 
     Args:
-        points: For each panel its name and ``(x, y)``.
-        x_axis: What x counts.
+        points: For each panel its name and ``(epoch, y)``.
         out: The file to write.
 
     Raises:
         FiguresUnavailable: matplotlib is not installed.
     """
     shown = {name: line for name, line in points.items() if line}
-    figure = _figure(4.2 * max(1, len(shown)), 3.2)
+    figure = new_figure(4.2 * max(1, len(shown)), 3.2)
     for place, (name, line) in enumerate(shown.items(), start=1):
         axes = figure.add_subplot(1, len(shown), place)
         axes.plot([x for x, _ in line], [y for _, y in line], marker=".", color="#3b6fb6")
         axes.set_title(name, fontsize=10)
-        axes.set_xlabel(x_axis)
+        axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
-    _write(figure, out)
+    write_figure(figure, out)
 
 
 def confusions(
@@ -179,7 +177,12 @@ def _place(sheet: Image.Image, pixels: Pixels, left: int, top: int) -> None:
     sheet.paste(Image.fromarray(pixels).resize((_TILE, _TILE)), (left, top))
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, which no window shows.
+
+    Raises:
+        FiguresUnavailable: matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -218,7 +221,8 @@ def shown_names(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _write(figure: Figure, out: Path) -> None:
+def write_figure(figure: Figure, out: Path) -> None:
+    """Write a figure as PNG; its folder is made if it is missing."""
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=110, format="png")
 
@@ -226,7 +230,7 @@ def _write(figure: Figure, out: Path) -> None:
 def _similarities(
     same: NDArray[np.float32], different: NDArray[np.float32], threshold: float, name: str
 ) -> Figure:
-    figure = _figure(6, 3.6)
+    figure = new_figure(6, 3.6)
     axes = figure.add_subplot()
     low, high = float(min(same[0], different[0])), float(max(same[-1], different[-1]))
     bins = np.linspace(low, high if high > low else low + 1, 81)
@@ -247,7 +251,7 @@ def _roc(same: NDArray[np.float32], different: NDArray[np.float32], rate: float)
     thresholds = np.quantile(np.concatenate([same, different]), np.linspace(0, 1, 1001))
     accepted = 1 - np.searchsorted(different, thresholds, side="left") / len(different)
     right = 1 - np.searchsorted(same, thresholds, side="left") / len(same)
-    figure = _figure(4.6, 4.4)
+    figure = new_figure(4.6, 4.4)
     axes = figure.add_subplot()
     axes.plot(accepted, right, color="#3b6fb6")
     axes.plot([0, 1], [1, 0], color="grey", linewidth=0.8, linestyle=":")
@@ -262,7 +266,7 @@ def _roc(same: NDArray[np.float32], different: NDArray[np.float32], rate: float)
 
 
 def _confused(pairs: Sequence[Confusion], names: Sequence[str]) -> Figure:
-    figure = _figure(7, 0.35 * len(pairs) + 1)
+    figure = new_figure(7, 0.35 * len(pairs) + 1)
     axes = figure.add_subplot()
     shown = shown_names(names)
     rows = [f"{shown[pair.one]} / {shown[pair.other]}" for pair in pairs]

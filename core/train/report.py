@@ -347,7 +347,7 @@ def _draw_curves(
 ) -> str | None:
     file = out / FIGURES / "curves.png"
     try:
-        draw_curves(lines, "epoch", file)
+        draw_curves(lines, file)
     except FiguresUnavailable as error:
         return str(error)
     shown["training curves"] = file.relative_to(out).as_posix()

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
@@ -338,6 +339,19 @@ def test_a_chart_that_fails_takes_no_result_with_it(
     told = capsys.readouterr()
     assert len(json.loads(told.out)["methods"]) == len(METHODS)
     assert told.err.splitlines()[-1].startswith(f"The chart cannot be written to chart.png ({why}")
+
+
+def test_without_matplotlib_there_is_a_table_and_a_sentence(
+    gallery: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert ended(gallery, "--crops", "--json", "--device", "cpu", "--plot", "chart.png") == 0
+    told = capsys.readouterr()
+    assert len(json.loads(told.out)["methods"]) == len(METHODS)
+    assert told.err.splitlines()[-1] == (
+        "There is no chart without matplotlib: run `make setup`, or `pip install matplotlib`."
+    )
+    assert not Path("chart.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_figures_are_pictures(tmp_path: Path) -> None:
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     shown = LabelledPictures(pictures(20), labels, ("a", "$b", "初音", "d"))
     files = draw_figures(tmp_path / "figures", shown, vectors)
-    draw_curves({"loss": [(1, 2.0), (2, 1.0)], "mAP": []}, "epoch", tmp_path / "curves.png")
+    draw_curves({"loss": [(1, 2.0), (2, 1.0)], "mAP": []}, tmp_path / "curves.png")
     assert len(files) == 4
     for file in (*files, tmp_path / "curves.png"):
         with Image.open(file) as picture:
