@@ -26,8 +26,8 @@ from cli.training_line import training_line
 from core.settings import load_settings
 
 if TYPE_CHECKING:
-    from core.methods.table import MeasuredMethod, MethodComparison, TrainingFolders
-    from core.methods.training import Budget
+    from core.methods.table import MeasuredMethod, MethodComparison
+    from core.methods.training import Budget, TrainingFolders
     from core.train.extractor import Report, TrainingProgress
 
 
@@ -80,14 +80,9 @@ def compare_methods(
     check_file(chart, "--plot")
     with terminal.waiting("Loading the models"):
         from core.embed import check_characters
-        from core.methods.table import (
-            TrainingFolders,
-            load_resnet101,
-            load_sources,
-            train_all,
-        )
         from core.methods.table import compare_methods as compared
-        from core.methods.training import Budget
+        from core.methods.table import load_resnet101, load_sources
+        from core.methods.training import Budget, TrainingFolders, train_all
         from core.models import DEFAULT_EXTRACTOR, SHIPPED
         from core.models.chosen import extractor_precision, load_detector_of
         from core.models.device import torch_device
@@ -196,10 +191,10 @@ def _what(comparison: MethodComparison) -> str:
 
 
 def _budget(comparison: MethodComparison, spent: Budget) -> str:
-    from core.methods.table import TRAINED_ELSEWHERE
+    from core.methods.training import SOURCES
 
     measured = {row.method.source for row in comparison.methods if row.figures}
-    if measured <= TRAINED_ELSEWHERE:
+    if measured.isdisjoint(SOURCES):
         return "No network but the shipped ones was trained."
     return (
         f"Each network but the shipped ones saw {spent.megapixels:g} million pixels"

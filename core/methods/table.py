@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Liken
 from core.look import Look
 from core.methods.cell_histogram import CellHistogram
 from core.methods.trained_extractor import TrainedExtractor
-from core.methods.training import OF_PICTURES, Budget, Name, result_of, trainings
+from core.methods.training import SOURCES, Name, Source
 from core.models import Detector, Extractor, ModelError
 from core.models.extractor import FamiliarExtractor
 from core.models.resnet101 import WEIGHTS_VARIABLE, ResNet101
@@ -33,23 +33,8 @@ from core.progress import Progress
 from core.retrieval import precisions
 from core.rows import Contents, IndexedFace, IndexedPicture, Query, Rows
 from core.train.copies import copied, prints_in
-from core.train.extractor import Report
-from core.train.face_data import LeftOut
 from core.train.trained import TrainedNetwork
 from core.trees import RECALL_AT, RECALL_TARGET, build_trees, choose_search_k
-
-Source = Literal[
-    "histogram",
-    "resnet101",
-    "attributes",
-    "triplet-soft",
-    "triplet-margin",
-    "facenet",
-    "arcface-ir-se50",
-    "familiar",
-    "shipped",
-]
-"""Where the vectors of a method come from."""
 
 OURS: Final[frozenset[Source]] = frozenset({"familiar", "shipped"})
 """Compared as a search does, in the gallery's own space; the others as their authors do."""
@@ -138,62 +123,7 @@ class MethodComparison:
     unreadable: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingFolders:
-    """What the methods are trained on.
-
-    Attributes:
-        faces: ``<character>/<crop>``; None: methods of faces are not trained.
-        series: ``<series>/<picture>``; None: methods of whole pictures are not trained.
-        models: Where the results are kept.
-        without: Of `series`, those that are not trained on.
-    """
-
-    faces: Path | None
-    series: Path | None
-    models: Path
-    without: tuple[str, ...] = ()
-
-
 Missing = dict[Source, str]
-
-
-def train_all(
-    folders: TrainingFolders,
-    budget: Budget,
-    report: Callable[[Name], AbstractContextManager[Report]],
-    left_out: LeftOut | None = None,
-) -> dict[Name, Path]:
-    """Train what can be trained with the folders at hand, and is not there yet.
-
-    Args:
-        folders: To train on, and where to keep the results.
-        budget: Of each network.
-        report: Gives for each training who is told of its steps.
-        left_out: Told of each picture file that cannot be read.
-
-    Returns:
-        The folder of each result.
-
-    Raises:
-        core.train.face_data.TrainingDataError: A folder cannot be trained on.
-    """
-    results: dict[Name, Path] = {}
-    for name, options in trainings(budget).items():
-        of_pictures = name in OF_PICTURES
-        folder = folders.series if of_pictures else folders.faces
-        learned = replace(options, without=folders.without) if of_pictures else options
-        if folder is not None:
-            with report(name) as progress:
-                results[name] = result_of(
-                    name,
-                    learned,
-                    folder,
-                    folders.models,
-                    progress=progress,
-                    left_out=left_out,
-                )
-    return results
 
 
 def shared_pictures(
@@ -212,9 +142,6 @@ def shared_pictures(
     _, known = prints_in(trained_on, without)
     return tuple(path for path, found in zip(paths, copied(asking, known), strict=True) if found)
 
-
-TRAINED_ELSEWHERE: Final[frozenset[Source]] = frozenset({"histogram", "resnet101", "shipped"})
-"""All other sources are trained here, under one budget."""
 
 _FACES_WANTED: Final = "faces by character to train on (--faces)"
 _SERIES_WANTED: Final = "pictures by series to train on (--series)"
@@ -254,15 +181,7 @@ def load_sources(
         missing["resnet101"] = resnet101
     else:
         sources["resnet101"] = resnet101
-    of: dict[Source, tuple[Name, Name | None]] = {
-        "attributes": ("attributes-of-faces", "attributes-of-pictures"),
-        "triplet-soft": ("triplet-soft", None),
-        "triplet-margin": ("triplet-margin", None),
-        "facenet": ("facenet", None),
-        "arcface-ir-se50": ("arcface-ir-se50", None),
-        "familiar": ("familiar-faces", "familiar-pictures"),
-    }
-    for source, (face, picture) in of.items():
+    for source, (face, picture) in SOURCES.items():
         if face not in results or (picture is not None and picture not in results):
             wanted = [_FACES_WANTED] if face not in results else []
             if picture is not None and picture not in results:

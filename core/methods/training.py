@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -38,7 +39,31 @@ Name = Literal[
     "familiar-pictures",
 ]
 
-OF_PICTURES: Final[frozenset[Name]] = frozenset({"attributes-of-pictures", "familiar-pictures"})
+Source = Literal[
+    "histogram",
+    "resnet101",
+    "attributes",
+    "triplet-soft",
+    "triplet-margin",
+    "facenet",
+    "arcface-ir-se50",
+    "familiar",
+    "shipped",
+]
+"""Where the vectors of a method come from."""
+
+SOURCES: Final[dict[Source, tuple[Name, Name | None]]] = {
+    "attributes": ("attributes-of-faces", "attributes-of-pictures"),
+    "triplet-soft": ("triplet-soft", None),
+    "triplet-margin": ("triplet-margin", None),
+    "facenet": ("facenet", None),
+    "arcface-ir-se50": ("arcface-ir-se50", None),
+    "familiar": ("familiar-faces", "familiar-pictures"),
+}
+"""The sources that are trained here, under one budget: by which training on faces by character, and
+by which on whole pictures by series."""
+
+OF_PICTURES: Final = frozenset(picture for _, picture in SOURCES.values() if picture is not None)
 """Trained on whole pictures by series; the others on faces by character."""
 
 
@@ -56,6 +81,23 @@ class Budget:
     megapixels: float = 40.0
     seed: int = 7
     device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFolders:
+    """What the methods are trained on.
+
+    Attributes:
+        faces: ``<character>/<crop>``; None: methods of faces are not trained.
+        series: ``<series>/<picture>``; None: methods of whole pictures are not trained.
+        models: Where the results are kept.
+        without: Of `series`, those that are not trained on.
+    """
+
+    faces: Path | None
+    series: Path | None
+    models: Path
+    without: tuple[str, ...] = ()
 
 
 def trainings(budget: Budget) -> dict[Name, ExtractorTraining]:
@@ -153,3 +195,41 @@ def result_of(
     if not ((out / WEIGHTS).is_file() and (out / METRICS).is_file()):
         train(folder, out, options, resume=True, progress=progress, left_out=left_out)
     return out
+
+
+def train_all(
+    folders: TrainingFolders,
+    budget: Budget,
+    report: Callable[[Name], AbstractContextManager[Report]],
+    left_out: LeftOut | None = None,
+) -> dict[Name, Path]:
+    """Train what can be trained with the folders at hand, and is not there yet.
+
+    Args:
+        folders: To train on, and where to keep the results.
+        budget: Of each network.
+        report: Gives for each training who is told of its steps.
+        left_out: Told of each picture file that cannot be read.
+
+    Returns:
+        The folder of each result.
+
+    Raises:
+        core.train.face_data.TrainingDataError: A folder cannot be trained on.
+    """
+    results: dict[Name, Path] = {}
+    for name, options in trainings(budget).items():
+        of_pictures = name in OF_PICTURES
+        folder = folders.series if of_pictures else folders.faces
+        learned = replace(options, without=folders.without) if of_pictures else options
+        if folder is not None:
+            with report(name) as progress:
+                results[name] = result_of(
+                    name,
+                    learned,
+                    folder,
+                    folders.models,
+                    progress=progress,
+                    left_out=left_out,
+                )
+    return results

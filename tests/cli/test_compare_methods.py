@@ -17,8 +17,9 @@ import torchvision
 
 import core.methods.chart
 import core.methods.table
-from core.methods.table import METHODS, TrainingFolders
-from core.methods.training import Name
+import core.methods.training
+from core.methods.table import METHODS
+from core.methods.training import Name, TrainingFolders
 from core.problem import Problem
 from tests.cli import commands
 from tests.core.fakes import FakeExtractor, drawn_gallery, drawn_scene, save
@@ -199,7 +200,7 @@ def test_series_with_the_characters_that_are_measured_are_left_out(
         left_out("damaged.jpg")
         return {}
 
-    monkeypatch.setattr(core.methods.table, "train_all", train)
+    monkeypatch.setattr(core.methods.training, "train_all", train)
     series = drawn_gallery(tmp_path / "series", each=2)
     copy = ("--crops", "--series", series, "--device", "cpu", "--json")
     assert ended(gallery, *copy) == 1
@@ -223,7 +224,7 @@ def test_a_folder_that_cannot_be_measured_is_a_sentence_before_anything_is_train
     def refuse(*_: object) -> None:
         raise AssertionError("something was trained")
 
-    monkeypatch.setattr(core.methods.table, "train_all", refuse)
+    monkeypatch.setattr(core.methods.training, "train_all", refuse)
     (tmp_path / "few" / "somebody").mkdir(parents=True)
     for number in range(pictures):
         save(drawn_scene([]), tmp_path / "few" / "somebody" / f"{number}.png")
@@ -265,7 +266,7 @@ def nothing_may_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("something was measured")
 
-    monkeypatch.setattr(core.methods.table, "train_all", refuse)
+    monkeypatch.setattr(core.methods.training, "train_all", refuse)
     monkeypatch.setattr(core.methods.table, "compare_methods", refuse)
 
 
