@@ -192,15 +192,18 @@ def test_nothing_published_says_what_to_run(tmp_path: Path) -> None:
         (DETECTOR, FakeExtractor(revision=2), "fake-character"),
     ],
 )
-def test_a_version_of_other_models_is_refused(
+def test_a_version_of_other_models_is_refused_until_a_build_with_them(
     tmp_path: Path, detector: FakeDetector, extractor: FakeExtractor, named: str
 ) -> None:
+    """Also where they see in every picture what the former ones saw."""
     published(tmp_path)
     with pytest.raises(Problem) as caught:
         Index.open_current(tmp_path, detector, extractor)
     assert caught.value.key == "index_other_models"
     assert named in caught.value.sentence()
     assert "familiar index build" in caught.value.sentence()
+    version = publish(tmp_path, tmp_path / "gallery", some_contents(), detector, extractor)
+    assert Index.open_current(tmp_path, detector, extractor).version == version
 
 
 def rewrite_manifest(data: Path, **changes: object) -> None:

@@ -323,15 +323,22 @@ def test_pictures_without_a_face_compete_under_feel_however_few_nodes_are_inspec
         assert nearest.picture == indexed[without_face]
 
 
-def test_where_annoy_proposes_too_few_pictures_exact_search_answers() -> None:
-    """A picture with very many faces fills all candidates of a query of feel."""
+@pytest.mark.parametrize("look", Look)
+def test_where_annoy_proposes_too_few_pictures_exact_search_answers(look: Look) -> None:
+    """A picture of a crowd, whose faces are alike, fills all candidates."""
     generator = np.random.default_rng(0)
     pictures = unit(generator, 30, 6)
-    faces = tuple(IndexedFace(0, Face((0.0, 0.0, 5.0, 5.0), 0.9)) for _ in range(200))
-    faces += tuple(IndexedFace(n, Face((0.0, 0.0, 5.0, 5.0), 0.9)) for n in range(1, 30))
+    crowd = unit(generator, 8) + 0.05 * unit(generator, 200, 8)
+    crowd = np.asarray(crowd / np.linalg.norm(crowd, axis=1, keepdims=True), np.float32)
+    owners = [0] * 200 + list(range(1, 30))
+    faces = tuple(IndexedFace(n, Face((0.0, 0.0, 5.0, 5.0), 0.9)) for n in owners)
     indexed = tuple(IndexedPicture(f"{n:02}.png", None, f"{n:064x}", 9, 9) for n in range(30))
-    rows = with_trees(Contents(indexed, faces, pictures, unit(generator, 229, 8)), 100_000)
-    query = Query(None, pictures[0])
+    vectors = np.concatenate([crowd, unit(generator, 29, 8)])
+    rows = with_trees(Contents(indexed, faces, pictures, vectors), 100_000)
+    query = Query(
+        None if look is Look.FEEL else crowd[0],
+        None if look is Look.CHARACTER else pictures[0],
+    )
     assert len(rows.nearest_by_trees(query, 4, "", 100_000)) < 4
     found = rows.nearest(query, 4)
     assert len(found) == 4
