@@ -213,6 +213,9 @@ def test_every_row_has_the_same_length_so_that_angles_rank_like_weighted_cosines
                 [0.0],
             ]
         )
+        of_annoy = rows._joined(query)
+        expected = asked * np.linalg.norm(of_annoy) / np.linalg.norm(asked)
+        assert of_annoy == pytest.approx(expected, abs=1e-5)
         similarities, numbers = rows._all_similarities(query, "")
         by_angle = joined[numbers] @ asked
         assert np.array_equal(np.argsort(by_angle), np.argsort(similarities))
@@ -309,6 +312,11 @@ def test_annoy_proposes_and_exact_cosines_order(look: int) -> None:
         without = contents.pictures[seed].sha256
         found = rows.nearest_by_trees(query, 6, without, 100_000)
         assert found == rows.nearest_exactly(query, 6, without)
+        found, exact = (
+            {it.picture for it in search(query, 400, without, *nodes)}
+            for search, nodes in ((rows.nearest_by_trees, [100_000]), (rows.nearest_exactly, []))
+        )
+        assert found == exact, "of those, too, that have no face"
 
 
 def test_pictures_without_a_face_compete_under_feel_however_few_nodes_are_inspected() -> None:
@@ -343,6 +351,19 @@ def test_where_annoy_proposes_too_few_pictures_exact_search_answers(look: Look) 
     found = rows.nearest(query, 4)
     assert len(found) == 4
     assert found == rows.nearest_exactly(query, 4, "")
+
+
+@pytest.mark.parametrize("look", Look)
+def test_rows_that_are_drawn_as_queries_leave_their_own_picture_out(look: Look) -> None:
+    """Else each would find itself, and recall would seem higher than it is."""
+    contents = some_contents(copies=5)
+    for query, without in Rows(contents).sample_queries(look, WEIGHTS, 40, seed=0):
+        assert query.look is look
+        if query.face is None:
+            number = int((contents.picture_vectors == query.picture).all(1).argmax())
+        else:
+            number = contents.faces[(contents.face_vectors == query.face).all(1).argmax()].picture
+        assert without == contents.pictures[number].sha256
 
 
 def test_asking_rows_without_trees_for_candidates_is_an_error() -> None:

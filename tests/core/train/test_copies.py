@@ -16,6 +16,7 @@ from core.train.copies import (
     copied,
     difference_hash,
     groups_of_duplicates,
+    joined,
     prints_in,
     prints_of,
     read_prints,
@@ -122,6 +123,13 @@ class TestCopied:
         nothing = prints_of([])
         assert copied(nothing, many).tolist() == []
         assert not copied(many, nothing).any()
+
+
+def test_joined_prints_keep_their_order() -> None:
+    together = joined([prints_of([drawing(1)]), prints_of([drawing(2), drawing(3)])])
+    expected = prints_of(map(drawing, (1, 2, 3)))
+    for found, its in zip(together, expected, strict=True):
+        assert found.tolist() == its.tolist()
 
 
 class TestPrintsIn:

@@ -36,8 +36,11 @@ def test_only_the_first_folder_is_split(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         for name in ("00010", "00011", "00025"):
             write(tmp_path / folder, name, ("face", 1, 2, 30, 40))
+    further = ("face", 5, 6, 20, 30)
+    write(tmp_path / "first", "00010", ("face", 1, 2, 30, 40), further, further)
     boxed = read_parts([tmp_path / "first", tmp_path / "other"])
     assert [len(part) for part in (boxed.tuning, boxed.validation)] == [1, 1]
+    assert (boxed.tuning_boxes, boxed.validation_boxes) == (1, 3)
     assert [each.picture.relative_to(tmp_path).as_posix() for each in boxed.learning] == [
         "first/00011.jpg",
         "other/00010.jpg",
@@ -77,7 +80,7 @@ def test_what_is_nearly_reported_or_tuned_on_is_left_out_of_what_is_learned(
     tmp_path: Path,
 ) -> None:
     """As the next frame of a film is, and a picture saved anew."""
-    drawn = {"first": ("00001", "00002", "00010", "00025"), "other": ("00001", "00002")}
+    drawn = {"first": ("00001", "00002", "00010", "00025"), "other": ("00001", "00002", "00003")}
     for folder, names in drawn.items():
         (tmp_path / folder).mkdir()
         for name in names:
@@ -93,7 +96,7 @@ def test_what_is_nearly_reported_or_tuned_on_is_left_out_of_what_is_learned(
     def names_of(annotations: Sequence[Annotation]) -> list[str]:
         return [each.picture.relative_to(tmp_path).as_posix() for each in annotations]
 
-    assert names_of(boxed.learning) == ["first/00001.jpg", "other/00002.jpg"]
+    assert names_of(boxed.learning) == ["first/00001.jpg", "other/00002.jpg", "other/00003.jpg"]
     assert boxed.contents == contents_of(boxed.learning)
     assert names_of(boxed.copies) == ["first/00002.jpg", "other/00001.jpg"]
     assert names_of([*boxed.validation, *boxed.tuning]) == ["first/00010.jpg", "first/00025.jpg"]
