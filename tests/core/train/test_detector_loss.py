@@ -218,27 +218,52 @@ def test_a_face_within_what_cannot_be_told_still_counts() -> None:
 
 
 def test_losses_agree_with_plain_arithmetic() -> None:
-    logits = [0.5, -1.0, 2.0]
-    targets = [0.8, 0.0, 0.0]
-    counted = [1.0, 1.0, 0.0]
-    box, truth = [10.0, 10, 30, 34], [12.0, 9, 33, 30]
+    logits = [0.5, -1.0, 2.0, 0.3]
+    targets = [0.8, 0.7, 0.0, 0.0]
+    counted = [1.0, 1.0, 0.0, 1.0]
+    box, truths = [10.0, 10, 30, 34], [[12.0, 9, 33, 30], [4.0, 12, 30, 41]]
     wanted = Assignment(
         tf.constant([targets]),
-        tf.constant([[truth, NOTHING, NOTHING]], tf.float32),
+        tf.constant([[*truths, NOTHING, NOTHING]], tf.float32),
         tf.constant([counted]),
     )
 
-    losses = detection_losses(tf.constant([logits]), tf.constant([[box] * 3]), wanted)
+    losses = detection_losses(tf.constant([logits]), tf.constant([[box] * 4]), wanted)
 
     entropy = 0.0
     for z, t, c in zip(logits, targets, counted, strict=True):
         p = 1 / (1 + math.exp(-z))
         entropy -= c * (t * math.log(p) + (1 - t) * math.log(1 - p))
-    assert float(losses.score) == pytest.approx(entropy, rel=1e-4)  # divided by max(0.8, 1)
-    assert float(losses.box) == pytest.approx(
-        0.8 * (1 - plain_complete_overlap(box, truth)), rel=1e-4
+    missing = [1 - plain_complete_overlap(box, truth) for truth in truths]
+    score, of_boxes = entropy / 1.5, (0.8 * missing[0] + 0.7 * missing[1]) / 1.5
+    assert float(losses.score) == pytest.approx(score, rel=1e-4)
+    assert float(losses.box) == pytest.approx(of_boxes, rel=1e-4)
+    assert float(losses.total) == pytest.approx(score + 5 * of_boxes, rel=1e-4)
+
+
+def test_losses_of_hardly_any_target_are_not_blown_up() -> None:
+    """Divided by a sum of 0.05, one face would weigh as much as twenty."""
+    wanted = Assignment(
+        tf.constant([[0.05]]), tf.constant([[[0.0, 0, 8, 8]]]), tf.constant([[1.0]])
     )
-    assert float(losses.total) > float(losses.score)
+    losses = detection_losses(tf.constant([[0.0]]), tf.constant([[[0.0, 0, 8, 4]]]), wanted)
+    missing = 1 - plain_complete_overlap([0, 0, 8, 4], [0, 0, 8, 8])
+    assert float(losses.score) == pytest.approx(math.log(2), rel=1e-4)
+    assert float(losses.box) == pytest.approx(0.05 * missing, rel=1e-4)
+
+
+def test_no_gradient_goes_through_what_is_asked_for() -> None:
+    """Else a cell would learn to be asked for less."""
+    logits = tf.Variable(tf.fill([1, COUNT], -1.0))
+    boxes = tf.Variable(tf.tile([[[22.0, 22, 40, 42]]], [1, COUNT, 1]))
+    with tf.GradientTape(persistent=True) as tape:
+        wanted = assign(
+            logits, boxes, tf.constant([[[20.0, 20, 44, 44]]]), tf.constant([[1.0]]), CELLS
+        )
+        sums = [tf.reduce_sum(part) for part in wanted]
+    assert float(sums[0]) > 0
+    for total in sums:
+        assert tape.gradient(total, [logits, boxes]) == [None, None]
 
 
 def test_a_picture_without_faces_has_a_loss_and_a_gradient() -> None:
