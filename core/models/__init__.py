@@ -1,7 +1,7 @@
 """Everything learned: the face detector and the feature extractor, each with its preprocessing.
 
-`load_detector` and `load_extractor` are the only ways in, so that weights never meet the
-preprocessing of other weights.
+Whatever loads a model, `load_detector` and `load_extractor` for a name or the classes that they
+load for a folder, gives its weights with their own preprocessing, so that they never meet another.
 """
 
 from __future__ import annotations

@@ -180,6 +180,10 @@ class EmbeddingNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, 3, side, side)`` in -1..1 -> ``(n, dimensions)`` float32 of unit length."""
+        return functional.normalize(self.unscaled(x), dim=1)
+
+    def unscaled(self, x: Tensor) -> Tensor:
+        """The same vectors, float32, before they are made unit length."""
         maps = self.stages(self.stem(x)).float()
         pooled = [maps.mean((2, 3)), maps.amax((2, 3))]
         if self.attention is not None:
@@ -188,7 +192,7 @@ class EmbeddingNetwork(nn.Module):
         if self.colour is not None:
             parts.append(self.colour(x))
         vector: Tensor = self.embed_norm(self.embed(torch.cat(parts, 1)).float())
-        return functional.normalize(vector, dim=1)
+        return vector
 
 
 class ColourHistogram(nn.Module):

@@ -20,7 +20,7 @@ from core.likeness import COSINE
 from core.models import ModelError
 from core.models.aligned import AlignedExtractor, Description, described
 from core.models.device import moved
-from core.models.extractor import FamiliarExtractor
+from core.models.extractor import FamiliarExtractor, as_values
 from core.models.weights import fill, identity_of, read_tensors
 
 NAME: Final = "ir-se50"
@@ -120,8 +120,12 @@ class IrSe50Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, 3, 112, 112)`` in -1..1 -> ``(n, 512)`` float32 of unit length."""
-        features = self.output_layer(self.body(self.input_layer(x)))
-        return functional.normalize(features.float(), dim=1)
+        return functional.normalize(self.unscaled(x), dim=1)
+
+    def unscaled(self, x: Tensor) -> Tensor:
+        """The same vectors, float32, before they are made unit length."""
+        vector: Tensor = self.output_layer(self.body(self.input_layer(x))).float()
+        return vector
 
 
 class IrSe50Faces:
@@ -138,9 +142,8 @@ class IrSe50Faces:
     def embed(self, faces: Pixels) -> Vectors:
         """``(n, 112, 112, 3)`` in the network's order of channels -> ``(n, 512)``."""
         with torch.inference_mode():
-            values = torch.from_numpy(np.ascontiguousarray(faces)).to(self._device)
-            values = values.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-            return np.asarray(self._network(values).cpu().numpy(), np.float32)
+            vectors = self._network(as_values(faces, self._device))
+            return np.asarray(vectors.cpu().numpy(), np.float32)
 
 
 def load(weights: Path, pictures: FamiliarExtractor, device: str = "cpu") -> AlignedExtractor:

@@ -220,8 +220,3 @@ def augmented(
             grain = rng.standard_normal((side, side, 1), dtype=np.float32) * strength[row]
             values[row] += torch.from_numpy(grain)
     return values.clamp_(0, 1).mul_(2).sub_(1).permute(0, 3, 1, 2)
-
-
-def plain(pictures: Pixels) -> Tensor:
-    """``(n, side, side, 3)`` uint8 -> ``(n, 3, side, side)`` float32 in -1..1, unchanged."""
-    return torch.from_numpy(pictures).float().div_(127.5).sub_(1).permute(0, 3, 1, 2)

@@ -29,7 +29,7 @@ from core.train.detector_data import (
     load_samples,
     windows_without_faces,
 )
-from core.train.detector_export import export
+from core.train.detector_export import examples_of, export
 from core.train.detector_loss import assign, detection_losses
 from core.train.detector_network import (
     DetectorNetwork,
@@ -40,7 +40,6 @@ from core.train.detector_sample import Sample
 from core.train.detector_weights import learned_before, read_weights, write_weights
 from core.train.face_data import LeftOut
 from core.train.parts import digest_of, read_parts
-from core.train.quantise import examples_of
 from core.train.reached import Reached, counted
 from core.train.results import DETECTOR, DETECTOR_WEIGHTS, TAUGHT, one_at_a_time
 from core.train.session import (

@@ -17,6 +17,7 @@ from core.models.quantised import FOLDER as INT8
 from core.models.quantised import PICTURES, SQUARES, after, network_path
 from core.models.tensorflow_runtime import Module, tf
 from core.train.detector_network import STRIDES, DetectorNetwork, suppressed
+from core.train.detector_sample import Sample
 from core.train.onnx_of_tensorflow import of_tensorflow
 from core.train.quantise import quantised
 from core.train.refiner_network import (
@@ -36,6 +37,7 @@ PLACES: Final = 4
 """After the point, to which a threshold is kept."""
 
 _MULTIPLE = 32
+_EXAMPLES = 64
 _MOST_EXAMPLES = 128
 _ENTERING = tf.TensorSpec([None, None, None, 3], tf.uint8, name=PICTURES)
 _ENTERING_AGAIN = {
@@ -266,3 +268,8 @@ def _write(
         "files": files,
     }
     write_text(folder / "detector.json", json.dumps(told, indent=2) + "\n")
+
+
+def examples_of(samples: Sequence[Sample]) -> list[Pixels]:
+    """What `export` and `export_both` take as examples: some pictures from all over."""
+    return [sample.pixels for sample in all_over(samples, _EXAMPLES)]

@@ -27,11 +27,12 @@ from core.files import replacing, write_text
 from core.framing import HEADS, resized
 from core.likeness import COSINE
 from core.models.backbones import EmbeddingNetwork
+from core.models.extractor import as_values
 from core.models.irse50 import IrSe50Description, IrSe50Network
 from core.models.precision import bfloat16_is_fast
 from core.retrieval import Retrieval, retrieval
 from core.train.attributes import COLOURS, TASKS, estimated
-from core.train.augment import augmented, plain
+from core.train.augment import augmented
 from core.train.copies import joined, prints_of, write_prints
 from core.train.extractor_checkpoint import (
     Checkpoint,
@@ -70,7 +71,6 @@ from core.train.networks import (
     dimensions_of,
     last_norm,
     new_network,
-    with_length,
 )
 from core.train.results import (
     EXTRACTOR_CHECKPOINT,
@@ -146,7 +146,7 @@ def embedded(
     with torch.inference_mode():
         for start in range(0, len(pictures), 64):
             batch = np.stack([resized(p, side) for p in pictures[start : start + 64]])
-            values = plain(batch).to(device)
+            values = as_values(batch).to(device)
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bfloat16):
                 vectors = _vectors(network, values, unit)
                 if mirrored:
@@ -159,7 +159,7 @@ def embedded(
 
 
 def _vectors(network: EmbeddingNetwork | IrSe50Network, values: Tensor, unit: bool) -> Tensor:
-    vectors: Tensor = network(values) if unit else with_length(network, values)
+    vectors: Tensor = network(values) if unit else network.unscaled(values)
     return vectors.float()
 
 

@@ -41,7 +41,7 @@ def networks_in_int8(
         pictures: Whole pictures, at least one.
 
     Returns:
-        None at all where it joins networks of different shapes.
+        No files where it joins networks of different shapes.
 
     Raises:
         core.models.ModelError: The folder holds no extractor.

@@ -6,7 +6,7 @@ import torch
 
 from core.face import Pixels
 from core.models.backbones import ColourHistogram
-from core.train.augment import plain
+from core.models.extractor import as_values
 from core.train.face_data import TrainingDataError
 
 _LEAST_SPREAD = 0.02
@@ -41,7 +41,7 @@ def fit_histogram(pictures: Pixels, dimensions: int, whitening: float = 0.5) -> 
     with torch.inference_mode():
         shares = torch.cat(
             [
-                histogram.shares(plain(pictures[start : start + 256]))
+                histogram.shares(as_values(pictures[start : start + 256]))
                 for start in range(0, len(pictures), 256)
             ]
         ).double()

@@ -1,8 +1,8 @@
-"""The networks that can be trained, by name, and their vectors before they are made unit length."""
+"""The networks that can be trained, by name."""
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 from core.models.backbones import EmbeddingNetwork, NetworkShape
 from core.models.irse50 import DIMENSIONS, SIDE, IrSe50Network
@@ -32,14 +32,3 @@ def last_norm(network: EmbeddingNetwork | IrSe50Network) -> nn.BatchNorm1d:
     if not isinstance(last, nn.BatchNorm1d):
         raise TypeError(f"{type(network).__name__} does not end in a normalisation.")
     return last
-
-
-def with_length(network: EmbeddingNetwork | IrSe50Network, values: Tensor) -> Tensor:
-    """The vectors ``(n, d)`` before they are made unit length."""
-    kept: list[Tensor] = []
-    handle = last_norm(network).register_forward_hook(lambda *seen: kept.append(seen[2]))
-    try:
-        network(values)
-    finally:
-        handle.remove()
-    return kept[0].float()

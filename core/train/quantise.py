@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,11 +16,6 @@ from onnx import helper, numpy_helper
 from onnxruntime import InferenceSession
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from core.face import Pixels
-from core.train.detector_sample import Sample
-from core.train.spread import all_over
-
-_EXAMPLES: Final = 64
 _ENTRANCE, _OF_ENTRANCE, _KERNEL, _OF_KERNEL, _OFFSET = 0, 1, 3, 4, 8
 """Where QLinearConv has what enters and its scale, the weights and theirs, and the bias."""
 
@@ -155,8 +150,3 @@ def _means(
         name: np.mean(each, axis=0, dtype=np.float64)
         for name, each in zip(entering, zip(*found, strict=True), strict=True)
     }
-
-
-def examples_of(samples: Sequence[Sample]) -> list[Pixels]:
-    """Pictures for `quantised`: some from all over."""
-    return [sample.pixels for sample in all_over(samples, _EXAMPLES)]

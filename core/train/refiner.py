@@ -27,7 +27,7 @@ from core.progress import Progress
 from core.train.boxes_found import Proposed
 from core.train.detector_choice import exported_score
 from core.train.detector_data import load_samples, windows_without_faces
-from core.train.detector_export import export_both
+from core.train.detector_export import examples_of, export_both
 from core.train.detector_network import FIRST_LAYERS
 from core.train.detector_weights import (
     Start,
@@ -38,7 +38,6 @@ from core.train.detector_weights import (
 )
 from core.train.face_data import LeftOut
 from core.train.parts import digest_of, read_parts
-from core.train.quantise import examples_of
 from core.train.reached import RefinerReached, counted
 from core.train.refiner_choice import (
     FIRST_ALONE,

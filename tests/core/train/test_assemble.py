@@ -21,7 +21,7 @@ from core.face import Pixels, Vectors
 from core.framing import HEADS, Framing, resized
 from core.models import ModelError
 from core.models.backbones import EmbeddingNetwork, NetworkShape
-from core.models.extractor import FamiliarExtractor
+from core.models.extractor import FamiliarExtractor, as_values
 from core.models.irse50 import IrSe50Network
 from core.retrieval import pair_likenesses, threshold_at
 from core.train import assemble as assembling
@@ -39,7 +39,6 @@ from core.train.assemble import (
     put_in_place,
     trained_on_pictures,
 )
-from core.train.augment import plain
 from core.train.copies import copied, prints_of, write_prints
 from core.train.face_data import LabelledPictures, TrainingDataError
 from core.train.histogram import fit_histogram
@@ -97,7 +96,7 @@ def test_an_assembled_extractor_weighs_colours_and_learned_part(
     found = extractor.embed_pictures(pictures)
     learned = alone.embed_pictures(pictures)
     with torch.inference_mode():
-        colour = colours(plain(pictures)).numpy()
+        colour = colours(as_values(pictures)).numpy()
     expected = 0.7 * colour @ colour.T + 0.3 * learned @ learned.T
     assert np.allclose(found @ found.T, expected, atol=1e-3)
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.train.augment import STRONG, Augmentation, augmented, colour_matrix, plain, stronger
+from core.models.extractor import as_values
+from core.train.augment import STRONG, Augmentation, augmented, colour_matrix, stronger
 
 STILL = Augmentation(
     zoom=(1.0, 1.0),
@@ -40,7 +41,7 @@ def test_without_changes_a_picture_stays_as_it_is() -> None:
     pixels = drawing()[None]
     result = as_pixels(augmented(pixels, 64, STILL, np.random.default_rng(0)))
     assert np.abs(result - pixels.astype(int)).max() <= 1
-    assert np.abs(result - as_pixels(plain(pixels))).max() <= 1
+    assert np.abs(result - as_pixels(as_values(pixels))).max() <= 1
 
 
 def test_a_mirrored_picture_shows_the_disc_on_the_other_side() -> None:

@@ -9,10 +9,9 @@ import pytest
 
 from core.face import Face, Pixels
 from core.models.detector import SavedModelDetector
-from core.train.detector_export import export, export_both
+from core.train.detector_export import examples_of, export, export_both
 from core.train.detector_network import DetectorNetwork
 from core.train.detector_sample import Sample
-from core.train.quantise import examples_of
 from core.train.refiner_network import Agreement, FirstStage, RefinerNetwork
 from core.train.report import is_in_int8
 from tests.core.train.refiner_drawings import SIDE, drawn

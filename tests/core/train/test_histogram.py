@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from core.models.backbones import BINS, ColourHistogram
-from core.train.augment import plain
+from core.models.extractor import as_values
 from core.train.face_data import TrainingDataError
 from core.train.histogram import fit_histogram
 from tests.core.train.drawings import coloured
@@ -13,7 +13,7 @@ from tests.core.train.drawings import coloured
 
 def test_shares_agree_with_plain_loops() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3)).astype(np.uint8)
-    shares = ColourHistogram(4).shares(plain(pictures))
+    shares = ColourHistogram(4).shares(as_values(pictures))
     for picture, found in zip(pictures, shares, strict=True):
         counts = np.zeros((BINS, BINS, BINS))
         for red, green, blue in picture.reshape(-1, 3).tolist():
@@ -27,7 +27,7 @@ def test_shares_agree_with_plain_loops() -> None:
 def test_components_are_those_of_the_pictures() -> None:
     pictures = coloured(60)
     histogram = fit_histogram(pictures, 8, whitening=0.0)
-    shares = histogram.shares(plain(pictures)).double().numpy()
+    shares = histogram.shares(as_values(pictures)).double().numpy()
     _, _, directions = np.linalg.svd(shares - shares.mean(0), full_matrices=False)
     ours = histogram.components.double().numpy()
     assert np.allclose(np.abs((directions[:8] * ours.T).sum(1)), 1.0, atol=1e-4)
@@ -43,11 +43,11 @@ def test_what_no_picture_shows_counts_for_nothing() -> None:
     pictures = coloured(60)
     grey = np.repeat(pictures[..., :1], 3, 3)
     histogram = fit_histogram(grey, 32)
-    shares = histogram.shares(plain(grey)).double().numpy()
+    shares = histogram.shares(as_values(grey)).double().numpy()
     spread = np.linalg.svd(shares - shares.mean(0), compute_uv=False)[:32] ** 2 / 60
     arbitrary = torch.from_numpy(spread < 1e-9)
     assert 16 < int(arbitrary.sum()) < 32
-    energy = (histogram(plain(pictures)) ** 2).sum(0)
+    energy = (histogram(as_values(pictures)) ** 2).sum(0)
     assert float(energy[arbitrary].sum()) == 0.0
     assert float(energy.sum()) == pytest.approx(60, abs=1e-3)
 
@@ -71,6 +71,6 @@ def test_as_few_pictures_as_components_are_refused() -> None:
 def test_pictures_of_like_colours_are_near() -> None:
     pictures = coloured(60)
     histogram = fit_histogram(pictures, 8)
-    vectors, turned = histogram(plain(pictures)), histogram(plain(pictures[:, ::-1].copy()))
+    vectors, turned = histogram(as_values(pictures)), histogram(as_values(pictures[:, ::-1].copy()))
     assert torch.allclose((vectors * turned).sum(1), torch.ones(60), atol=1e-4)
     assert float((vectors @ vectors.T).median()) < 0.5
