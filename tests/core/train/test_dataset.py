@@ -257,6 +257,13 @@ class TestBalance:
         assert all("_copy" in name for name in names - {"1.png", "1_copy1.png"})
         assert not any("copy" in path.name for path in (tmp_path / "out" / "c1").glob("*_copy*"))
 
+    def test_what_is_taken_of_many_is_drawn_by_the_seed(self, folder: Path, tmp_path: Path) -> None:
+        chosen = []
+        for number, seed in enumerate((3, 3, 4)):
+            balance_folder(folder, tmp_path / f"{number}", 5, seed=seed)
+            chosen.append(hashes(tmp_path / f"{number}").keys())
+        assert chosen[0] == chosen[1] != chosen[2]
+
     def test_both_sides_of_a_split_are_refused(self, folder: Path, tmp_path: Path) -> None:
         split_folder(folder, tmp_path / "split", Unit.CHARACTER)
         with pytest.raises(DatasetError, match="both sides of a split"):
