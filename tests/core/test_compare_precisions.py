@@ -20,12 +20,22 @@ from tests.core.fakes import HAIR, FakeDetector, FakeExtractor, drawn_gallery
 
 
 class Shifted(FakeExtractor):
-    """Every face is moved the same way, as no face of a gallery differs from another."""
+    """Every face is moved the same way, as no face of a gallery differs from another.
+
+    So is every picture, another way.
+    """
 
     def embed_faces(self, faces: Pixels) -> Vectors:
         """As the others, and a half further along the first axis."""
-        vectors = super().embed_faces(faces)
-        vectors[:, 0] += 0.5
+        return self._further(super().embed_faces(faces), 0, 0.5)
+
+    def embed_pictures(self, pictures: Pixels) -> Vectors:
+        """As the others, and a quarter further along the second axis."""
+        return self._further(super().embed_pictures(pictures), 1, 0.25)
+
+    @staticmethod
+    def _further(vectors: Vectors, axis: int, by: float) -> Vectors:
+        vectors[:, axis] += by
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
@@ -59,16 +69,18 @@ def test_vectors_are_compared_as_the_extractors_give_them(gallery: Path) -> None
     )
 
     exact, coarse = (
-        embed_folder(gallery, None, extractor, None).character
-        for extractor in (FakeExtractor(), Shifted())
+        embed_folder(gallery, None, extractor, None) for extractor in (FakeExtractor(), Shifted())
     )
-    cosines = (exact * coarse).sum(1)
     (turning,) = found.turnings
     assert turning.name == "b"
-    assert turning.faces is not None
-    assert turning.faces.mean == pytest.approx(float(cosines.mean()), abs=1e-5)
-    assert turning.faces.least == pytest.approx(float(cosines.min()), abs=1e-5)
-    assert turning.pictures.least == pytest.approx(1.0)
+    for turned, one, other in (
+        (turning.faces, exact.character, coarse.character),
+        (turning.pictures, exact.feel, coarse.feel),
+    ):
+        cosines = (one * other).sum(1)
+        assert turned is not None
+        assert turned.mean == pytest.approx(float(cosines.mean()), abs=1e-5)
+        assert turned.least == pytest.approx(float(cosines.min()), abs=1e-5)
 
 
 def test_figures_are_those_of_a_search(gallery: Path) -> None:
@@ -96,12 +108,14 @@ def test_a_detector_that_variants_share_looks_once(gallery: Path) -> None:
     assert turning.faces is not None
 
 
-def test_copies_are_left_out(gallery: Path) -> None:
+def test_copies_and_what_cannot_be_read_are_left_out(gallery: Path) -> None:
     expected = compare_precisions(gallery, [Variant("a", None, FakeExtractor())])
     shutil.copy(gallery / "blue" / "0.png", gallery / "blue" / "again.png")
+    (gallery / "blue" / "broken.png").write_bytes(b"no")
     found = compare_precisions(gallery, [Variant("a", None, FakeExtractor())])
     assert (found.copies, expected.copies) == (("blue/again.png",), ())
-    assert replace(found, copies=()) == expected
+    assert [path for path, _ in found.unreadable] == ["blue/broken.png"]
+    assert replace(found, copies=(), unreadable=()) == expected
 
 
 def test_one_character_can_be_mistaken_for_nobody_and_is_refused(gallery: Path) -> None:

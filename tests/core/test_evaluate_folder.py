@@ -265,6 +265,7 @@ def folder(tmp_path: Path) -> Path:
     drawn_gallery(tmp_path, each=4)
     save(drawn_scene([], background=900), tmp_path / "blue" / "from behind.png")
     save(drawn_scene([("blue", 100, 100, 40)]), tmp_path / "flat.png")
+    save(drawn_scene([("dark", 150, 120, 40)], background=901), tmp_path / "once" / "0.png")
     (tmp_path / "blue" / "broken.png").write_bytes(b"no")
     return tmp_path
 
@@ -272,12 +273,31 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_is_measured_under_every_look(folder: Path) -> None:
     figures = evaluate_folder(folder, FakeDetector(), FakeExtractor())
     assert set(figures.looks) == set(Look)
-    assert (figures.pictures, figures.asked, figures.characters) == (21, 21, len(HAIR))
-    assert figures.without_face == pytest.approx(1 / 21)
+    assert (figures.pictures, figures.asked, figures.characters) == (22, 21, len(HAIR) + 1)
+    assert figures.without_face == pytest.approx(1 / 22)
     assert [path for path, _ in figures.unreadable] == ["blue/broken.png"]
     assert figures.looks[Look.CHARACTER].precision_at_1 >= 0.9
     feel = figures.looks[Look.FEEL]
     assert feel.mean_average_precision < figures.looks[Look.CHARACTER].mean_average_precision
+
+
+def test_both_is_measured_with_the_weights_that_the_extractor_names(folder: Path) -> None:
+    extractor = FakeExtractor()
+    extractor.weights_of_both = (0.0, 1.0)
+    looks = evaluate_folder(folder, FakeDetector(), extractor).looks
+    assert looks[Look.BOTH] == looks[Look.FEEL] != looks[Look.CHARACTER]
+
+
+def test_a_picture_answers_with_all_of_its_faces(tmp_path: Path) -> None:
+    """Not only with the most confident one, here that of somebody else, by which it asks."""
+    small, large = ("coral", 70, 120, 14), ("dark", 220, 120, 40)
+    save(drawn_scene([small], background=0), tmp_path / "coral" / "0.png")
+    save(drawn_scene([small, large], background=1), tmp_path / "coral" / "1.png")
+    for number in (2, 3):
+        other = drawn_scene([("amber", 70, 120, 14)], background=number)
+        save(other, tmp_path / "amber" / f"{number}.png")
+    figures = evaluate_folder(tmp_path, FakeDetector(), FakeExtractor(), looks=[Look.CHARACTER])
+    assert figures.looks[Look.CHARACTER].precision_at_1 == 1.0
 
 
 def test_copies_of_a_file_neither_answer_for_it_nor_ask(folder: Path) -> None:
