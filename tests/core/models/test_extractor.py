@@ -135,8 +135,11 @@ def test_the_name_of_the_weights_follows_every_file(tmp_path: Path) -> None:
     assert first == FamiliarExtractor.load(SHIPPED).sha256
     assert len(first) == 64
     told = json.loads((copy / CONFIGURATION).read_text())
-    (copy / CONFIGURATION).write_text(json.dumps(told | {"margin": 0.5}))
-    assert FamiliarExtractor.load(copy).sha256 != first
+    names = {first}
+    for changed in ({"margin": 0.5}, {"lift": 0.1}, {"weights_of_both": [0.5, 0.5]}):
+        (copy / CONFIGURATION).write_text(json.dumps(told | changed))
+        names.add(FamiliarExtractor.load(copy).sha256)
+    assert len(names) == 4
 
 
 def test_a_folder_has_its_name_from_within_it_too(
@@ -168,6 +171,14 @@ def test_a_missing_or_damaged_file_is_named(tmp_path: Path, name: str, damage: s
     else:
         (copy / name).write_bytes(b"{}")
     with pytest.raises(ModelError, match=name):
+        FamiliarExtractor.load(copy)
+
+
+@pytest.mark.parametrize("name", [FACE_WEIGHTS, PICTURE_WEIGHTS])
+def test_weights_of_another_training_are_refused_though_they_fit(tmp_path: Path, name: str) -> None:
+    copy = shutil.copytree(SHIPPED, tmp_path / "copy")
+    save_file({key: 2 * value for key, value in load_file(copy / name).items()}, copy / name)
+    with pytest.raises(ModelError, match=rf"{name} is damaged or was replaced"):
         FamiliarExtractor.load(copy)
 
 

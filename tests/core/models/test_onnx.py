@@ -14,7 +14,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from packaging.requirements import Requirement
 
-import core.models.onnx
 from core.face import Pixels
 from core.models import ModelError, load_extractor
 from core.models.onnx_session import open_session
@@ -149,8 +148,8 @@ def test_what_it_does_not_say_stands_beside_it(tmp_path: Path) -> None:
         load_extractor(str(path))
     described = {
         "side": 48,
-        "mean": [0, 0, 0],
-        "deviation": [255, 255, 255],
+        "mean": [255, 51, 0],
+        "deviation": [255, 51, 102],
         "channels": "bgr",
         "same_threshold": 0.4,
     }
@@ -158,7 +157,9 @@ def test_what_it_does_not_say_stands_beside_it(tmp_path: Path) -> None:
     extractor = load_extractor(str(path))
     assert extractor.prepare_face(red(50)[0], None).shape == (48, 48, 3)
     assert extractor.same_threshold == 0.4
-    np.testing.assert_allclose(extractor.embed_faces(red(48)), [[0, 0, 1]], atol=1e-6)
+    # Blue, green and red, each with what is stated of it.
+    expected = np.array([[-1, -1, 2.5]]) / np.sqrt(8.25)
+    np.testing.assert_allclose(extractor.embed_faces(red(48)), expected, atol=1e-6)
 
     (tmp_path / "net.json").write_text(json.dumps(described | {"channels": "rgb"}))
     assert load_extractor(str(path)).sha256 != extractor.sha256
@@ -258,14 +259,15 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 def test_the_number_of_threads_reaches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[int] = []
-    opened = core.models.onnx.open_session
-    monkeypatch.setattr(
-        core.models.onnx,
-        "open_session",
-        lambda *given, threads, **how: told.append(threads) or opened(*given, **how),
-    )
-    load_extractor(f"onnx:{write(tmp_path / 'net.onnx', ['n', 3, 32, 32])}", threads=1)
-    assert told == [1]
+    session = onnxruntime.InferenceSession
+
+    def noted(content, options, **how):
+        told.append(options.intra_op_num_threads)
+        return session(content, options, **how)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    load_extractor(f"onnx:{write(tmp_path / 'net.onnx', ['n', 3, 32, 32])}", threads=3)
+    assert told == [3]
 
 
 class NotedSession:
