@@ -46,16 +46,25 @@ def test_an_empty_crop_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("box", "margin", "square"),
+    ("box", "framing", "square"),
     [
-        ((10, 10, 20, 20), 0.0, (10, 10, 20, 20)),
-        ((10, 10, 20, 20), 0.5, (5, 5, 25, 25)),
+        ((10, 10, 20, 20), Framing(0.0), (10, 10, 20, 20)),
+        ((10, 10, 20, 20), Framing(0.5), (5, 5, 25, 25)),
         # The longer side rules, the centre stays.
-        ((0, 10, 40, 20), 0.0, (0, -5, 40, 35)),
+        ((0, 10, 40, 20), Framing(0.0), (0, -5, 40, 35)),
+        # It is moved up, by a share of that side.
+        ((0, 10, 40, 20), Framing(0.0, lift=0.25), (0, -15, 40, 25)),
     ],
 )
-def test_the_square_around_a_face(box, margin, square):
-    assert Framing(margin).square(box) == square
+def test_the_square_around_a_face(box, framing, square):
+    assert framing.square(box) == square
+
+
+@pytest.mark.parametrize(
+    ("size", "square"), [((40, 90), (0, -25, 90, 65)), ((90, 40), (-25, 0, 65, 90))]
+)
+def test_the_square_around_a_whole_picture_leaves_nothing_out(size, square):
+    assert whole_square(np.zeros((*size, 3), np.uint8)) == square
 
 
 @pytest.mark.parametrize("box", [None, (0, 0, 60_000, 20)], ids=["crop", "box"])

@@ -25,12 +25,20 @@ def unit_rows(rng: np.random.Generator, rows: int, dimensions: int) -> np.ndarra
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def plain_figures(vectors: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
+def plain_likeness(one: np.ndarray, other: np.ndarray, likeness: Likeness) -> float:
+    if likeness is COSINE:
+        return float(np.dot(one, other))
+    return -sum(abs(a - b) for a, b in zip(one.tolist(), other.tolist(), strict=True))
+
+
+def plain_figures(
+    vectors: np.ndarray, labels: np.ndarray, likeness: Likeness
+) -> tuple[float, float, float]:
     first, five, averages = [], [], []
     for asked in range(len(vectors)):
         others = [row for row in range(len(vectors)) if row != asked]
-        cosines = {row: float(np.dot(vectors[asked], vectors[row])) for row in others}
-        ranking = sorted(others, key=lambda row: -cosines[row])
+        alike = {row: plain_likeness(vectors[asked], vectors[row], likeness) for row in others}
+        ranking = sorted(others, key=lambda row: -alike[row])
         hits = [labels[row] == labels[asked] for row in ranking]
         if not any(hits):
             continue
@@ -48,12 +56,17 @@ def plain_figures(vectors: np.ndarray, labels: np.ndarray) -> tuple[float, float
 @pytest.mark.parametrize(
     ("seed", "pictures", "names"), [(0, 60, 6), (1, 60, 6), (2, 60, 6), (3, 5, 2), (4, 4, 2)]
 )
-def test_figures_agree_with_plain_loops(seed: int, pictures: int, names: int) -> None:
+@pytest.mark.parametrize("likeness", [COSINE, MANHATTAN])
+def test_figures_agree_with_plain_loops(
+    seed: int, pictures: int, names: int, likeness: Likeness
+) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(pictures) % names)
     vectors = unit_rows(rng, pictures, 5)
-    found = retrieval(vectors, labels)
-    first, five, average = plain_figures(vectors, labels)
+    if likeness is MANHATTAN:
+        vectors *= rng.uniform(0.2, 3, (pictures, 1)).astype(np.float32)
+    found = retrieval(vectors, labels, likeness)
+    first, five, average = plain_figures(vectors, labels, likeness)
     assert found.precision_at_1 == pytest.approx(first)
     assert found.precision_at_5 == pytest.approx(five)
     assert found.mean_average_precision == pytest.approx(average)

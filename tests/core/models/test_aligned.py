@@ -108,16 +108,20 @@ def test_a_network_that_learned_no_aligned_faces_goes_by_the_box(
     assert np.array_equal(unaligned.prepare_face(pixels, box, points), by_box)
 
 
-def test_a_face_without_landmarks_is_seen_by_its_box(pictures: FamiliarExtractor) -> None:
+@pytest.mark.parametrize("stated", [{}, {"margin": 0.6, "lift": 0.1}])
+def test_a_face_without_landmarks_is_seen_by_its_box(
+    pictures: FamiliarExtractor, stated: dict[str, float]
+) -> None:
+    margin, lift = stated.get("margin", MARGIN), stated.get("lift", LIFT)
     pixels = np.zeros((300, 300, 3), np.uint8)
     pixels[100:180, 100:180] = 255
-    face = extractor(pictures).prepare_face(pixels, (100.0, 100.0, 180.0, 180.0))
+    face = extractor(pictures, **stated).prepare_face(pixels, (100.0, 100.0, 180.0, 180.0))
     assert face.shape == (112, 112, 3)
     rows, columns = np.nonzero(face[..., 0] > 127)
-    assert np.ptp(columns) + 1 == pytest.approx(112 / (1 + 2 * MARGIN), abs=1)
+    assert np.ptp(columns) + 1 == pytest.approx(112 / (1 + 2 * margin), abs=1)
     assert columns.mean() == pytest.approx(55.5, abs=1)
-    # Square around a box of 80, moved up: less of it is above the face than beside.
-    assert rows.min() == pytest.approx(columns.min() + 80 * LIFT, abs=1)
+    # Square around a box, moved up: less of it is below the face than beside.
+    assert rows.min() == pytest.approx(columns.min() + 112 / (1 + 2 * margin) * lift, abs=1)
 
 
 def test_a_face_whose_points_all_lie_in_one_place_is_seen_by_its_box(
