@@ -9,6 +9,7 @@ from core.average_precision import average_precision
 from core.face import Face
 
 HERE = (10.0, 10.0, 30.0, 30.0)
+BESIDE = (12.0, 10.0, 32.0, 30.0)
 THERE = (50.0, 50.0, 90.0, 90.0)
 
 
@@ -39,6 +40,12 @@ def truths(*boxes: tuple[float, float, float, float]):
             [truths(HERE, THERE)],
             0.5 + 0.5 * 2 / 3,
             id="the second box on one face is wrong",
+        ),
+        pytest.param(
+            [[face(HERE, 0.9), face(HERE, 0.8)]],
+            [truths(HERE, BESIDE)],
+            0.5,
+            id="although another face beside it is free",
         ),
         pytest.param(
             [[face(HERE, 0.5)], [face(HERE, 0.9)]],
@@ -93,6 +100,8 @@ def random_pictures(generator: np.random.Generator):
     for _ in range(12):
         corners = generator.uniform(0, 60, (generator.integers(0, 5), 2))
         boxes = np.concatenate([corners, corners + generator.uniform(8, 30, corners.shape)], 1)
+        # Some faces have another close to them, so that a box may lie on both.
+        boxes = np.concatenate([boxes, boxes[:2] + generator.normal(0, 1, boxes[:2].shape)])
         near = [box + generator.normal(0, 3, 4) for box in boxes if generator.random() < 0.8]
         far = [[*c, *(c + 12)] for c in generator.uniform(0, 80, (generator.integers(0, 4), 2))]
         found.append([Face(tuple(map(float, b)), float(generator.random())) for b in near + far])
@@ -120,14 +129,10 @@ def plain_average_precision(found, there) -> float:
             for candidate in sorted(faces, key=lambda f: -f.score):
                 if candidate.score < threshold:
                     continue
-                free = [
-                    (overlap(candidate.box, box), i)
-                    for i, box in enumerate(boxes)
-                    if i not in taken
-                ]
-                best = max(free, default=(0.0, -1))
-                if best[0] >= 0.5:
-                    taken.add(best[1])
+                overlaps = [(overlap(candidate.box, box), i) for i, box in enumerate(boxes)]
+                most, best = max(overlaps, default=(0.0, -1))
+                if most >= 0.5 and best not in taken:
+                    taken.add(best)
                     right += 1
                 else:
                     wrong += 1
