@@ -13,6 +13,7 @@ import core.embed
 from core.embed import (
     BATCH,
     FACES_AT_ONCE,
+    above_threshold,
     check_characters,
     detect_folder,
     embed_batch,
@@ -99,6 +100,30 @@ def test_many_pictures_come_out_as_one_by_one(tmp_path: Path) -> None:
         expected = alone.face_vectors[0] if len(alone.face_vectors) else np.zeros(12)
         assert vectors.character[row] == pytest.approx(expected, abs=1e-6)
         assert vectors.face_count[row] == row % 4
+
+
+def test_a_score_at_the_threshold_makes_a_face() -> None:
+    sure, just, no = (
+        Face((40.0 * place, 0.0, 40.0 * place + 20, 20.0), score)
+        for place, score in enumerate((0.75, 0.5, 0.49))
+    )
+    assert above_threshold(FakeDetector(0.5))((sure, just, no)) == (sure, just)
+    assert most_confident(FakeDetector(0.5))((sure, just, no)) == (sure,)
+    assert most_confident(FakeDetector(0.5))((just, no)) == (just,)
+
+
+def test_a_face_is_prepared_by_its_box_and_its_landmarks() -> None:
+    class Noting(FakeExtractor):
+        def prepare_face(self, pixels, box, points=None):
+            noted.append((box, points))
+            return super().prepare_face(pixels, box, points)
+
+    noted: list[tuple[object, object]] = []
+    box = (60.0, 70.0, 140.0, 150.0)
+    points = ((80.0, 90.0), (120.0, 90.0), (100.0, 110.0), (85.0, 130.0), (115.0, 130.0))
+    faces = (Face(box, 1.0, points), Face(box, 0.9))
+    embed_faces(Noting(), [drawn_scene([("blue", 100, 110, 40)])], [faces])
+    assert noted == [(box, points), (box, None)]
 
 
 def test_however_many_faces_there_are_few_go_through_the_models_together() -> None:

@@ -177,6 +177,16 @@ def test_pictures_that_this_user_may_not_see_lie_where_the_settings_say(
     assert read.gallery(elsewhere) == elsewhere
 
 
+def test_thumbnails_lie_in_the_data_folder_and_say_how_wide_their_pictures_are(
+    tmp_path: Path,
+) -> None:
+    published(tmp_path)
+    read = opened(tmp_path)
+    thumbnail = read.thumbnail(read.pictures[2])
+    assert thumbnail.path == tmp_path / "thumbnails" / f"{2:064x}.jpg"
+    assert thumbnail.width == 64
+
+
 def test_nothing_published_says_what_to_run(tmp_path: Path) -> None:
     assert current_version(tmp_path) is None
     assert current_version(tmp_path / "no folder") is None
@@ -315,6 +325,16 @@ def test_equal_contents_are_not_published_twice(tmp_path: Path) -> None:
     version = published(tmp_path)
     assert published(tmp_path) == version
     assert published(tmp_path, some_contents(seed=1)) != version
+
+
+def test_equal_pictures_under_another_name_are_published(tmp_path: Path) -> None:
+    """A picture in another folder shows another character."""
+    contents = some_contents()
+    version = published(tmp_path, contents)
+    moved = dataclasses.replace(contents.pictures[-1], path="z/0005.png", character="z")
+    pictures = (*contents.pictures[:-1], moved)
+    assert published(tmp_path, dataclasses.replace(contents, pictures=pictures)) != version
+    assert opened(tmp_path).pictures == pictures
 
 
 def test_equal_contents_of_another_folder_are(tmp_path: Path) -> None:
