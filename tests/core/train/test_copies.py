@@ -99,6 +99,14 @@ class TestCopied:
         assert not copied(one, other).any()
         assert copied(one, one).all()
 
+    def test_vivid_pictures_of_one_form_may_differ_no_more_than_others(self) -> None:
+        vivid = np.clip(drawing(3), 0, 230)
+        one = prints_of([vivid])
+        for brighter, copy in ((6, True), (10, False)):
+            other = prints_of([vivid + np.uint8(brighter)])
+            assert (one.hashes == other.hashes).all()
+            assert copied(one, other).tolist() == [copy]
+
     def test_little_on_an_empty_ground_is_no_copy_of_something_else_there(self) -> None:
         """Such as one logo on black and another."""
         logos: list[Pixels] = []
@@ -123,6 +131,12 @@ class TestCopied:
         nothing = prints_of([])
         assert copied(nothing, many).tolist() == []
         assert not copied(many, nothing).any()
+
+
+def test_colours_are_the_means_of_cells() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    expected = noise.reshape(8, 8, 8, 12, 3).mean((1, 3)).reshape(1, 192)
+    np.testing.assert_allclose(prints_of([noise]).colours, expected, atol=0.51)
 
 
 def test_joined_prints_keep_their_order() -> None:

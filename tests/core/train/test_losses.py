@@ -84,7 +84,8 @@ def test_memory_joins_as_company() -> None:
     vectors, labels = units(4, 5, 3), torch.tensor([0, 0, 1, 2])
     kept, kept_labels = units(3, 5, 4), torch.tensor([2, 1, 9])
     memory = VectorMemory(8, 5)
-    memory.add(kept, kept_labels)
+    memory.add(kept.clone().requires_grad_(), kept_labels)
+    assert not memory.filled()[0].requires_grad  # a later step would reach into an earlier one
     rows = list(zip(vectors, labels.tolist(), strict=True))
     company = rows + list(zip(kept, kept_labels.tolist(), strict=True))
     assert float(contrastive_loss(vectors, labels, memory, 0.2)) == pytest.approx(

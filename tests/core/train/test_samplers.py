@@ -53,3 +53,4 @@ def test_a_pass_shows_every_row_once() -> None:
     assert len(set(two.tolist())) == 20
     assert (one != two).any()
     assert (Passes(23, 5, 3).draw(6) == passes.draw(6)).all()
+    assert (Passes(23, 5, 4).draw(6) != passes.draw(6)).any()

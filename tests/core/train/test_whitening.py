@@ -26,6 +26,13 @@ def test_fewer_dimensions_keep_the_cosines_that_matter() -> None:
     assert np.abs(short @ short.T - vectors @ vectors.T).max() > 0.1
 
 
+def test_the_largest_entry_of_every_direction_is_positive() -> None:
+    """Either sign would do: so machines agree."""
+    rng = np.random.default_rng(6)
+    found = whitening_matrix(rng.standard_normal((300, 12)).astype(np.float32), 8, 0.5)
+    assert (found[np.abs(found).argmax(0), np.arange(8)] > 0).all()
+
+
 def test_whitening_evens_out_how_far_the_directions_reach() -> None:
     rng = np.random.default_rng(4)
     vectors = (rng.standard_normal((4000, 6)) * [8, 4, 2, 1, 0.5, 0.25]).astype(np.float32)
