@@ -81,7 +81,9 @@ def test_the_curve_of_accepts_goes_through_what_each_threshold_accepts(
     vectors = on_a_circle(0, 10, 40, 60, 70, 95)
     shown = LabelledPictures(pictures(6), np.array([0, 0, 0, 1, 1, 1]), ("a", "b"))
     drawn: dict[str, Figure] = {}
-    monkeypatch.setattr(figures, "_write", lambda figure, out: drawn.update({out.stem: figure}))
+    monkeypatch.setattr(
+        figures, "write_figure", lambda figure, out: drawn.update({out.stem: figure})
+    )
 
     draw_figures(tmp_path, shown, vectors)
 
