@@ -173,6 +173,18 @@ def test_faces_are_sorted_cut_at_the_edge_and_worth_passing_on() -> None:
     assert [face.score for face in faces] == [pytest.approx(0.8), pytest.approx(0.3)]
 
 
+def test_a_face_of_which_a_landmark_is_missing_has_none_and_no_score_is_above_one() -> None:
+    """Some detectors write not a number for a point, and 1.0000001 for what they are sure of."""
+    boxes = np.array([[10, 10, 20, 20], [30, 10, 40, 20]], np.float32)
+    points = np.array([[(x, 12), (x + 4, 12), (x, 15), (x, 18), (x, 19)] for x in (12, 32)])
+    points = points.astype(np.float32)
+    points[0, 2, 1] = np.nan
+    scores = np.array([1.2, 0.7], np.float32)
+    sure, other = faces_of(boxes, scores, height=50, width=100, points=points)
+    assert (sure.score, sure.points) == (1.0, None)
+    assert other.points == tuple(map(tuple, points[1].tolist()))
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 2000), (720, 480), (31, 33)])
 def test_letterboxed_sides_are_multiples_of_32(size) -> None:
     pixels, scale = letterboxed(np.zeros((*size, 3), np.uint8), 128)
@@ -180,6 +192,12 @@ def test_letterboxed_sides_are_multiples_of_32(size) -> None:
     assert pixels.shape[0] % 32 == pixels.shape[1] % 32 == 0
     assert max(pixels.shape[:2]) == 128
     assert scale[0] == pytest.approx(max(1, round(size[1] * 128 / max(size))) / size[1])
+
+
+def test_what_lies_beyond_a_picture_is_the_grey_that_networks_are_trained_with() -> None:
+    pixels, _ = letterboxed(np.zeros((40, 128, 3), np.uint8), 128)
+    assert (pixels[:40] == 0).all()
+    assert (pixels[40:] == 114).all()
 
 
 @pytest.mark.parametrize("size", [(720, 720), (1403, 1027), (959, 640), (2000, 3), (200, 150)])

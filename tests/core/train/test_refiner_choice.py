@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.models.tensorflow_runtime import tf
 from core.train import refiner_choice
 from core.train.refiner_choice import (
     FIRST_ALONE,
@@ -14,6 +15,7 @@ from core.train.refiner_choice import (
     Looked,
     choose,
     faces_of_both,
+    looked_again,
     looked_at,
     precision_of_both,
 )
@@ -90,6 +92,8 @@ def test_pictures_without_any_box_are_pictures_too() -> None:
     assert chosen.threshold == LEAST_THRESHOLD  # the lowest quiet one would let everything pass
     assert chosen.false == pytest.approx(0.04)
     assert chosen.found == 0.5
+    # One of two faces is found; the box that is surer of itself lies in no picture with a face.
+    assert chosen.average_precision == pytest.approx(0.5)
 
 
 def test_without_pictures_nothing_is_chosen() -> None:
@@ -108,6 +112,21 @@ def test_faces_lie_within_the_picture_and_not_upon_each_other() -> None:
     )
 
     assert [face.box for face in faces] == [near, (70.0, 80.0, 90.0, 96.0)]
+
+
+def test_a_second_stage_moves_and_judges_what_the_first_one_proposes() -> None:
+    def network(squares, boxes, precision):
+        """A quarter of each box to the right, and a face."""
+        count = tf.shape(boxes)[0]
+        return tf.fill([count], 3.0), tf.tile([[0.25, 0.0, 0.0, 0.0]], [count, 1])
+
+    before = looked((FACE, 0.5, 0.0), (ELSEWHERE, 0.4, 0.0))
+
+    (found,) = looked_again([before], network)
+
+    np.testing.assert_allclose(found.moved, [(15, 10, 35, 40), (57.5, 50, 87.5, 80)], rtol=1e-5)
+    assert found.logits.tolist() == [3.0, 3.0]
+    assert found.proposed is before.proposed
 
 
 def test_pictures_are_looked_at_as_the_detector_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:
