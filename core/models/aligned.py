@@ -29,10 +29,6 @@ LIFT: Final = 0.25
 centre 20 pixels below the square's: a box is widened and moved up to show the same."""
 
 
-_LATER: Final = frozenset({"aligned", "likeness", "output"})
-"""What of descriptions came later: at its default, it leaves hashes as they were before."""
-
-
 class Description(BaseModel):
     """What is stated beside a network.
 
@@ -123,8 +119,7 @@ class AlignedExtractor:
         """
         self.name = name
         # No vector depends on the threshold: another one asks for no other index.
-        as_before = _LATER - description.model_dump(exclude_defaults=True).keys()
-        shown = description.model_dump_json(exclude={"same_threshold", *as_before})
+        shown = description.model_dump_json(exclude={"same_threshold"})
         whole = f"{identity} {shown} {pictures.sha256}"
         self.sha256 = hashlib.sha256(whole.encode()).hexdigest()
         self.face_dimensions = network.dimensions

@@ -7,7 +7,6 @@ mirrors, and changes the colours anew.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,8 +131,6 @@ def propose(
         pictures = np.stack([views[number].pixels for number in numbers])
         return [_learned_from(each) for each in proposals(first, pictures)]
 
-    # What was kept by an earlier version, which drew other views, is none of these.
-    key = hashlib.sha256(key.encode() + views[0].pixels.tobytes()).hexdigest()
     return boxes_found(look, len(views), cache, key, told)
 
 

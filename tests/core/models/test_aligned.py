@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import cv2
@@ -62,13 +61,6 @@ def test_its_hash_follows_all_that_vectors_depend_on(pictures: FamiliarExtractor
         extractor(pictures, "b"),
     )
     assert len({own, *(other.sha256 for other in others)}) == 6
-
-
-def test_what_can_be_stated_since_leaves_the_hash_as_it_was(pictures: FamiliarExtractor) -> None:
-    """Else whatever was indexed with a network would have to be indexed anew."""
-    stated = f'{{"channels":"rgb","margin":{MARGIN},"lift":{LIFT}}}'
-    whole = f"a {stated} {pictures.sha256}"
-    assert extractor(pictures).sha256 == hashlib.sha256(whole.encode()).hexdigest()
 
 
 def test_what_is_stated_beside_a_network(tmp_path: Path) -> None:

@@ -228,5 +228,3 @@ def test_the_first_stage_looks_at_each_view_once_unless_something_changed(
     assert again[17][1].tolist() == [0.5, 0.25]
     propose(views, None, "another", cache)
     assert looks == [16, 2, 16, 2]
-    propose(Views([Shown(samples(), 18, 0.0)], 64, seed=1), None, "another", cache)
-    assert looks == [16, 2, 16, 2, 16, 2]
