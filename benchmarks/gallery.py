@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,10 @@ from core.face import Pixels
 from core.folder import PictureFile, scan
 from core.models import Detector
 from core.picture import OWN_LIMITS, UnreadablePicture, read
+from tests.shared_data import ROOT, present
 
 SIDE: Final = 720
 _SEED: Final = 7
-_BESIDE: Final = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +37,8 @@ class Measured:
 
 def choose_gallery(folder: Path) -> Measured:
     """The gallery of ``FAMILIAR_TEST_DATA``, or the one that the demo draws, into `folder`."""
-    real = Path(os.environ.get("FAMILIAR_TEST_DATA", _BESIDE)) / "gallery"
-    if real.is_dir():
-        return Measured("gallery of full pictures", real)
+    if present("gallery"):
+        return Measured("gallery of full pictures", ROOT / "gallery")
     return Measured("gallery drawn by the demo", draw_gallery(folder).gallery)
 
 

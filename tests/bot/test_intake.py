@@ -18,7 +18,7 @@ from core.problem import Problem
 from core.settings import LimitSettings, QueueSettings, Settings, load_settings
 from tests.bot.pictures import picture
 from tests.platforms.jobs import waiting_reindex_jobs, waiting_similar_jobs
-from tests.platforms.processes import RealRedis, real_redis
+from tests.platforms.processes import RealRedis
 from worker.app import INDEX_QUEUE, LOOK_QUEUE, WORKER_HEARTBEAT_KEY
 from worker.claim import Claims
 from worker.store import UploadStore
@@ -26,17 +26,12 @@ from worker.store import UploadStore
 HERE = FileDestination()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RealRedis]:
-    with real_redis() as server:
-        yield server
-
-
 @pytest.fixture
-def redis(server: RealRedis) -> RealRedis:
-    with server.client() as client:
+def redis(redis: RealRedis) -> RealRedis:
+    """The module's, empty for each test."""
+    with redis.client() as client:
         client.flushall()
-    return server
+    return redis
 
 
 def settings(redis_url: str | None) -> Settings:
@@ -118,14 +113,7 @@ class TestSimilar:
         async def fetch() -> bytes:
             return picture("red")
 
-        await intake.similar(
-            event="test-1",
-            data=fetch,
-            look=Look.BOTH,
-            count=4,
-            destination=HERE,
-            language="en",
-        )
+        await ask(intake, data=fetch)
         with redis.client() as client:
             (job,) = waiting_similar_jobs(client)
             assert client.get(f"familiar:upload:{job.upload}") == picture("red")
@@ -142,14 +130,7 @@ class TestSimilar:
         self, intake: Intake, redis: RealRedis, data: bytes, key: str
     ) -> None:
         with pytest.raises(UnreadablePicture) as problem:
-            await intake.similar(
-                event="test-1",
-                data=data,
-                look=Look.BOTH,
-                count=4,
-                destination=HERE,
-                language="en",
-            )
+            await ask(intake, data=data)
         assert problem.value.key == key
         with redis.client() as client:
             assert client.llen(LOOK_QUEUE) == 0
@@ -480,14 +461,7 @@ class TestFullRedis:
         self, intake: Intake, redis: RealRedis
     ) -> None:
         with pytest.raises(QueueUnreachable) as problem:
-            await intake.similar(
-                event="test-1",
-                data=self.large(),
-                look=Look.BOTH,
-                count=4,
-                destination=HERE,
-                language="en",
-            )
+            await ask(intake, data=self.large())
         assert problem.value.key == "queue_unreachable"
         with redis.client() as client:
             assert waiting_similar_jobs(client) == []

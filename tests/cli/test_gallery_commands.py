@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -35,14 +34,9 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(own_folder: Path, gallery: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command in this process, where no setting but the gallery is set."""
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith("FAMILIAR_"):
-            monkeypatch.delenv(name)
     monkeypatch.setenv("FAMILIAR_GALLERY", str(gallery))
-
     return ended
 
 

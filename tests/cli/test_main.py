@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -26,15 +25,7 @@ from tests.cli.commands import ended
 
 TOKEN = "123456:AAEhBOweik6ad9r_QXMENQjcrGbqCr4K-bc"
 
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder without a `.env`, and an environment without settings."""
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name == "REDIS_URL" or name.startswith("FAMILIAR_"):
-            monkeypatch.delenv(name)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,9 +200,9 @@ class TestUnexpected:
     """An error that nobody foresaw, with a token in its words."""
 
     @pytest.fixture(autouse=True)
-    def broken(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(self, monkeypatch: pytest.MonkeyPatch, own_folder: Path) -> None:
         monkeypatch.setenv("FAMILIAR_TELEGRAM_TOKEN", TOKEN)
-        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+        monkeypatch.setattr("tempfile.tempdir", str(own_folder))
 
         def fail() -> None:
             raise ZeroDivisionError(f"by {TOKEN}")

@@ -35,13 +35,8 @@ Run = Callable[..., int]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(own_folder: Path) -> Run:
     """The command in this process, in an empty folder and with no setting."""
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith("FAMILIAR_"):
-            monkeypatch.delenv(name)
-
     return ended
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
-from PIL import Image
 from redis import Redis
 
 from bot.telegram.albums import SILENCE_SECONDS
 from core.job import SimilarJob
 from core.look import Look
 from core.texts import say
+from tests.bot.pictures import picture as picture_file
 from tests.platforms.jobs import waiting_reindex_jobs, waiting_similar_jobs
 from tests.platforms.processes import RealProcess, real_redis, running, wait_for
 from tests.platforms.telegram_server import (
@@ -38,12 +38,7 @@ NO_PICTURE = say("telegram_no_picture", command="/similar")
 PAPER = {"file_name": "a.pdf", "mime_type": "application/pdf"}
 COLOURS = ["red", "green", "blue", "white", "black", "gold"]
 
-
-def picture(colour: str = "teal", kind: str = "JPEG") -> bytes:
-    """A small picture, another one for each colour."""
-    file = io.BytesIO()
-    Image.new("RGB", (64, 48), colour).save(file, kind)
-    return file.getvalue()
+picture = partial(picture_file, kind="JPEG")
 
 
 class TopicOpened(Message):
@@ -233,7 +228,7 @@ class TestInAGroup:
         community.is_answered_in(job, asked)
 
     def test_the_command_in_reply_to_somebody_elses_file(self, community: Community) -> None:
-        data = picture("blue", "PNG")
+        data = picture("blue", kind="PNG")
         shown = community.telegram.send_document(community.noor, community.group, data)
         asked = community.telegram.send_text(
             community.mika, community.group, "/similar", reply_to=shown

@@ -16,7 +16,6 @@ from core.settings import DiscordSettings
 from tests.platforms.discord_wire import TOKEN, TOKEN_SECONDS, DiscordServer, discord_server
 from tests.platforms.jobs import soon
 from worker.delivery import LONGEST_PATIENCE, DeliveryFailed
-from worker.delivery import discord as module
 from worker.delivery.discord import CONTENT_CHARACTERS, DiscordDelivery, plain
 
 JOB = "discord-1234567890"
@@ -337,13 +336,6 @@ class TestPatience:
 )
 class TestWhatSomethingInBetweenAnswers:
     """A firewall, a proxy, a hotel's network: none of them knows what Discord would say."""
-
-    @pytest.fixture
-    def no_pauses(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-        """Returns how long each sleep would have been."""
-        slept: list[float] = []
-        monkeypatch.setattr(module.time, "sleep", slept.append)
-        return slept
 
     def test_is_not_final_for_an_edit(
         self, server: DiscordServer, place: Place, no_pauses: list[float], status: int, page: str

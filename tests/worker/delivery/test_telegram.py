@@ -26,7 +26,6 @@ from tests.platforms.telegram_server import (
     utf16_length,
 )
 from worker.delivery import DeliveryFailed
-from worker.delivery import telegram as module
 from worker.delivery.telegram import TelegramDelivery, form_of, shortened
 
 MIKA = User(11, "Mika", "de")
@@ -73,14 +72,6 @@ def scene() -> Iterator[Scene]:
         )
         settings = TelegramSettings(token=SecretStr(TOKEN), api_url=server.url)
         yield Scene(server, chat, asked, TelegramDelivery(destination, settings, client))
-
-
-@pytest.fixture
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Sleeping takes no time; returns how long each sleep would have been."""
-    slept: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", slept.append)
-    return slept
 
 
 class TestSentences:
