@@ -103,7 +103,6 @@ class TrainingProgress:
         epoch: Epochs done.
         loss: Mean loss since the last end of an epoch.
         mean_average_precision: On the held-out labels; None but at the end of an epoch.
-        precision_at_1: The same.
         ended: Whether an epoch ended with this step, whose mean loss `loss` is then.
     """
 
@@ -112,7 +111,6 @@ class TrainingProgress:
     epoch: int
     loss: float
     mean_average_precision: float | None = None
-    precision_at_1: float | None = None
     ended: bool = False
 
 
@@ -475,7 +473,6 @@ def train(
                     run.epoch,
                     mean,
                     None if first is None else first.mean_average_precision,
-                    None if first is None else first.precision_at_1,
                     ended,
                 )
             )

@@ -104,7 +104,7 @@ def test_progress_is_reported_after_every_step(folder: Path, tmp_path: Path) -> 
     seen: list[TrainingProgress] = []
     train(folder, tmp_path, replace(TINY, epochs=2), progress=seen.append)
     assert [report.step for report in seen] == list(range(1, seen[0].steps + 1))
-    assert [report.epoch for report in seen if report.precision_at_1 is not None] == [1, 2]
+    assert [report.epoch for report in seen if report.mean_average_precision is not None] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -659,7 +659,7 @@ def test_so_many_steps_are_taken_as_are_asked_for(
     options = replace(TINY, epochs=3, steps=steps)
     train(folder, tmp_path, options, progress=seen.append)
     assert [report.step for report in seen] == list(range(1, steps + 1))
-    ended = [report for report in seen if report.precision_at_1 is not None]
+    ended = [report for report in seen if report.ended]
     assert [(report.epoch, report.step) for report in ended] == ends
     curve = json.loads((tmp_path / METRICS).read_text())["curve"]
     assert [point["epoch"] for point in curve] == [epoch for epoch, _ in ends]
