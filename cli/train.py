@@ -117,6 +117,7 @@ def _report(
 ) -> None:
     """Say what a training of boxes has reached, and write its card and figures."""
     from core.train.report import report_detector
+    from core.train.results import DETECTOR
 
     if copies := reached.copies_left_out:
         messages.print(
@@ -133,7 +134,7 @@ def _report(
     boxed = [with_name(folder) for folder in boxed]
     unboxed = [replace(each, folder=with_name(each.folder)) for each in unboxed]
     _tell(report_detector(out, boxed, reached, seed, origin, unboxed=unboxed))
-    results.print(f"The detector is in {out / 'familiar-face'}")
+    results.print(f"The detector is in {out / DETECTOR}")
 
 
 @contextmanager

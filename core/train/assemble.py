@@ -302,7 +302,7 @@ def _trained(folder: Path, fit: Fit) -> TrainedNetwork:
             f"{folder} was trained on {other}, and one that was trained on {wanted} belongs in its"
             f" place; see `--of {wanted}`."
         )
-    if network.backbone is not Backbone.FAMILIAR:
+    if network.backbone != Backbone.FAMILIAR:
         raise ModelError(
             f"{folder} holds a network {network.backbone}, which an extractor's folder cannot"
             " describe; train one with `--backbone familiar`."

@@ -173,7 +173,7 @@ class _Run:
         self.unit = options.loss in UNIT_LENGTH
         self.network = self._new_network()
         dimensions = dimensions_of(options.backbone, options.shape)
-        self.attributes = _attributes(known, options) if options.loss is Loss.ATTRIBUTES else None
+        self.attributes = _attributes(known, options) if options.loss == Loss.ATTRIBUTES else None
         self.learned = self._learned_loss(dimensions).to(options.device)
         self.memory = VectorMemory(options.memory, dimensions, options.device)
         self.average = self._new_network()
@@ -278,16 +278,16 @@ class _Run:
     def _loss(self, vectors: Tensor, identities: Tensor, rows: NDArray[np.int64]) -> Tensor:
         """Of one batch, whose first pictures are the labelled ones of `rows`."""
         options = self.options
-        if options.loss is Loss.TRIPLET:
+        if options.loss == Loss.TRIPLET:
             return batch_hard_triplet_loss(vectors, identities, options.triplet_margin)
-        if options.loss is Loss.TRIPLET_SEMIHARD:
+        if options.loss == Loss.TRIPLET_SEMIHARD:
             return semihard_triplet_loss(vectors, identities, SEMIHARD_MARGIN)
         if self.attributes is not None:
             wanted = torch.from_numpy(self.attributes[rows]).to(options.device)
             of_attributes: Tensor = self.learned(vectors[: len(rows)], wanted)
             return of_attributes
         loss: Tensor = self.learned(vectors[: len(rows)], identities[: len(rows)])
-        if options.loss is Loss.FAMILIAR and options.contrast:
+        if options.loss == Loss.FAMILIAR and options.contrast:
             loss = loss + options.contrast * contrastive_loss(
                 vectors, identities, self.memory, options.temperature
             )
@@ -368,7 +368,7 @@ def _write_results(out: Path, run: _Run, curve: list[dict[str, Any]]) -> None:
     }
     with replacing(out / WEIGHTS) as partial:
         save_file(weights, partial)
-    if run.options.backbone is Backbone.IR_SE50 and run.options.fit == "pad":
+    if run.options.backbone == Backbone.IR_SE50 and run.options.fit == "pad":
         beside = _as_trained(run.options.loss).model_dump_json()
         write_text((out / WEIGHTS).with_suffix(".json"), beside)
     metrics = {"options": asdict(run.options), "labels": len(run.known.names), "curve": curve}

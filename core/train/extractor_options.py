@@ -113,11 +113,11 @@ class ExtractorTraining:
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        if self.backbone is Backbone.IR_SE50 and any(
+        if self.backbone == Backbone.IR_SE50 and any(
             side != IR_SE50_SIDE for _, side in self.sides
         ):
             raise ValueError(f"The network ir-se50 sees squares of {IR_SE50_SIDE} pixels alone.")
-        if self.triplet_margin is not None and self.loss is not Loss.TRIPLET:
+        if self.triplet_margin is not None and self.loss != Loss.TRIPLET:
             raise ValueError(f"The loss {self.loss} has no margin between triplets to choose.")
         if self.triplet_margin is not None and not math.isfinite(self.triplet_margin):
             raise ValueError("The margin between triplets is a finite number; choose one like 0.2.")
@@ -169,7 +169,7 @@ def of_loss(
     Raises:
         ValueError: The margin is not of that loss.
     """
-    if backbone is Backbone.IR_SE50:
+    if backbone == Backbone.IR_SE50:
         stored = max(options.stored_side, _STORED_FOR_IR_SE50)
         options = replace(options, sides=((1.0, IR_SE50_SIDE),), stored_side=stored)
     if loss in TRIPLETS and options.pictures < TRIPLET_PICTURES:

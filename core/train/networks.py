@@ -18,12 +18,12 @@ def new_network(backbone: Backbone, shape: NetworkShape) -> EmbeddingNetwork | I
         backbone: Which.
         shape: Of ``familiar``; the other has one shape.
     """
-    return EmbeddingNetwork(shape) if backbone is Backbone.FAMILIAR else IrSe50Network()
+    return EmbeddingNetwork(shape) if backbone == Backbone.FAMILIAR else IrSe50Network()
 
 
 def dimensions_of(backbone: Backbone, shape: NetworkShape) -> int:
     """Length of the vectors."""
-    return shape.dimensions if backbone is Backbone.FAMILIAR else DIMENSIONS
+    return shape.dimensions if backbone == Backbone.FAMILIAR else DIMENSIONS
 
 
 def last_norm(network: EmbeddingNetwork | IrSe50Network) -> nn.BatchNorm1d:

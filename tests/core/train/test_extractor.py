@@ -14,7 +14,7 @@ import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -334,6 +334,20 @@ def test_longer_trainings_change_sides_after_their_shares(
 def test_a_device_that_computes_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="meta computes nothing; choose cpu"):
         replace(TINY, device="meta")
+
+
+def test_a_name_as_text_means_the_loss_and_the_network_that_it_names() -> None:
+    triplets = of_loss(TINY, cast(Loss, "triplet"), cast(Backbone, "familiar"), 0.3)
+    assert triplets == of_loss(TINY, Loss.TRIPLET, Backbone.FAMILIAR, 0.3)
+    batch = torch.randn(8, 4)
+    labels, rows = torch.arange(8) % 2, np.arange(8)
+    losses = [
+        _Run(each, labelled(), None)._loss(batch, labels, rows)
+        for each in (triplets, replace(triplets, loss=Loss.TRIPLET))
+    ]
+    assert losses[0] == losses[1]
+    assert losses[0].ndim == 0
+    assert type(new_network(cast(Backbone, "familiar"), TINY.shape)) is EmbeddingNetwork
 
 
 @pytest.mark.parametrize("loss", [Loss.TRIPLET, Loss.TRIPLET_SEMIHARD])
