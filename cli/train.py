@@ -107,6 +107,14 @@ def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def _shipped_or(detector: Path | None) -> Path | None:
+    """The folder of the shipped detector where it is named and no folder of its name is here."""
+    from core.models import DEFAULT_DETECTOR, SHIPPED
+
+    named = detector == Path(DEFAULT_DETECTOR) and not Path(DEFAULT_DETECTOR).exists()
+    return SHIPPED / DEFAULT_DETECTOR if named else detector
+
+
 def _report(
     out: Path,
     boxed: Sequence[Path],
@@ -180,7 +188,11 @@ def detector(
     ] = None,
     crops: Crops = None,
     teacher: Annotated[
-        Path | None, typer.Option(help="Folder of the detector that boxes what has no boxes.")
+        Path | None,
+        typer.Option(
+            help="Folder of the detector that boxes what has no boxes; familiar-face is the"
+            " shipped one, where no folder of that name is."
+        ),
     ] = None,
     strong: Strong = False,
     kept: Annotated[
@@ -221,7 +233,7 @@ def detector(
             options,
             start=start,
             unboxed=without,
-            teacher=teacher,
+            teacher=_shipped_or(teacher),
             resume=resume,
             progress=line.show,
             boxing=line.looked,

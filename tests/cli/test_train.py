@@ -18,7 +18,7 @@ import core.train.detector as detector_training
 import core.train.extractor as extractor_training
 import core.train.refiner as refiner_training
 import core.train.report as training_report
-from core.models import ModelError
+from core.models import SHIPPED, ModelError
 from core.models.tensorflow_runtime import tf
 from core.train.augment import stronger
 from core.train.detector import DetectorTraining
@@ -136,6 +136,20 @@ def test_detector(
         assert said in told.err
     assert "0.625" in told.out
     assert str(out / "familiar-face") in told.out
+
+
+def test_a_teacher_may_be_the_shipped_detector_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all other commands name it; a folder of that name here is that folder."""
+    training = Called(REACHED, TrainingStep(2, 5, 10, 10, 0.25, 0.5))
+    monkeypatch.setattr(detector_training, "train", training)
+    options = ("--unboxed", tmp_path, "--teacher", "familiar-face")
+    assert ended("train", "detector", tmp_path, *options) == 0
+    assert training.named["teacher"] == SHIPPED / "familiar-face"
+    Path("familiar-face").mkdir()
+    assert ended("train", "detector", tmp_path, *options) == 0
+    assert training.named["teacher"] == Path("familiar-face")
 
 
 def test_refiner(
