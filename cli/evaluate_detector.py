@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from core.voc import Annotation
 
 _NUMBER: Final = "number (of a name that is none, its checksum)"
+"""By what pictures are kept from training, in words; see `core.voc.number_of`."""
+
 _NAMED: Final = 10
 """Pictures that are named on the terminal where something was taken for a face."""
 
