@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -74,14 +73,11 @@ def assemble(
     refuse_splits((), (characters,))
     from core.train.assemble import (
         Choices,
-        add_int8,
         assemble,
-        choose_threshold,
         colours_of,
         examples_in,
         load_characters,
         projection_of,
-        put_in_place,
         trained_on_pictures,
     )
     from core.train.trained import learned_among
@@ -100,11 +96,17 @@ def assemble(
         crops = examples_in(unlabelled) if unlabelled else named.pixels
         pictures = examples_in([colours or characters], "squeeze")
         learned = learned_among(named.pixels, faces)
-        with TemporaryDirectory() as work:
-            made = assemble(face, picture, Path(work) / "extractor", choices, beside=faces[1:])
-            add_int8(made, crops, pictures)
-            threshold = choose_threshold(made, named, false_accepts)
-            put_in_place(made, out)
+        threshold = assemble(
+            face,
+            picture,
+            out,
+            choices,
+            beside=faces[1:],
+            characters=named,
+            crops=crops,
+            pictures=pictures,
+            false_accepts=false_accepts,
+        )
     tell_unread(unread)
     if learned:
         messages.print(

@@ -32,7 +32,7 @@ from core.models.extractor import (
 )
 from core.models.weights import fill
 from core.retrieval import threshold_at
-from core.train.extractor_int8 import EXAMPLES, hashes, networks_in_int8
+from core.train.extractor_int8 import EXAMPLES, networks_in_int8
 from core.train.extractor_names import Backbone
 from core.train.extractor_options import UNIT_LENGTH
 from core.train.face_data import (
@@ -141,7 +141,7 @@ def load_characters(
 
 
 def examples_in(folders: Sequence[Path], fit: Fit = "pad") -> Pixels:
-    """Some of the pictures in folders and in zip files there, each as a square, for `add_int8`.
+    """Some of the pictures in folders and in zip files there, each as a square, for int8's scales.
 
     Args:
         folders: Searched at any depth; what cannot be read is left out.
@@ -153,59 +153,6 @@ def examples_in(folders: Sequence[Path], fit: Fit = "pad") -> Pixels:
     return np.concatenate(
         [load_unlabelled(folder, _STORED_SIDE, fit, most=EXAMPLES) for folder in folders]
     )
-
-
-def add_int8(extractor: Path, faces: Pixels, pictures: Pixels) -> None:
-    """Put an extractor's convolutions in int8 beside its weights, where they can be.
-
-    Args:
-        extractor: The folder that `assemble` wrote.
-        faces: Face crops ``(n, height, width, 3)`` such as it will see, at least one.
-        pictures: Whole pictures, at least one.
-
-    Raises:
-        core.models.ModelError: The folder holds no extractor.
-    """
-    files = networks_in_int8(extractor, list(faces), list(pictures))
-    configuration = FamiliarExtractor.load(extractor).configuration
-    described = _changed(configuration, files=hashes(extractor, files))
-    _replace(extractor, files | {CONFIGURATION: _as_json(described)})
-
-
-def choose_threshold(extractor: Path, characters: LabelledPictures, false_accepts: float) -> float:
-    """Find the cosine that a share of the pairs of different characters reach, and write it down.
-
-    In int8 where the extractor has it, as it runs on a processor.
-
-    On characters that the networks were trained on it would come out too low: they have been
-    pushed apart.
-
-    Args:
-        extractor: The folder that `assemble` wrote.
-        characters: That no network was trained on.
-        false_accepts: That share, 0..1.
-
-    Raises:
-        TrainingDataError: There are no two different characters, or the share lies outside of 0..1.
-        core.models.ModelError: The folder holds no extractor.
-    """
-    loaded = FamiliarExtractor.load(extractor, precision="int8")
-    squares = [loaded.prepare_face(pixels, None) for pixels in characters.pixels]
-    vectors = np.concatenate(
-        [
-            loaded.embed_faces(np.stack(squares[start : start + _BATCH]))
-            for start in range(0, len(squares), _BATCH)
-        ]
-    )
-    try:
-        threshold = threshold_at(vectors, characters.labels, false_accepts)[0]
-    except ValueError as error:
-        raise TrainingDataError(f"No threshold can be chosen: {error}") from error
-    configuration = _changed(
-        loaded.configuration, same_character_threshold=threshold, false_accepts=false_accepts
-    )
-    _replace(extractor, {CONFIGURATION: _as_json(configuration)})
-    return threshold
 
 
 def projection_of(
@@ -230,7 +177,7 @@ def projection_of(
     Raises:
         TrainingDataError: There is no readable picture.
         core.models.ModelError: `faces` do not hold trainings' results, or such as no extractor
-            holds; see `assemble`.
+            holds; see `write_networks`.
     """
     choices = choices or Choices()
     networks = [_trained(face, "pad") for face in faces]
@@ -335,25 +282,71 @@ def _changed(described: _Described, **changes: Any) -> _Described:
 def assemble(
     face: Path,
     picture: Path,
+    out: Path,
+    choices: Choices,
+    *,
+    beside: Sequence[Path] = (),
+    characters: LabelledPictures,
+    crops: Pixels,
+    pictures: Pixels,
+    false_accepts: float,
+) -> float:
+    """Make an extractor, in int8 too where it can be, and put it where it is to be.
+
+    It is made beside `out`, so that no half of one is ever found there. Where it is stopped while
+    it is moved, there is none in `out` any longer.
+
+    Args:
+        face: What `core.train.extractor.train` wrote for the face network.
+        picture: The same for the picture network, or an extractor's folder whose picture
+            network is taken over; it may be `out`.
+        out: Made if it is missing. An extractor in it is replaced; other files are left alone.
+        choices: Margin, weights, and what belongs to the networks.
+        beside: Further trainings' results for faces, to be joined with `face`.
+        characters: To choose the threshold on: such as no network was trained on.
+        crops: Face crops ``(n, height, width, 3)`` such as it will see, at least one, to take
+            int8's scales of.
+        pictures: The same of whole pictures.
+        false_accepts: Share of the pairs of different characters that reach the threshold, 0..1.
+
+    Returns:
+        The threshold.
+
+    Raises:
+        core.models.ModelError: See `write_networks`.
+        TrainingDataError: See `choose_threshold`.
+        BlockingIOError: Another process is writing `out`.
+    """
+    out = out.resolve()
+    with partial_folder(out) as made:
+        write_networks(face, picture, made, choices, beside=beside)
+        _add_int8(made, crops, pictures)
+        threshold = choose_threshold(made, characters, false_accepts)
+        _put_in_place(made, out)
+    return threshold
+
+
+def write_networks(
+    face: Path,
+    picture: Path,
     to: Path,
     choices: Choices | None = None,
     *,
     beside: Sequence[Path] = (),
 ) -> Path:
-    """Write an extractor's folder, weights in half precision.
+    """Write an extractor's folder, weights in half precision, with a threshold that nobody chose.
 
-    Nothing is written before everything is known to fit; other files in `to` are left alone.
+    Nothing is written before everything is known to fit.
 
     Args:
-        face: What `core.train.extractor.train` wrote for the face network.
-        picture: The same for the picture network, or an extractor's folder whose picture
-            network is taken over.
-        to: The new folder. An extractor in it is replaced.
-        choices: Margin, weights, and what belongs to the networks.
-        beside: Further trainings' results for faces, to be joined with `face`.
+        face: See `assemble`.
+        picture: See `assemble`.
+        to: The folder; made if it is missing.
+        choices: See `assemble`.
+        beside: See `assemble`.
 
     Returns:
-        `to`. Its threshold is one that nobody chose: see `choose_threshold`.
+        `to`.
 
     Raises:
         core.models.ModelError: `face`, `picture` or `beside` do not hold trainings' results, or
@@ -374,23 +367,66 @@ def assemble(
         weights_of_both=choices.weights_of_both,
         same_character_threshold=_THRESHOLD,
         false_accepts=1.0,
-        files={name: hashlib.sha256(data).hexdigest() for name, data in weights.items()},
+        files=_hashes(weights),
     )
-    _replace(to, weights | {CONFIGURATION: _as_json(configuration)})
+    _write(to, weights | {CONFIGURATION: _as_json(configuration)})
     return to
 
 
-def put_in_place(extractor: Path, to: Path) -> None:
-    """Copy a finished extractor into `to`, where no half of one is ever found.
+def _add_int8(extractor: Path, crops: Pixels, pictures: Pixels) -> None:
+    """Put an extractor's convolutions in int8 beside its weights, where they can be."""
+    loaded = FamiliarExtractor.load(extractor)
+    files = networks_in_int8(extractor, loaded, list(crops), list(pictures))
+    listed = (loaded.configuration.files or {}) | _hashes(files)
+    described = _changed(loaded.configuration, files=listed)
+    _write(extractor, files | {CONFIGURATION: _as_json(described)})
 
-    Where it is stopped in the middle, there is none in `to` any longer.
+
+def choose_threshold(extractor: Path, characters: LabelledPictures, false_accepts: float) -> float:
+    """Find the cosine that a share of the pairs of different characters reach, and write it down.
+
+    In int8 where the extractor has it, as it runs on a processor.
+
+    On characters that the networks were trained on it would come out too low: they have been
+    pushed apart.
 
     Args:
-        extractor: The folder that `assemble` wrote.
-        to: Made if it is missing. An extractor in it is replaced; other files are left alone.
+        extractor: The folder that `write_networks` wrote.
+        characters: That no network was trained on.
+        false_accepts: That share, 0..1.
+
+    Raises:
+        TrainingDataError: There are no two different characters, or the share lies outside of 0..1.
+        core.models.ModelError: The folder holds no extractor.
     """
-    files = (path for path in sorted(extractor.rglob("*")) if path.is_file())
-    _replace(to, {path.relative_to(extractor).as_posix(): path.read_bytes() for path in files})
+    loaded = FamiliarExtractor.load(extractor, precision="int8")
+    squares = [loaded.prepare_face(pixels, None) for pixels in characters.pixels]
+    vectors = np.concatenate(
+        [
+            loaded.embed_faces(np.stack(squares[start : start + _BATCH]))
+            for start in range(0, len(squares), _BATCH)
+        ]
+    )
+    try:
+        threshold = threshold_at(vectors, characters.labels, false_accepts)[0]
+    except ValueError as error:
+        raise TrainingDataError(f"No threshold can be chosen: {error}") from error
+    configuration = _changed(
+        loaded.configuration, same_character_threshold=threshold, false_accepts=false_accepts
+    )
+    _write(extractor, {CONFIGURATION: _as_json(configuration)})
+    return threshold
+
+
+def _put_in_place(extractor: Path, out: Path) -> None:
+    """Move a finished extractor's files to where another one may be."""
+    # New weights are never found beside the description of others: it goes before they come.
+    (out / CONFIGURATION).unlink(missing_ok=True)
+    files = [path for path in extractor.rglob("*") if path.is_file()]
+    for path in sorted(files, key=lambda path: path.name == CONFIGURATION):
+        place = out / path.relative_to(extractor)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, place)
 
 
 def _of_faces(
@@ -449,16 +485,11 @@ def _as_json(configuration: ExtractorConfiguration) -> bytes:
     return (configuration.model_dump_json(indent=2) + "\n").encode()
 
 
-def _replace(folder: Path, files: dict[str, bytes]) -> None:
-    """Put files into an extractor's folder once all of them are written beside it."""
-    folder = folder.resolve()
-    with partial_folder(folder) as partial:
-        for name, data in files.items():
-            (partial / name).parent.mkdir(exist_ok=True)
-            (partial / name).write_bytes(data)
-        # New weights are never found beside the description of others: it goes before they come.
-        if FACE_WEIGHTS in files:
-            (folder / CONFIGURATION).unlink(missing_ok=True)
-        for name in sorted(files, key=lambda name: name == CONFIGURATION):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(partial / name, folder / name)
+def _hashes(files: dict[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)

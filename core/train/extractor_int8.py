@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -31,48 +30,35 @@ EXAMPLES: Final = 256
 
 
 def networks_in_int8(
-    extractor: Path, faces: Sequence[Pixels], pictures: Sequence[Pixels]
+    folder: Path,
+    extractor: FamiliarExtractor,
+    faces: Sequence[Pixels],
+    pictures: Sequence[Pixels],
 ) -> dict[str, bytes]:
     """The files that an extractor needs to compute in int8, by their paths from its folder.
 
     Args:
-        extractor: Its folder, as `core.train.assemble.assemble` wrote it.
+        folder: That it lies in.
+        extractor: It, loaded.
         faces: Face crops ``(height, width, 3)`` such as it will see, at least one.
         pictures: Whole pictures, at least one.
 
     Returns:
         No files where it joins networks of different shapes.
-
-    Raises:
-        core.models.ModelError: The folder holds no extractor.
     """
-    loaded = FamiliarExtractor.load(extractor)
-    configuration = loaded.configuration
+    configuration = extractor.configuration
     seen = (
-        [loaded.prepare_face(face, None) for face in all_over(faces, EXAMPLES)],
-        [loaded.prepare_picture(picture) for picture in all_over(pictures, EXAMPLES)],
+        [extractor.prepare_face(face, None) for face in all_over(faces, EXAMPLES)],
+        [extractor.prepare_picture(picture) for picture in all_over(pictures, EXAMPLES)],
     )
     described = (configuration.face, FACE_WEIGHTS), (configuration.picture, PICTURE_WEIGHTS)
     files = {}
     for name, (network, weights), squares in zip(INT8, described, seen, strict=True):
-        made = _trunk(extractor / weights, network, squares)
+        made = _trunk(folder / weights, network, squares)
         if made is None:
             return {}
         files[name] = made
     return files
-
-
-def hashes(extractor: Path, files: dict[str, bytes]) -> dict[str, str]:
-    """What `core.models.extractor.ExtractorConfiguration` has as `files`.
-
-    Args:
-        extractor: Its folder.
-        files: What `networks_in_int8` gave of it.
-    """
-    weights = {name: (extractor / name).read_bytes() for name in (FACE_WEIGHTS, PICTURE_WEIGHTS)}
-    return {
-        name: hashlib.sha256(content).hexdigest() for name, content in (weights | files).items()
-    }
 
 
 def _trunk(

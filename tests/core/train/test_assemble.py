@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -29,15 +30,14 @@ from core.train.assemble import (
     COLOUR_COMPONENTS,
     WHITENING,
     Choices,
-    add_int8,
     assemble,
     choose_threshold,
     colours_of,
     examples_in,
     load_characters,
     projection_of,
-    put_in_place,
     trained_on_pictures,
+    write_networks,
 )
 from core.train.copies import copied, prints_of, write_prints
 from core.train.face_data import LabelledPictures, TrainingDataError
@@ -83,13 +83,31 @@ def trained(tmp_path: Path) -> Path:
     return written(tmp_path / "trained", 1)
 
 
+def assembled(
+    face: Path, picture: Path, out: Path, choices: Choices, *, beside: Sequence[Path] = ()
+) -> float:
+    """All of it, on a few drawn pictures."""
+    characters = LabelledPictures(coloured(6), np.arange(6) % 2, ("a", "b"))
+    return assemble(
+        face,
+        picture,
+        out,
+        choices,
+        beside=beside,
+        characters=characters,
+        crops=characters.pixels,
+        pictures=characters.pixels,
+        false_accepts=0.2,
+    )
+
+
 def test_an_assembled_extractor_weighs_colours_and_learned_part(
     trained: Path, tmp_path: Path
 ) -> None:
     colours = fit_histogram(coloured(40), 5)
     both = Choices(colours=(colours, 0.7))
-    extractor = FamiliarExtractor.load(assemble(trained, trained, tmp_path / "both", both))
-    alone = FamiliarExtractor.load(assemble(trained, trained, tmp_path / "alone"))
+    extractor = FamiliarExtractor.load(write_networks(trained, trained, tmp_path / "both", both))
+    alone = FamiliarExtractor.load(write_networks(trained, trained, tmp_path / "alone"))
     assert (extractor.picture_dimensions, alone.picture_dimensions) == (11, 6)
     assert extractor.picture_side == extractor.face_side == 32
     pictures = np.stack([extractor.prepare_picture(picture) for picture in coloured(4)])
@@ -103,8 +121,8 @@ def test_an_assembled_extractor_weighs_colours_and_learned_part(
 
 def test_a_picture_network_can_be_taken_over(trained: Path, tmp_path: Path) -> None:
     colours = Choices(colours=(fit_histogram(coloured(40), 5), 0.7))
-    first = assemble(trained, trained, tmp_path / "first", colours)
-    second = assemble(trained, first, tmp_path / "second", Choices(framing=Framing(0.3)))
+    first = write_networks(trained, trained, tmp_path / "first", colours)
+    second = write_networks(trained, first, tmp_path / "second", Choices(framing=Framing(0.3)))
     assert (first / "picture.safetensors").read_bytes() == (
         second / "picture.safetensors"
     ).read_bytes()
@@ -119,7 +137,7 @@ def test_a_picture_network_can_be_taken_over(trained: Path, tmp_path: Path) -> N
 def test_a_stated_share_of_different_characters_reaches_the_threshold(
     trained: Path, characters: Path, tmp_path: Path
 ) -> None:
-    folder = assemble(trained, trained, tmp_path / "extractor")
+    folder = write_networks(trained, trained, tmp_path / "extractor")
     pictures = load_characters(characters, HEADS)
 
     for share in (0.01, 0.2):
@@ -154,9 +172,11 @@ def test_a_projection_evens_out_what_the_networks_see(trained: Path, tmp_path: P
     assert matrix.shape == (12, 12)
     short = replace(twice, projection=matrix[:, :4])
 
-    folder = assemble(trained, trained, tmp_path / "projected", short, beside=[trained])
+    folder = write_networks(trained, trained, tmp_path / "projected", short, beside=[trained])
     extractor = FamiliarExtractor.load(folder)
-    again = FamiliarExtractor.load(assemble(trained, trained, tmp_path / "plain", beside=[trained]))
+    again = FamiliarExtractor.load(
+        write_networks(trained, trained, tmp_path / "plain", beside=[trained])
+    )
 
     assert (extractor.face_dimensions, again.face_dimensions) == (4, 12)
     faces = coloured(6, side=32)
@@ -174,7 +194,7 @@ def test_a_projection_of_one_network_is_fitted_to_both_of_its_looks(
     crops = tmp_path / "crops"
     faces = written_crops(crops, cells=4, side=32)
     closer = Choices(mirror_share=0.5)
-    seen = FamiliarExtractor.load(assemble(trained, trained, tmp_path / "plain", closer))
+    seen = FamiliarExtractor.load(write_networks(trained, trained, tmp_path / "plain", closer))
     expected = whitening_matrix(seen.embed_faces(faces), 6, WHITENING)
     matrix = projection_of([trained], [crops], closer)
     whole = projection_of([trained], [crops], Choices(mirror_share=1.0))
@@ -198,7 +218,7 @@ def test_a_projection_is_measured_on_so_many_pictures_at_most(
 
 def test_the_mirror_image_shows_the_middle_of_the_square(trained: Path, tmp_path: Path) -> None:
     once, closer, whole = (
-        FamiliarExtractor.load(assemble(trained, trained, tmp_path / name, choices))
+        FamiliarExtractor.load(write_networks(trained, trained, tmp_path / name, choices))
         for name, choices in (
             ("once", Choices(mirrored=False)),
             ("closer", Choices(mirror_share=0.5)),
@@ -229,7 +249,7 @@ def test_networks_may_see_each_face_once(trained: Path, tmp_path: Path) -> None:
     matrix = projection_of([trained], [crops], Choices(mirrored=False))
     assert not np.allclose(matrix, projection_of([trained], [crops]), atol=0.01)
     once = Choices(projection=matrix, mirrored=False)
-    extractor = FamiliarExtractor.load(assemble(trained, trained, tmp_path / "once", once))
+    extractor = FamiliarExtractor.load(write_networks(trained, trained, tmp_path / "once", once))
     expected = whitened(TrainedNetwork(trained).embed(faces), matrix)
     assert extractor.embed_faces(faces) == pytest.approx(expected, abs=5e-3)
     assert not np.allclose(extractor.embed_faces(faces[:, :, ::-1].copy()), expected, atol=0.05)
@@ -239,7 +259,7 @@ def test_joined_networks_divide_their_looks(trained: Path, tmp_path: Path) -> No
     networks = [trained, written(tmp_path / "other", 5)]
     choices = Choices(mirror_share=0.5)
     joined = FamiliarExtractor.load(
-        assemble(networks[0], trained, tmp_path / "joined", choices, beside=networks[1:])
+        write_networks(networks[0], trained, tmp_path / "joined", choices, beside=networks[1:])
     )
     coarse = np.random.default_rng(3).integers(0, 256, (6, 6, 6, 3), np.uint8)
     faces = np.stack([cv2.resize(each, (32, 32)) for each in coarse])
@@ -280,7 +300,7 @@ def test_a_projection_is_fitted_to_the_looks_that_will_be_taken(
 
 
 def test_looks_are_divided_among_several_networks_alone(trained: Path, tmp_path: Path) -> None:
-    folder = assemble(trained, trained, tmp_path / "alone")
+    folder = write_networks(trained, trained, tmp_path / "alone")
     assert not FamiliarExtractor.load(folder).configuration.face.divided
     described = json.loads((folder / "extractor.json").read_bytes())
     described["face"]["divided"] = True
@@ -315,11 +335,19 @@ def test_one_command_assembles_an_extractor(
 
 
 def test_the_threshold_is_that_of_int8(trained: Path, characters: Path, tmp_path: Path) -> None:
-    folder = assemble(trained, trained, tmp_path / "extractor")
+    folder = tmp_path / "extractor"
     faces = load_characters(characters, HEADS)
-    in_float32 = choose_threshold(folder, faces, 0.2)
-    add_int8(folder, faces.pixels, examples_in([characters], "squeeze"))
-    in_int8 = choose_threshold(folder, faces, 0.2)
+    in_float32 = choose_threshold(write_networks(trained, trained, folder), faces, 0.2)
+    in_int8 = assemble(
+        trained,
+        trained,
+        folder,
+        Choices(),
+        characters=faces,
+        crops=faces.pixels,
+        pictures=examples_in([characters], "squeeze"),
+        false_accepts=0.2,
+    )
     assert in_int8 != in_float32
     loaded = FamiliarExtractor.load(folder, precision="int8")
     assert (loaded.precision, loaded.same_threshold) == ("int8", in_int8)
@@ -327,13 +355,10 @@ def test_the_threshold_is_that_of_int8(trained: Path, characters: Path, tmp_path
     assert in_int8 == threshold_at(loaded.embed_faces(squares), faces.labels, 0.2)[0]
 
 
-def test_networks_of_different_shapes_have_no_int8(
-    trained: Path, characters: Path, tmp_path: Path
-) -> None:
+def test_networks_of_different_shapes_have_no_int8(trained: Path, tmp_path: Path) -> None:
     other = written(tmp_path / "other", 2, replace(SHAPE, widths=(8, 24)))
-    folder = assemble(trained, trained, tmp_path / "extractor", beside=[other])
-    crops = examples_in([characters])
-    add_int8(folder, crops, crops)
+    folder = tmp_path / "extractor"
+    assembled(trained, trained, folder, Choices(), beside=[other])
     assert FamiliarExtractor.load(folder, precision="int8").precision == "float32"
     assert not (folder / "int8").exists()
 
@@ -407,7 +432,7 @@ def test_no_extractor_is_written_into_what_it_is_made_of(
 def test_an_extractor_that_a_picture_network_is_taken_from_may_be_replaced(
     trained: Path, characters: Path, tmp_path: Path
 ) -> None:
-    out = assemble(trained, trained, tmp_path / "extractor")
+    out = write_networks(trained, trained, tmp_path / "extractor")
     given = (trained, out, "--out", out, "--characters", characters)
     assert ended("train", "assemble", *given) == 0
 
@@ -448,7 +473,7 @@ def test_where_no_extractor_can_be_written_nothing_is_computed(
 def test_an_extractor_is_not_replaced_by_one_whose_threshold_nobody_chose(
     trained: Path, characters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = assemble(trained, trained, tmp_path / "extractor", Choices(framing=Framing(0.1)))
+    out = write_networks(trained, trained, tmp_path / "extractor", Choices(framing=Framing(0.1)))
     before = contents(out)
 
     def interrupted(*_: object) -> float:
@@ -578,9 +603,11 @@ def test_joined_networks_compare_by_the_mean_of_their_cosines(
     shape = NetworkShape((8, 24), (1, 1), 10, colour_channels=0)
     other = written(tmp_path / "other", 2, shape)
     folders = (
-        assemble(trained, trained, tmp_path / "one"),
-        assemble(other, trained, tmp_path / "two"),
-        assemble(trained, trained, tmp_path / "joined", Choices(divided=False), beside=[other]),
+        write_networks(trained, trained, tmp_path / "one"),
+        write_networks(other, trained, tmp_path / "two"),
+        write_networks(
+            trained, trained, tmp_path / "joined", Choices(divided=False), beside=[other]
+        ),
     )
     one, two, joined = (FamiliarExtractor.load(folder) for folder in folders)
 
@@ -646,7 +673,7 @@ def test_losses_that_cosines_do_not_compare_are_refused(
         of_loss if place == name else trained for name in ("face", "picture", "beside")
     )
     with pytest.raises(ModelError, match=f"of loss was trained with the loss {loss}"):
-        assemble(face, picture, tmp_path / "out", beside=[beside])
+        write_networks(face, picture, tmp_path / "out", beside=[beside])
     assert not (tmp_path / "out").exists()
 
 
@@ -654,23 +681,23 @@ def test_networks_in_each_others_place_are_refused(trained: Path, tmp_path: Path
     face = edited(trained, tmp_path / "face", fit="pad")
     picture = edited(trained, tmp_path / "picture", fit="squeeze")
     with pytest.raises(ModelError, match=r"picture was trained on pictures, .* `--of faces`"):
-        assemble(picture, face, tmp_path / "out")
+        write_networks(picture, face, tmp_path / "out")
     with pytest.raises(ModelError, match=r"face was trained on faces, .* `--of pictures`"):
-        assemble(face, face, tmp_path / "out")
+        write_networks(face, face, tmp_path / "out")
     with pytest.raises(ModelError, match="picture was trained on pictures"):
-        assemble(face, picture, tmp_path / "out", beside=[picture])
+        write_networks(face, picture, tmp_path / "out", beside=[picture])
     with pytest.raises(ModelError, match="picture was trained on pictures"):
         projection_of([face, picture], [])
     with pytest.raises(ModelError, match="face was trained on faces"):
         trained_on_pictures(face)
     assert not (tmp_path / "out").exists()
-    assemble(face, picture, tmp_path / "out", beside=[face])
+    write_networks(face, picture, tmp_path / "out", beside=[face])
 
 
 def test_colours_go_with_a_training_only(
     trained: Path, characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = assemble(trained, trained, tmp_path / "first")
+    first = write_networks(trained, trained, tmp_path / "first")
     given = (trained, first, "--out", tmp_path / "out", "--characters", characters)
     with pytest.raises(SystemExit) as end:
         main(["train", "assemble", *map(str, (*given, "--colours", characters))])
@@ -680,14 +707,14 @@ def test_colours_go_with_a_training_only(
     assert told.endswith("--colours goes with a training's folder only.")
     colours = Choices(colours=(fit_histogram(coloured(40), 5), 0.7))
     with pytest.raises(ModelError, match="--colours goes with a training's folder only"):
-        assemble(trained, first, tmp_path / "out", colours)
+        write_networks(trained, first, tmp_path / "out", colours)
     assert not (tmp_path / "out").exists()
 
 
 def test_losses_whose_vectors_are_of_unit_length_are_taken(trained: Path, tmp_path: Path) -> None:
     face = edited(trained, tmp_path / "face", loss="triplet-semihard", backbone="familiar")
     picture = edited(trained, tmp_path / "picture", loss="arcface")
-    FamiliarExtractor.load(assemble(face, picture, tmp_path / "out"))
+    FamiliarExtractor.load(write_networks(face, picture, tmp_path / "out"))
 
 
 def test_a_network_that_is_not_the_projects_own_is_refused(trained: Path, tmp_path: Path) -> None:
@@ -700,7 +727,7 @@ def test_a_network_that_is_not_the_projects_own_is_refused(trained: Path, tmp_pa
     (other / METRICS).write_text(json.dumps({"options": options}))
     for face, picture in ((other, trained), (trained, other)):
         with pytest.raises(ModelError, match="other holds a network ir-se50"):
-            assemble(face, picture, tmp_path / "out")
+            write_networks(face, picture, tmp_path / "out")
     with pytest.raises(ModelError, match="other holds a network ir-se50"):
         projection_of([trained, other], [])
     assert not (tmp_path / "out").exists()
@@ -712,11 +739,11 @@ def test_numbers_beyond_half_precision_are_refused(trained: Path, tmp_path: Path
     save_file(weights, trained / WEIGHTS)
     TrainedNetwork(trained)
     with pytest.raises(ModelError, match=r"not of finite numbers: embed\.weight"):
-        assemble(trained, trained, tmp_path / "out")
+        write_networks(trained, trained, tmp_path / "out")
 
 
 def test_an_extractor_survives_what_cannot_take_its_place(trained: Path, tmp_path: Path) -> None:
-    out = assemble(trained, trained, tmp_path / "out")
+    out = write_networks(trained, trained, tmp_path / "out")
     (out / "README.md").write_text("Kept.")
     before = contents(out)
     refused = edited(trained, tmp_path / "refused", loss="triplet")
@@ -732,16 +759,16 @@ def test_an_extractor_survives_what_cannot_take_its_place(trained: Path, tmp_pat
         (trained, undescribed),
     ):
         with pytest.raises(ModelError):
-            assemble(face, picture, out)
+            assembled(face, picture, out, Choices())
     with pytest.raises(ValidationError):
-        assemble(trained, trained, out, Choices(framing=Framing(3.0)))
+        assembled(trained, trained, out, Choices(framing=Framing(3.0)))
     assert contents(out) == before
 
 
 def test_an_extractor_survives_a_full_disk(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = assemble(trained, trained, tmp_path / "out")
+    out = write_networks(trained, trained, tmp_path / "out")
     before = contents(out)
     write = Path.write_bytes
 
@@ -753,23 +780,24 @@ def test_an_extractor_survives_a_full_disk(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
-        assemble(trained, trained, out, Choices(framing=Framing(0.1)))
+        assembled(trained, trained, out, Choices(framing=Framing(0.1)))
     assert contents(out) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "trained"]
 
 
 @pytest.mark.parametrize("hashed", [True, False], ids=["hashed", "from before there were hashes"])
-@pytest.mark.parametrize("replaced", range(3))
+@pytest.mark.parametrize("replaced", range(5))
 def test_a_replacement_that_is_stopped_leaves_no_mixture(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: int, hashed: bool
 ) -> None:
-    """Stopped before the first of three files takes its place, and after each but the last."""
-    out = assemble(trained, trained, tmp_path / "out")
+    """Stopped before the first of five files takes its place, and after each but the last."""
+    out = write_networks(trained, trained, tmp_path / "out")
     if not hashed:
         described = json.loads((out / "extractor.json").read_bytes())
         (out / "extractor.json").write_text(json.dumps(described | {"files": None}))
     other = written(tmp_path / "other", 2)
-    new = assemble(other, other, tmp_path / "new", Choices(framing=Framing(0.1)))
+    choices = Choices(framing=Framing(0.1))
+    assembled(other, other, tmp_path / "new", choices)
     before = FamiliarExtractor.load(out)
     replace_file, left = os.replace, replaced
 
@@ -782,7 +810,7 @@ def test_a_replacement_that_is_stopped_leaves_no_mixture(
 
     monkeypatch.setattr(os, "replace", stopped)
     with pytest.raises(KeyboardInterrupt):
-        put_in_place(new, out)
+        assembled(other, other, out, choices)
     try:
         found = FamiliarExtractor.load(out)
     except ModelError:
@@ -790,43 +818,25 @@ def test_a_replacement_that_is_stopped_leaves_no_mixture(
     else:
         assert (found.sha256, found.framing) == (before.sha256, before.framing)
     monkeypatch.setattr(os, "replace", replace_file)
-    put_in_place(new, out)
-    assert FamiliarExtractor.load(out).sha256 == FamiliarExtractor.load(new).sha256
+    assembled(other, other, out, choices)
+    new = FamiliarExtractor.load(tmp_path / "new")
+    assert FamiliarExtractor.load(out).sha256 == new.sha256
 
 
 def test_weights_that_were_replaced_are_refused(trained: Path, tmp_path: Path) -> None:
-    out = assemble(trained, trained, tmp_path / "out")
-    other = assemble(written(tmp_path / "other", 2), trained, tmp_path / "beside")
+    out = write_networks(trained, trained, tmp_path / "out")
+    other = write_networks(written(tmp_path / "other", 2), trained, tmp_path / "beside")
     shutil.copy(other / "face.safetensors", out)
     with pytest.raises(ModelError, match="was replaced"):
         FamiliarExtractor.load(out)
 
 
-def test_networks_in_int8_that_are_stopped_leave_the_extractor_as_it_was(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = assemble(trained, trained, tmp_path / "out")
-    before = FamiliarExtractor.load(out)
-    examples = np.stack(coloured(4))
-    replace_file = os.replace
-
-    def stopped(source: Path, target: Path) -> None:
-        if target.name == "extractor.json":
-            raise KeyboardInterrupt
-        replace_file(source, target)
-
-    monkeypatch.setattr(os, "replace", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        add_int8(out, examples, examples)
-    found = FamiliarExtractor.load(out, precision="int8")
-    assert (found.sha256, found.precision) == (before.sha256, "float32")
-
-
 def test_an_extractor_is_replaced_and_other_files_are_left(trained: Path, tmp_path: Path) -> None:
-    out = assemble(trained, trained, tmp_path / "deep" / "out")
+    out = write_networks(trained, trained, tmp_path / "deep" / "out")
     (out / "README.md").write_text("Kept.")
-    assert assemble(trained, out, out, Choices(framing=Framing(0.1))) == out
-    assert FamiliarExtractor.load(out).framing.margin == 0.1
+    threshold = assembled(trained, out, out, Choices(framing=Framing(0.1)))
+    extractor = FamiliarExtractor.load(out)
+    assert (extractor.framing.margin, extractor.same_threshold) == (0.1, threshold)
     assert (out / "README.md").read_text() == "Kept."
     assert [path.name for path in out.parent.iterdir()] == ["out"]
 
@@ -868,14 +878,14 @@ def test_no_threshold_is_chosen_on_both_sides_of_a_split(
 
 def test_a_threshold_of_alike_characters_can_be_read_again(trained: Path, tmp_path: Path) -> None:
     """Different faces of one vector: a cosine of 1 or a little more, above which nothing lies."""
-    folder = assemble(trained, trained, tmp_path / "extractor")
+    folder = write_networks(trained, trained, tmp_path / "extractor")
     alike = LabelledPictures(coloured(1)[[0] * 9], np.arange(9) % 3, ("a", "b", "c"))
     assert choose_threshold(folder, alike, 0.0) == 1.0
     assert FamiliarExtractor.load(folder).same_threshold == 1.0
 
 
 def test_a_threshold_that_cannot_be_chosen_changes_nothing(trained: Path, tmp_path: Path) -> None:
-    folder = assemble(trained, trained, tmp_path / "extractor")
+    folder = write_networks(trained, trained, tmp_path / "extractor")
     before = contents(folder)
     one = LabelledPictures(coloured(3), np.zeros(3, np.int64), ("a",))
     two = LabelledPictures(coloured(3), np.arange(3) % 2, ("a", "b"))
