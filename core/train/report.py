@@ -6,13 +6,14 @@ import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from core.face import Vectors
+from core.likeness import Likeness
 from core.models.quantised import network_path
 from core.retrieval import retrieval
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
@@ -100,54 +101,28 @@ def report_extractor(
     Raises:
         core.train.face_data.TrainingDataError: The folder cannot be read any longer.
     """
+    checks = checks or {}
     everything = load_labelled(
         folder, options.stored_side, fit=options.fit, without=options.without
     )
     own, apart = parted(everything, options)
-    sets = ({} if apart is None else {HELD_OUT: apart}) | dict(checks or {})
-    network = TrainedNetwork(out, device=options.device)
-    likeness = LIKENESS[options.loss]
-    metrics: dict[str, dict[str, float | None]] = {}
-    measured: dict[str, tuple[LabelledPictures, Vectors]] = {}
-    whole: dict[str, int] = {}
-    # Where nothing was kept away, what was learned is shown, and said to be that.
-    for name, everyone in (sets or {_TRAINED_ON: own}).items():
-        pictures = drawn_of(everyone, MEASURED if sets else SHOWN)
-        if len(pictures.labels) < len(everyone.labels):
-            whole[name] = len(everyone.labels)
-        vectors = network.embed(pictures.pixels)
-        measured[name] = pictures, vectors
-        found = retrieval(vectors, pictures.labels, likeness)
-        metrics[name] = {
-            "characters": len(pictures.names),
-            "pictures": len(pictures.labels),
-            "P@1": found.precision_at_1,
-            "P@5": found.precision_at_5,
-            "mAP": found.mean_average_precision,
-            "equal error rate": found.equal_error_rate,
-        }
-    faces = options.fit == "pad"
-    data = [
-        f"`{folder.name}`: {len(own.labels):,} pictures of {len(own.names)} "
-        + ("characters" if faces else "labels")
-        + ("" if apart is None else f"; {len(apart.names)} more were held out")
-    ]
-    known = set(own.names)
+    data = _labelled(folder, own, apart, also, options)
     learned = [read_prints(out / LEARNED)]
-    for each in also:
-        further = load_labelled(each, options.stored_side, fit=options.fit)
-        new = [name for name in further.names if name not in known]
-        known.update(new)
-        data.append(f"`{each.name}`: {len(further.labels):,} pictures of {len(new)} more")
     if unlabelled is not None and options.loss in LEARNS_UNLABELLED:
         others = without_labels(unlabelled, options, apart)
         learned.append(prints_of(others))
         data.append(
             f"`{unlabelled.name}`: {len(others):,} pictures without labels, each as one of its own"
         )
-    seen = {
-        name: copies_among(pictures.pixels, learned) for name, pictures in (checks or {}).items()
+    sets = ({} if apart is None else {HELD_OUT: apart}) | dict(checks)
+    network = TrainedNetwork(out, device=options.device)
+    # Where nothing was kept away, what was learned is shown, and said to be that.
+    measured = {
+        name: _measured(network, pictures, MEASURED if sets else SHOWN)
+        for name, pictures in (sets or {_TRAINED_ON: own}).items()
     }
+    copies = {name: copies_among(each.pixels, learned) for name, each in checks.items()}
+    faces, likeness = options.fit == "pad", LIKENESS[options.loss]
     card = ModelCard(
         title=f"{'Face' if faces else 'Picture'} network ({options.backbone}, {options.loss})",
         what=(
@@ -159,39 +134,14 @@ def report_extractor(
         terms=origin.terms or TERMS_UNKNOWN,
         command=origin.command,
         seed=options.seed,
-        metrics=metrics,
-        limits=[
-            "Leave-one-out figures on few characters of few makers; other styles may do worse.",
-            "Figures of `trained on` show what was remembered, not what will be recognised."
-            if not sets
-            else "Sets of other characters differ in difficulty: compare figures of one set alone.",
-            *(
-                f"Figures of `{name}` are those of {len(measured[name][0].labels):,} of its"
-                f" {count:,} pictures, drawn by chance."
-                for name, count in whole.items()
-            ),
-            *(
-                f"{count:,} pictures of `{name}` or copies of them were trained on: its figures"
-                " show what was remembered."
-                for name, count in seen.items()
-                if count
-            ),
-            "It says how alike two drawings are, not who is shown; not for photographs of people.",
-        ],
+        metrics={name: each.figures for name, each in measured.items()},
+        limits=_limits(measured, copies),
         figures={},
     )
     # What took hours is told already, should a figure fail.
     write_card(card, out)
     shown: dict[str, str] = {}
-    problem: str | None = None
-    for name, (pictures, vectors) in measured.items():
-        place = out / FIGURES / _place(name)
-        try:
-            files = draw_figures(place, pictures, vectors, likeness)
-        except FiguresUnavailable as error:
-            problem = str(error)
-            continue
-        shown |= {f"{name}: {file.stem}": file.relative_to(out).as_posix() for file in files}
+    problem = _draw_sets(out, measured, likeness, shown)
     curve = json.loads((out / METRICS).read_bytes())["curve"]
     lines = {"loss": [(point["epoch"], point["loss"]) for point in curve]}
     if options.held_out:
@@ -201,6 +151,97 @@ def report_extractor(
     problem = _draw_curves(out, lines, shown) or problem
     write_card(replace(card, figures=shown), out)
     return problem
+
+
+def _labelled(
+    folder: Path,
+    own: LabelledPictures,
+    apart: LabelledPictures | None,
+    also: Sequence[Path],
+    options: ExtractorTraining,
+) -> list[str]:
+    """A line on each folder of labelled pictures that was trained on."""
+    lines = [
+        f"`{folder.name}`: {len(own.labels):,} pictures of {len(own.names)} "
+        + ("characters" if options.fit == "pad" else "labels")
+        + ("" if apart is None else f"; {len(apart.names)} more were held out")
+    ]
+    known = set(own.names)
+    for each in also:
+        further = load_labelled(each, options.stored_side, fit=options.fit)
+        new = set(further.names) - known
+        known |= new
+        lines.append(f"`{each.name}`: {len(further.labels):,} pictures of {len(new)} more")
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A set as the finished network sees it.
+
+    Attributes:
+        pictures: All of it, or some of a large one.
+        there: Pictures of the whole set.
+        vectors: Of `pictures`.
+        figures: By their names in the card.
+    """
+
+    pictures: LabelledPictures
+    there: int
+    vectors: Vectors
+    figures: dict[str, float | None]
+
+
+def _measured(network: TrainedNetwork, everyone: LabelledPictures, most: int) -> _Measured:
+    pictures = drawn_of(everyone, most)
+    vectors = network.embed(pictures.pixels)
+    found = retrieval(vectors, pictures.labels, LIKENESS[network.loss])
+    figures: dict[str, float | None] = {
+        "characters": len(pictures.names),
+        "pictures": len(pictures.labels),
+        "P@1": found.precision_at_1,
+        "P@5": found.precision_at_5,
+        "mAP": found.mean_average_precision,
+        "equal error rate": found.equal_error_rate,
+    }
+    return _Measured(pictures, len(everyone.labels), vectors, figures)
+
+
+def _limits(measured: Mapping[str, _Measured], copies: Mapping[str, int]) -> list[str]:
+    """How far to trust a network and its figures; `copies` are those that it learned of a set."""
+    return [
+        "Leave-one-out figures on few characters of few makers; other styles may do worse.",
+        "Figures of `trained on` show what was remembered, not what will be recognised."
+        if _TRAINED_ON in measured
+        else "Sets of other characters differ in difficulty: compare figures of one set alone.",
+        *(
+            f"Figures of `{name}` are those of {len(each.pictures.labels):,} of its"
+            f" {each.there:,} pictures, drawn by chance."
+            for name, each in measured.items()
+            if len(each.pictures.labels) < each.there
+        ),
+        *(
+            f"{count:,} pictures of `{name}` or copies of them were trained on: its figures"
+            " show what was remembered."
+            for name, count in copies.items()
+            if count
+        ),
+        "It says how alike two drawings are, not who is shown; not for photographs of people.",
+    ]
+
+
+def _draw_sets(
+    out: Path, measured: Mapping[str, _Measured], likeness: Likeness, shown: dict[str, str]
+) -> str | None:
+    """Draw each set, and add the files to `shown`; or a sentence on why there are no figures."""
+    for name, each in measured.items():
+        place = out / FIGURES / _place(name)
+        try:
+            files = draw_figures(place, each.pictures, each.vectors, likeness)
+        except FiguresUnavailable as error:
+            return str(error)
+        shown |= {f"{name}: {file.stem}": file.relative_to(out).as_posix() for file in files}
+    return None
 
 
 def is_in_int8(out: Path) -> bool:
