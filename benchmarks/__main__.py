@@ -65,7 +65,7 @@ def models() -> None:
     results.print(
         f"One picture of {PICTURE_SIDE} px with one face, from its pixels to its vectors, by the"
         f" models of the settings: p50 {p50:.1f}, p95 {p95:.1f}, quickest {min(whole):.1f} ms of"
-        f" {len(whole)}; the aim is {MODELS_MS} ms"
+        f" {len(whole)}; the bar is at most {MODELS_MS} ms"
     )
     for note in notes(measured):
         results.print(note)
