@@ -49,8 +49,8 @@ class Community:
     settings: dict[str, str]
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(100))
 
-    def start_worker(self) -> RealProcess:
-        return self.place.start_worker(fakes=True, **self.settings)
+    def start_worker(self, *, fakes: bool = True) -> RealProcess:
+        return self.place.start_worker(fakes=fakes, **self.settings)
 
     def person(self, name: str = "Mika") -> tuple[User, Chat]:
         """Somebody new, and their chat with the bot."""
@@ -68,7 +68,8 @@ def community_in(folder: Path) -> Iterator[Community]:
     """A community with a gallery that is not indexed, and no worker."""
     with TelegramServer() as telegram, real_redis(durable=True) as redis:
         place = Workplace(redis, folder)
-        drawn_gallery(place.gallery)
+        if not place.gallery.exists():
+            drawn_gallery(place.gallery)
         settings = {
             "FAMILIAR_TELEGRAM_TOKEN": TOKEN,
             "FAMILIAR_TELEGRAM_API_URL": telegram.url,
@@ -313,31 +314,18 @@ class TestShippedModels:
         return asked
 
     def test_from_reindex_to_the_right_characters(self, tmp_path: Path) -> None:
-        with TelegramServer() as telegram, real_redis() as redis:
-            place = Workplace(redis, tmp_path)
-            pictures = self.fill(place.gallery)
-            settings = {
-                "FAMILIAR_TELEGRAM_TOKEN": TOKEN,
-                "FAMILIAR_TELEGRAM_API_URL": telegram.url,
-                "FAMILIAR_TELEGRAM_ADMINS": str(ADMIN.id),
-                "FAMILIAR_LOG_LEVEL": "INFO",
-            }
-            try:
-                with running("telegram", {**settings, "REDIS_URL": redis.url}, tmp_path):
-                    telegram.wait_until_polled()
-                    worker = place.start_worker(**settings)
-                    chat = telegram.private_chat(ADMIN)
-                    command = telegram.send_text(ADMIN, chat, "/reindex")
-                    done = telegram.wait_for_sentence(command, "is up to date:", 240)
-                    assert "24 pictures" in done.words
-                    right = [
-                        self.is_right(telegram, chat, name, data) for name, data in pictures.items()
-                    ]
-                    # The models are not perfect, and this is no measurement of them.
-                    assert sum(right) >= len(right) - 1, right
-                    assert TOKEN not in worker.output()
-            finally:
-                place.close()
+        pictures = self.fill(tmp_path / "gallery")
+        with community_in(tmp_path) as community:
+            telegram = community.telegram
+            worker = community.start_worker(fakes=False)
+            chat = telegram.private_chat(ADMIN)
+            command = telegram.send_text(ADMIN, chat, "/reindex")
+            done = telegram.wait_for_sentence(command, "is up to date:", 240)
+            assert "24 pictures" in done.words
+            right = [self.is_right(telegram, chat, name, data) for name, data in pictures.items()]
+            # The models are not perfect, and this is no measurement of them.
+            assert sum(right) >= len(right) - 1, right
+            assert TOKEN not in worker.output()
 
     def is_right(self, telegram: TelegramServer, chat: Chat, name: str, data: bytes) -> bool:
         """Whether the asked-about character comes first; everything else must hold."""
