@@ -223,7 +223,9 @@ def detector(
     from core.train.detector_changes import OFTEN
 
     changed = _given(plain_epochs=plain_epochs, epochs=epochs, rate=rate)
-    options = DetectorTraining(seed=seed, strong=OFTEN if strong else 0.0, kept=kept, **changed)
+    options = DetectorTraining(
+        seed=seed, strong=OFTEN if strong else 0.0, share_of_start=kept, **changed
+    )
     boxed, without = [folder, *(also or [])], _without_boxes(unboxed, crops)
     first = "First another detector boxes the pictures that have no boxes." if without else None
     with _training_of_boxes(out, terms, resume, first) as (origin, line, left_out):

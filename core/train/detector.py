@@ -37,9 +37,9 @@ from core.train.detector_network import (
     named_variables,
 )
 from core.train.detector_sample import Sample
-from core.train.detector_weights import learned_before, read_weights, write_weights
+from core.train.detector_weights import learned_by_start, read_weights, write_weights
 from core.train.face_data import LeftOut
-from core.train.parts import digest_of, read_parts
+from core.train.parts import digest_of_annotations, read_parts
 from core.train.reached import Reached, counted
 from core.train.results import DETECTOR, DETECTOR_WEIGHTS, TAUGHT, one_at_a_time
 from core.train.session import (
@@ -67,7 +67,7 @@ class DetectorTraining(BoxTraining):
         plain_epochs: Last epochs, without mosaics.
         taught: Share of the windows that show pictures without boxes of their own, where there
             are such.
-        kept: Share of the weights that a training begins with in those that it ends with, 0..1:
+        share_of_start: Of the weights that a training begins with in those that it ends with, 0..1:
             the mean of both often does better than either on other pictures (Wortsman et al., 2022,
             "Robust fine-tuning of zero-shot models", arXiv:2109.01903).
     """
@@ -76,7 +76,7 @@ class DetectorTraining(BoxTraining):
     longest: int = 352
     plain_epochs: int = 4
     taught: float = 0.4
-    kept: float = 0.0
+    share_of_start: float = 0.0
 
 
 @one_at_a_time
@@ -136,7 +136,7 @@ def train(
             f" {options.width}."
         )
     boxed = read_parts(folders)
-    learned = boxed.contents | learned_before(start, boxed)
+    learned = boxed.contents | learned_by_start(start, boxed)
     learning = boxed.learning
     if len(learning) < options.batch:
         raise TrainingError(
@@ -170,8 +170,8 @@ def train(
         lambda: score(session.average, tuning),
     )
     network = session.average
-    if begun is not None and options.kept:
-        keep(network, begun, options.kept)
+    if begun is not None and options.share_of_start:
+        average_with_start(network, begun, options.share_of_start)
     write_weights(out / DETECTOR_WEIGHTS, network, options.width, learned)
     empty = windows_without_faces(boxed.tuning, options.longest)
     chosen = choose_threshold(network, tuning, empty)
@@ -204,7 +204,7 @@ def _refuse_incomplete(
     teacher: Path | None,
 ) -> None:
     """Refuse what needs something that is not given."""
-    if options.kept and start is None:
+    if options.share_of_start and start is None:
         raise TrainingError(
             "Only of weights that a training begins with can some be kept; give these (--start)."
         )
@@ -220,7 +220,7 @@ def _refuse_incomplete(
         )
 
 
-def keep(network: DetectorNetwork, begun: DetectorNetwork, share: float) -> None:
+def average_with_start(network: DetectorNetwork, begun: DetectorNetwork, share: float) -> None:
     """Give a network back a share of the weights that it began with.
 
     Args:
@@ -246,7 +246,7 @@ class _Session(Session):
         self.options = options
         self.network = DetectorNetwork(options.width, options.seed)
         self.average = DetectorNetwork(options.width, options.seed)
-        data = hashlib.sha256((digest_of(learning) + facts).encode()).hexdigest()
+        data = hashlib.sha256((digest_of_annotations(learning) + facts).encode()).hexdigest()
         super().__init__(options, self.network, self.average, data=data)
         if begun is not None:
             self.begin_with(named_variables(begun))

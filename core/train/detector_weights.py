@@ -48,7 +48,7 @@ def learned_by(path: Path) -> frozenset[str]:
         return frozenset(row.tobytes().hex() for row in file.get_tensor(_LEARNED))
 
 
-def learned_before(start: Path | None, boxed: Boxed) -> frozenset[str]:
+def learned_by_start(start: Path | None, boxed: Boxed) -> frozenset[str]:
     """What the weights that a training begins with have learned; see `learned_by`.
 
     Raises:

@@ -37,11 +37,11 @@ from core.train.copies import joined, prints_of, write_prints
 from core.train.extractor_checkpoint import (
     Checkpoint,
     begin,
-    digest_of,
+    digest_of_squares,
     digest_of_start,
     go_on,
-    keep,
-    learned_before,
+    prints_learned_before,
+    write_checkpoint,
 )
 from core.train.extractor_names import Backbone, Loss
 from core.train.extractor_options import (
@@ -57,7 +57,7 @@ from core.train.face_data import (
     LeftOut,
     TrainingDataError,
 )
-from core.train.held_out import HELD_OUT, load_parted, without_labels
+from core.train.held_out import HELD_OUT, load_parted, unlabelled_to_learn
 from core.train.losses import (
     AngularMarginLoss,
     AttributeLoss,
@@ -423,11 +423,11 @@ def train(
     known, checks = load_parted(folder, also, options, left_out)
     others = None
     if unlabelled is not None:
-        others = without_labels(unlabelled, options, checks.get(HELD_OUT), left_out)
+        others = unlabelled_to_learn(unlabelled, options, checks.get(HELD_OUT), left_out)
     run = _Run(options, known, others)
     out.mkdir(parents=True, exist_ok=True)
     description = described(options, known.names)
-    digest = digest_of(known, others)
+    digest = digest_of_squares(known, others)
     begun_with = None if start is None else digest_of_start(start)
     checkpoint = out / EXTRACTOR_CHECKPOINT
     before = Checkpoint(description, known.names, digest, begun_with, {}, [])
@@ -437,7 +437,7 @@ def train(
         begin(run, start)
     learned = prints_of(known.pixels)
     if start is not None:
-        learned = joined([learned, learned_before(start, checks.get(HELD_OUT))])
+        learned = joined([learned, prints_learned_before(start, checks.get(HELD_OUT))])
     write_prints(learned, out / LEARNED)
     curve, losses = before.curve, before.losses
     epoch_began = time.monotonic() - before.seconds
@@ -462,7 +462,7 @@ def train(
             epoch_began = time.monotonic()
         if ended or time.monotonic() - kept_at >= SECONDS_UNTIL_KEPT:
             spent = time.monotonic() - epoch_began
-            keep(replace(before, run=run.state(), seconds=spent), checkpoint)
+            write_checkpoint(replace(before, run=run.state(), seconds=spent), checkpoint)
             kept_at = time.monotonic()
         if progress is not None:
             first = next(iter(reached.values()), None)

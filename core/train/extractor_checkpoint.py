@@ -62,7 +62,7 @@ class Checkpoint:
     seconds: float = 0.0
 
 
-def keep(checkpoint: Checkpoint, path: Path) -> None:
+def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write all that going on needs, so that a reader never finds half of it."""
     kept = {
         "options": checkpoint.options,
@@ -105,7 +105,7 @@ def _read(path: Path, instead: str) -> Checkpoint:
         ) from error
 
 
-def digest_of(known: LabelledPictures, unlabelled: Pixels | None) -> str:
+def digest_of_squares(known: LabelledPictures, unlabelled: Pixels | None) -> str:
     """Of every square that is learned from and its label, in their order."""
     digest = hashlib.sha256(np.ascontiguousarray(known.labels).tobytes())
     for pixels in (known.pixels, unlabelled):
@@ -130,7 +130,7 @@ def digest_of_start(start: Path) -> str:
         ) from error
 
 
-def learned_before(start: Path, apart: LabelledPictures | None) -> Prints:
+def prints_learned_before(start: Path, apart: LabelledPictures | None) -> Prints:
     """What the pictures are known again by that the training to begin with had labels of.
 
     Args:

@@ -83,7 +83,7 @@ def parted(
     return learned.where(~copied(prints_of(learned.pixels), prints_of(apart.pixels))), apart
 
 
-def without_labels(
+def unlabelled_to_learn(
     folder: Path,
     options: ExtractorTraining,
     apart: LabelledPictures | None,

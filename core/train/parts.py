@@ -156,7 +156,7 @@ def refuse_learned(start: Path, learned: Collection[str], boxed: Boxed) -> None:
     )
 
 
-def digest_of(annotations: Sequence[Annotation]) -> str:
+def digest_of_annotations(annotations: Sequence[Annotation]) -> str:
     """One hash for the pictures, what is in them and their boxes, in their order.
 
     Raises:

@@ -31,13 +31,13 @@ from core.train.detector_export import examples_of, export_both
 from core.train.detector_network import FIRST_LAYERS
 from core.train.detector_weights import (
     Start,
-    learned_before,
     learned_by_first,
+    learned_by_start,
     read_start,
     write_weights,
 )
 from core.train.face_data import LeftOut
-from core.train.parts import digest_of, read_parts
+from core.train.parts import digest_of_annotations, read_parts
 from core.train.reached import RefinerReached, counted
 from core.train.refiner_choice import (
     FIRST_ALONE,
@@ -143,7 +143,7 @@ def train(
     first = FirstStage(loaded)
     begun = read_start(start, options.width) if start is not None else None
     boxed = read_parts(folders)
-    learned = boxed.contents | learned_before(start, boxed) | learned_by_first(detector, boxed)
+    learned = boxed.contents | learned_by_start(start, boxed) | learned_by_first(detector, boxed)
     learning = boxed.learning
     if not learning:
         raise TrainingError(
@@ -151,7 +151,7 @@ def train(
             " for tuning and validation."
         )
     out.mkdir(parents=True, exist_ok=True)
-    facts = [loaded.sha256, digest_of(learning)]
+    facts = [loaded.sha256, digest_of_annotations(learning)]
     if start is not None:
         facts.append(hashlib.sha256(start.read_bytes()).hexdigest())
     lessons: Lessons | None = None

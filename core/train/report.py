@@ -21,7 +21,7 @@ from core.train.copies import copies_among, prints_of, read_prints
 from core.train.extractor_options import LEARNS_UNLABELLED, LIKENESS, ExtractorTraining
 from core.train.face_data import LabelledPictures, LeftOut, load_labelled
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
-from core.train.held_out import HELD_OUT, parted, without_labels
+from core.train.held_out import HELD_OUT, parted, unlabelled_to_learn
 from core.train.origin import Origin
 from core.train.reached import Reached, RefinerReached
 from core.train.results import CURVE, DETECTOR, LEARNED, METRICS
@@ -109,7 +109,7 @@ def report_extractor(
     data = _labelled(folder, own, apart, also, options)
     learned = [read_prints(out / LEARNED)]
     if unlabelled is not None and options.loss in LEARNS_UNLABELLED:
-        others = without_labels(unlabelled, options, apart)
+        others = unlabelled_to_learn(unlabelled, options, apart)
         learned.append(prints_of(others))
         data.append(
             f"`{unlabelled.name}`: {len(others):,} pictures without labels, each as one of its own"

@@ -124,7 +124,7 @@ def test_detector(
     assert list(folders) == [faces, more]
     assert place == out
     assert how == DetectorTraining(
-        epochs=5, seed=3, rate=0.5, strong=OFTEN, kept=0.5, plain_epochs=0
+        epochs=5, seed=3, rate=0.5, strong=OFTEN, share_of_start=0.5, plain_epochs=0
     )
     assert training.named["start"] == out / "w"
     assert training.named["teacher"] == more

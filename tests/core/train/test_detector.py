@@ -343,10 +343,10 @@ def test_a_share_of_the_starting_weights_is_kept(
     start = finished / "detector.safetensors"
     options = replace(TINY, epochs=1, average=0.0, rate=0.02, warm_up=1)
     ends = {}
-    for kept in (0.0, 0.25, 1.0):
-        out = tmp_path / str(kept)
-        train(folder, out, replace(options, kept=kept), start=start)
-        ends[kept] = load_file(out / "detector.safetensors")
+    for share in (0.0, 0.25, 1.0):
+        out = tmp_path / str(share)
+        train(folder, out, replace(options, share_of_start=share), start=start)
+        ends[share] = load_file(out / "detector.safetensors")
     before, after = load_file(start), ends[0.0]
     assert any(np.abs(after[name] - before[name]).max() > 0.01 for name in before)
     for name, weights in before.items():
@@ -395,7 +395,7 @@ def test_weights_remember_what_they_learned_and_those_before_them(
 
 def test_without_a_start_nothing_can_be_kept(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="can some be kept"):
-        train(folder, tmp_path, replace(TINY, kept=0.5))
+        train(folder, tmp_path, replace(TINY, share_of_start=0.5))
 
 
 def test_a_finished_detector_boxes_what_has_no_boxes(

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from core.train.copies import prints_of
 from core.train.detector_network import DetectorNetwork, named_variables
-from core.train.detector_weights import learned_before, learned_by, read_weights, write_weights
+from core.train.detector_weights import learned_by, learned_by_start, read_weights, write_weights
 from core.train.parts import Boxed, Kept
 from core.train.session import TrainingError
 
@@ -38,7 +38,7 @@ def test_weights_that_do_not_say_what_they_learned_are_not_begun_with(
     start = tmp_path / "start.safetensors"
     write_weights(start, DetectorNetwork(16), 16, LEARNED)
     boxed = Boxed((), (), (), Kept(frozenset(), prints_of([]), ()), frozenset(), ())
-    assert learned_before(start, boxed) == LEARNED
+    assert learned_by_start(start, boxed) == LEARNED
     if damage == "forgetful":
         kept = {name: each for name, each in load_file(start).items() if name != "learned"}
         save_file(kept, start, {"width": "16"})
@@ -47,4 +47,4 @@ def test_weights_that_do_not_say_what_they_learned_are_not_begun_with(
     else:
         start.unlink()
     with pytest.raises(TrainingError, match=r"start\.safetensors does not say what it has learned"):
-        learned_before(start, boxed)
+        learned_by_start(start, boxed)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from core.train import parts as module
-from core.train.parts import contents_of, digest_of, read_parts, refuse_learned, split
+from core.train.parts import contents_of, digest_of_annotations, read_parts, refuse_learned, split
 from core.voc import Annotation, AnnotationError, read_folder
 from tests.core.boxed import write
 from tests.core.train.test_dataset import drawing
@@ -162,12 +162,12 @@ def test_boxes_that_all_lie_beyond_what_is_reported_on_are_refused_before_anythi
 def test_the_hash_of_pictures_is_that_of_names_contents_and_boxes(tmp_path: Path) -> None:
     write(tmp_path, "1", ("face", 1, 2, 30, 40))
     write(tmp_path, "2", ("face", 1, 2, 30, 40))
-    before = digest_of(read_folder(tmp_path))
-    assert digest_of(read_folder(tmp_path)) == before
+    before = digest_of_annotations(read_folder(tmp_path))
+    assert digest_of_annotations(read_folder(tmp_path)) == before
     write(tmp_path, "2", ("face", 1, 2, 30, 41))
-    moved = digest_of(read_folder(tmp_path))
+    moved = digest_of_annotations(read_folder(tmp_path))
     cv2.imwrite(str(tmp_path / "2.jpg"), np.full((40, 60, 3), 255, np.uint8))
-    assert len({before, moved, digest_of(read_folder(tmp_path))}) == 3
+    assert len({before, moved, digest_of_annotations(read_folder(tmp_path))}) == 3
 
 
 def test_names_that_are_no_utf_8_have_a_number_and_a_hash_too(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_names_that_are_no_utf_8_have_a_number_and_a_hash_too(tmp_path: Path) ->
     assert strange.number == zlib.crc32(b"caf\xe9")
     of_content = hashlib.sha256(b"anything").hexdigest().encode()
     expected = hashlib.sha256(b"caf\xe9.jpg " + of_content + b" ").hexdigest()
-    assert digest_of([strange]) == expected
+    assert digest_of_annotations([strange]) == expected
 
     known = Annotation(tmp_path / "café.jpg", np.zeros((0, 4), np.float32), ())
     assert known.number == zlib.crc32("café".encode())
