@@ -243,7 +243,7 @@ def trained_on_pictures(picture: Path) -> TrainedNetwork:
 def _trained(folder: Path, fit: Fit) -> TrainedNetwork:
     """A training's result that an extractor can hold, on faces or pictures as `fit` says."""
     network = TrainedNetwork(folder)
-    if network.fit not in (None, fit):
+    if network.fit != fit:
         wanted, other = ("faces", "pictures") if fit == "pad" else ("pictures", "faces")
         raise ModelError(
             f"{folder} was trained on {other}, and one that was trained on {wanted} belongs in its"

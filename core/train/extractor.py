@@ -454,7 +454,7 @@ def train(
         reached: dict[str, Retrieval] = {}
         if ended := run.epoch > done:
             reached = {name: _measured(run, pictures) for name, pictures in checks.items()}
-            seconds = curve[-1].get("seconds", 0.0) if curve else 0.0
+            seconds = curve[-1]["seconds"] if curve else 0.0
             seconds = round(seconds + time.monotonic() - epoch_began, 1)
             figures = {name: asdict(found) for name, found in reached.items()}
             curve.append({"epoch": run.epoch, "loss": mean, **figures, "seconds": seconds})

@@ -15,7 +15,7 @@ from core.face import Pixels, Vectors
 from core.models import ModelError
 from core.models.backbones import NetworkShape
 from core.models.weights import fill, read_tensors
-from core.train.copies import copies_among, read_prints
+from core.train.copies import Prints, copies_among, read_prints
 from core.train.extractor import embedded
 from core.train.extractor_names import Backbone, Loss
 from core.train.extractor_options import UNIT_LENGTH
@@ -29,17 +29,25 @@ def learned_among(pictures: Pixels, folders: Sequence[Path]) -> int:
 
     Args:
         pictures: ``(n, height, width, 3)``.
-        folders: What `core.train.extractor.train` wrote. One from before it was kept what was
-            learned counts for nothing.
+        folders: What `core.train.extractor.train` wrote.
 
     Raises:
-        ModelError: What is kept of it is damaged.
+        ModelError: One of them does not say what it learned.
     """
-    kept = [folder / LEARNED for folder in folders if (folder / LEARNED).exists()]
+    return copies_among(pictures, [_learned(folder) for folder in folders])
+
+
+def _learned(folder: Path) -> Prints:
     try:
-        return copies_among(pictures, [read_prints(path) for path in kept])
+        return read_prints(folder / LEARNED)
+    except OSError as error:
+        raise _no_training(folder) from error
     except ValueError as error:
-        raise ModelError(f"{error} Remove it, or train anew.") from error
+        raise ModelError(f"{error} Train anew.") from error
+
+
+def _no_training(folder: Path) -> ModelError:
+    return ModelError(f"{folder} does not hold what `familiar train extractor` wrote; train anew.")
 
 
 class TrainedNetwork:
@@ -50,7 +58,7 @@ class TrainedNetwork:
         shape: What it was built from; an ``ir-se50`` has a shape of its own.
         backbone: Which network.
         loss: What was minimised.
-        fit: How a picture became a square, ``pad`` for faces; None: the training does not say.
+        fit: How a picture became a square, ``pad`` for faces.
         side: Of the squares that it sees.
         dimensions: Length of its vectors.
     """
@@ -75,15 +83,13 @@ class TrainedNetwork:
             options: dict[str, Any] = json.loads((folder / METRICS).read_bytes())["options"]
             self.shape = NetworkShape(**options["shape"])
             self.side = int(options["sides"][-1][1])
-            self.backbone = Backbone(options.get("backbone", "familiar"))
-            self.loss = Loss(options.get("loss", "familiar"))
-            self.fit: Fit | None = options.get("fit")
+            self.backbone = Backbone(options["backbone"])
+            self.loss = Loss(options["loss"])
+            self.fit: Fit = options["fit"]
             self._unit = self.loss in UNIT_LENGTH
             self._network = new_network(self.backbone, self.shape)
         except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
-            raise ModelError(
-                f"{folder} does not hold what `familiar train extractor` wrote; train anew."
-            ) from error
+            raise _no_training(folder) from error
         weights = folder / WEIGHTS
         fill(self._network, read_tensors(weights), f"the network in {METRICS}", str(weights))
         self.sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()

@@ -105,6 +105,18 @@ def test_a_training_that_does_not_say_what_it_trained_is_refused(
         TrainedNetwork(tmp_path)
 
 
+@pytest.mark.parametrize("left_out", ["shape", "sides", "backbone", "loss", "fit"])
+def test_a_training_that_leaves_out_what_it_trained_is_refused(
+    networks: tuple[Path, Path], tmp_path: Path, left_out: str
+) -> None:
+    shutil.copytree(networks[0], tmp_path, dirs_exist_ok=True)
+    written = json.loads((tmp_path / METRICS).read_text())
+    del written["options"][left_out]
+    (tmp_path / METRICS).write_text(json.dumps(written))
+    with pytest.raises(ModelError, match="familiar train extractor"):
+        TrainedNetwork(tmp_path)
+
+
 def test_weights_of_a_training_that_do_not_fit_are_named(
     networks: tuple[Path, Path], tmp_path: Path
 ) -> None:

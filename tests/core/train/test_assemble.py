@@ -73,14 +73,40 @@ def written(out: Path, seed: int, shape: NetworkShape = SHAPE) -> Path:
     }
     out.mkdir()
     save_file(weights, out / WEIGHTS)
-    options = {"shape": asdict(shape), "sides": [[0.5, 24], [1.0, 32]]}
+    options = {
+        "shape": asdict(shape),
+        "sides": [[0.5, 24], [1.0, 32]],
+        "backbone": "familiar",
+        "loss": "familiar",
+        "fit": "pad",
+    }
     (out / METRICS).write_text(json.dumps({"options": options}))
+    write_prints(prints_of([]), out / LEARNED)
     return out
 
 
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
     return written(tmp_path / "trained", 1)
+
+
+def edited(trained: Path, to: Path, **options: object) -> Path:
+    """The same result of a training that was given other options."""
+    shutil.copytree(trained, to)
+    written = json.loads((to / METRICS).read_text())
+    written["options"] |= options
+    (to / METRICS).write_text(json.dumps(written))
+    return to
+
+
+def of_wholes(trained: Path) -> Path:
+    """The same network as if it were trained on whole pictures."""
+    return edited(trained, trained.with_name(f"{trained.name} on wholes"), fit="squeeze")
+
+
+@pytest.fixture
+def wholes(trained: Path) -> Path:
+    return of_wholes(trained)
 
 
 def assembled(
@@ -102,12 +128,12 @@ def assembled(
 
 
 def test_an_assembled_extractor_weighs_colours_and_learned_part(
-    trained: Path, tmp_path: Path
+    trained: Path, wholes: Path, tmp_path: Path
 ) -> None:
     colours = fit_histogram(coloured(40), 5)
     both = Choices(colours=(colours, 0.7))
-    extractor = FamiliarExtractor.load(write_networks(trained, trained, tmp_path / "both", both))
-    alone = FamiliarExtractor.load(write_networks(trained, trained, tmp_path / "alone"))
+    extractor = FamiliarExtractor.load(write_networks(trained, wholes, tmp_path / "both", both))
+    alone = FamiliarExtractor.load(write_networks(trained, wholes, tmp_path / "alone"))
     assert (extractor.picture_dimensions, alone.picture_dimensions) == (11, 6)
     assert extractor.picture_side == extractor.face_side == 32
     pictures = np.stack([extractor.prepare_picture(picture) for picture in coloured(4)])
@@ -119,9 +145,9 @@ def test_an_assembled_extractor_weighs_colours_and_learned_part(
     assert np.allclose(found @ found.T, expected, atol=1e-3)
 
 
-def test_a_picture_network_can_be_taken_over(trained: Path, tmp_path: Path) -> None:
+def test_a_picture_network_can_be_taken_over(trained: Path, wholes: Path, tmp_path: Path) -> None:
     colours = Choices(colours=(fit_histogram(coloured(40), 5), 0.7))
-    first = write_networks(trained, trained, tmp_path / "first", colours)
+    first = write_networks(trained, wholes, tmp_path / "first", colours)
     second = write_networks(trained, first, tmp_path / "second", Choices(framing=Framing(0.3)))
     assert (first / "picture.safetensors").read_bytes() == (
         second / "picture.safetensors"
@@ -135,9 +161,9 @@ def test_a_picture_network_can_be_taken_over(trained: Path, tmp_path: Path) -> N
 
 
 def test_a_stated_share_of_different_characters_reaches_the_threshold(
-    trained: Path, characters: Path, tmp_path: Path
+    trained: Path, wholes: Path, characters: Path, tmp_path: Path
 ) -> None:
-    folder = write_networks(trained, trained, tmp_path / "extractor")
+    folder = write_networks(trained, wholes, tmp_path / "extractor")
     pictures = load_characters(characters, HEADS)
 
     for share in (0.01, 0.2):
@@ -161,7 +187,9 @@ def written_crops(folder: Path, *, cells: int, side: int) -> np.ndarray:
     return faces
 
 
-def test_a_projection_evens_out_what_the_networks_see(trained: Path, tmp_path: Path) -> None:
+def test_a_projection_evens_out_what_the_networks_see(
+    trained: Path, wholes: Path, tmp_path: Path
+) -> None:
     """As `TrainedNetwork` sees them, multiplied by the matrix; the mirror image comes after it."""
     crops = tmp_path / "crops"
     crops.mkdir()
@@ -172,10 +200,10 @@ def test_a_projection_evens_out_what_the_networks_see(trained: Path, tmp_path: P
     assert matrix.shape == (12, 12)
     short = replace(twice, projection=matrix[:, :4])
 
-    folder = write_networks(trained, trained, tmp_path / "projected", short, beside=[trained])
+    folder = write_networks(trained, wholes, tmp_path / "projected", short, beside=[trained])
     extractor = FamiliarExtractor.load(folder)
     again = FamiliarExtractor.load(
-        write_networks(trained, trained, tmp_path / "plain", beside=[trained])
+        write_networks(trained, wholes, tmp_path / "plain", beside=[trained])
     )
 
     assert (extractor.face_dimensions, again.face_dimensions) == (4, 12)
@@ -188,13 +216,13 @@ def test_a_projection_evens_out_what_the_networks_see(trained: Path, tmp_path: P
 
 
 def test_a_projection_of_one_network_is_fitted_to_both_of_its_looks(
-    trained: Path, tmp_path: Path
+    trained: Path, wholes: Path, tmp_path: Path
 ) -> None:
     """The mirror image is seen closer."""
     crops = tmp_path / "crops"
     faces = written_crops(crops, cells=4, side=32)
     closer = Choices(mirror_share=0.5)
-    seen = FamiliarExtractor.load(write_networks(trained, trained, tmp_path / "plain", closer))
+    seen = FamiliarExtractor.load(write_networks(trained, wholes, tmp_path / "plain", closer))
     expected = whitening_matrix(seen.embed_faces(faces), 6, WHITENING)
     matrix = projection_of([trained], [crops], closer)
     whole = projection_of([trained], [crops], Choices(mirror_share=1.0))
@@ -216,9 +244,11 @@ def test_a_projection_is_measured_on_so_many_pictures_at_most(
     assert projection_of([trained], [tmp_path / "all"]) == pytest.approx(of_five, abs=1e-4)
 
 
-def test_the_mirror_image_shows_the_middle_of_the_square(trained: Path, tmp_path: Path) -> None:
+def test_the_mirror_image_shows_the_middle_of_the_square(
+    trained: Path, wholes: Path, tmp_path: Path
+) -> None:
     once, closer, whole = (
-        FamiliarExtractor.load(write_networks(trained, trained, tmp_path / name, choices))
+        FamiliarExtractor.load(write_networks(trained, wholes, tmp_path / name, choices))
         for name, choices in (
             ("once", Choices(mirrored=False)),
             ("closer", Choices(mirror_share=0.5)),
@@ -238,7 +268,7 @@ def test_the_mirror_image_shows_the_middle_of_the_square(trained: Path, tmp_path
     assert np.abs(whole.embed_faces(faces) - both(faces)).max() < 0.1 * apart
 
 
-def test_networks_may_see_each_face_once(trained: Path, tmp_path: Path) -> None:
+def test_networks_may_see_each_face_once(trained: Path, wholes: Path, tmp_path: Path) -> None:
     crops = tmp_path / "crops"
     crops.mkdir()
     # Half grey, half something else: a mirror image is another picture.
@@ -249,17 +279,17 @@ def test_networks_may_see_each_face_once(trained: Path, tmp_path: Path) -> None:
     matrix = projection_of([trained], [crops], Choices(mirrored=False))
     assert not np.allclose(matrix, projection_of([trained], [crops]), atol=0.01)
     once = Choices(projection=matrix, mirrored=False)
-    extractor = FamiliarExtractor.load(write_networks(trained, trained, tmp_path / "once", once))
+    extractor = FamiliarExtractor.load(write_networks(trained, wholes, tmp_path / "once", once))
     expected = whitened(TrainedNetwork(trained).embed(faces), matrix)
     assert extractor.embed_faces(faces) == pytest.approx(expected, abs=5e-3)
     assert not np.allclose(extractor.embed_faces(faces[:, :, ::-1].copy()), expected, atol=0.05)
 
 
-def test_joined_networks_divide_their_looks(trained: Path, tmp_path: Path) -> None:
+def test_joined_networks_divide_their_looks(trained: Path, wholes: Path, tmp_path: Path) -> None:
     networks = [trained, written(tmp_path / "other", 5)]
     choices = Choices(mirror_share=0.5)
     joined = FamiliarExtractor.load(
-        write_networks(networks[0], trained, tmp_path / "joined", choices, beside=networks[1:])
+        write_networks(networks[0], wholes, tmp_path / "joined", choices, beside=networks[1:])
     )
     coarse = np.random.default_rng(3).integers(0, 256, (6, 6, 6, 3), np.uint8)
     faces = np.stack([cv2.resize(each, (32, 32)) for each in coarse])
@@ -299,8 +329,10 @@ def test_a_projection_is_fitted_to_the_looks_that_will_be_taken(
     assert fitted(Choices(mirror_share=0.5, divided=False)) != expected
 
 
-def test_looks_are_divided_among_several_networks_alone(trained: Path, tmp_path: Path) -> None:
-    folder = write_networks(trained, trained, tmp_path / "alone")
+def test_looks_are_divided_among_several_networks_alone(
+    trained: Path, wholes: Path, tmp_path: Path
+) -> None:
+    folder = write_networks(trained, wholes, tmp_path / "alone")
     assert not FamiliarExtractor.load(folder).configuration.face.divided
     described = json.loads((folder / "extractor.json").read_bytes())
     described["face"]["divided"] = True
@@ -310,13 +342,17 @@ def test_looks_are_divided_among_several_networks_alone(trained: Path, tmp_path:
 
 
 def test_one_command_assembles_an_extractor(
-    trained: Path, characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path,
+    wholes: Path,
+    characters: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "extractor"
     options = ["--out", out, "--characters", characters, "--colours", characters]
     options += ["--false-accepts", 0.1, "--unlabelled", characters, "--no-mirrored"]
     with pytest.raises(SystemExit) as end:
-        main(["train", "assemble", *(str(each) for each in (trained, trained, *options))])
+        main(["train", "assemble", *(str(each) for each in (trained, wholes, *options))])
 
     assert not end.value.code
     extractor = FamiliarExtractor.load(out)
@@ -334,13 +370,15 @@ def test_one_command_assembles_an_extractor(
     assert not np.array_equal(*vectors)
 
 
-def test_the_threshold_is_that_of_int8(trained: Path, characters: Path, tmp_path: Path) -> None:
+def test_the_threshold_is_that_of_int8(
+    trained: Path, wholes: Path, characters: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "extractor"
     faces = load_characters(characters, HEADS)
-    in_float32 = choose_threshold(write_networks(trained, trained, folder), faces, 0.2)
+    in_float32 = choose_threshold(write_networks(trained, wholes, folder), faces, 0.2)
     in_int8 = assemble(
         trained,
-        trained,
+        wholes,
         folder,
         Choices(),
         characters=faces,
@@ -355,20 +393,26 @@ def test_the_threshold_is_that_of_int8(trained: Path, characters: Path, tmp_path
     assert in_int8 == threshold_at(loaded.embed_faces(squares), faces.labels, 0.2)[0]
 
 
-def test_networks_of_different_shapes_have_no_int8(trained: Path, tmp_path: Path) -> None:
+def test_networks_of_different_shapes_have_no_int8(
+    trained: Path, wholes: Path, tmp_path: Path
+) -> None:
     other = written(tmp_path / "other", 2, replace(SHAPE, widths=(8, 24)))
     folder = tmp_path / "extractor"
-    assembled(trained, trained, folder, Choices(), beside=[other])
+    assembled(trained, wholes, folder, Choices(), beside=[other])
     assert FamiliarExtractor.load(folder, precision="int8").precision == "float32"
     assert not (folder / "int8").exists()
 
 
 def test_characters_that_a_network_was_trained_on_are_said(
-    trained: Path, characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path,
+    wholes: Path,
+    characters: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Given two trainings, the second on half of them; one from before does not say."""
+    """Given two trainings, the second on half of them."""
     other = written(tmp_path / "other", 2)
-    command = ["train", "assemble", trained, trained, "--beside", other, "--out", tmp_path / "out"]
+    command = ["train", "assemble", trained, wholes, "--beside", other, "--out", tmp_path / "out"]
     command += ["--characters", characters]
 
     def told() -> str:
@@ -387,20 +431,23 @@ def test_characters_that_a_network_was_trained_on_are_said(
     assert f"trained on {expected} of the 60 pictures of {characters}, or on copies" in told()
 
 
-def test_a_damaged_file_of_what_was_learned_is_a_sentence(trained: Path) -> None:
+def test_a_damaged_or_missing_file_of_what_was_learned_is_a_sentence(trained: Path) -> None:
     (trained / LEARNED).write_bytes(b"no tensors")
-    with pytest.raises(ModelError, match=r"learned\.safetensors holds no prints .* Remove it, or"):
+    with pytest.raises(ModelError, match=r"learned\.safetensors holds no prints .*\. Train anew"):
+        learned_among(coloured(2), [trained])
+    (trained / LEARNED).unlink()
+    with pytest.raises(ModelError, match=r"trained does not hold what .*; train anew"):
         learned_among(coloured(2), [trained])
 
 
 @pytest.mark.parametrize(("option", "divided"), [([], True), (["--no-divided"], False)])
 def test_one_command_joins_networks(
-    trained: Path, characters: Path, tmp_path: Path, option: list[str], divided: bool
+    trained: Path, wholes: Path, characters: Path, tmp_path: Path, option: list[str], divided: bool
 ) -> None:
     out = tmp_path / "extractor"
     options = ["--beside", trained, "--out", out, "--characters", characters, *option]
     with pytest.raises(SystemExit) as end:
-        main(["train", "assemble", *(str(each) for each in (trained, trained, *options))])
+        main(["train", "assemble", *(str(each) for each in (trained, wholes, *options))])
     assert not end.value.code
     assert FamiliarExtractor.load(out).configuration.face.divided == divided
 
@@ -430,9 +477,9 @@ def test_no_extractor_is_written_into_what_it_is_made_of(
 
 
 def test_an_extractor_that_a_picture_network_is_taken_from_may_be_replaced(
-    trained: Path, characters: Path, tmp_path: Path
+    trained: Path, wholes: Path, characters: Path, tmp_path: Path
 ) -> None:
-    out = write_networks(trained, trained, tmp_path / "extractor")
+    out = write_networks(trained, wholes, tmp_path / "extractor")
     given = (trained, out, "--out", out, "--characters", characters)
     assert ended("train", "assemble", *given) == 0
 
@@ -449,6 +496,7 @@ def test_an_extractor_that_a_picture_network_is_taken_from_may_be_replaced(
 )
 def test_where_no_extractor_can_be_written_nothing_is_computed(
     trained: Path,
+    wholes: Path,
     characters: Path,
     tmp_path: Path,
     out: str,
@@ -465,22 +513,22 @@ def test_where_no_extractor_can_be_written_nothing_is_computed(
 
     monkeypatch.setattr(os, "access", may)  # root may write anywhere
     monkeypatch.setattr(assembling, "load_characters", lambda *_: pytest.fail("crops were read"))
-    given = (trained, trained, "--out", tmp_path / out, "--characters", characters)
+    given = (trained, wholes, "--out", tmp_path / out, "--characters", characters)
     assert ended("train", "assemble", *given) == 1
     assert capsys.readouterr().err.splitlines()[-1].endswith(sentence)
 
 
 def test_an_extractor_is_not_replaced_by_one_whose_threshold_nobody_chose(
-    trained: Path, characters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path, wholes: Path, characters: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = write_networks(trained, trained, tmp_path / "extractor", Choices(framing=Framing(0.1)))
+    out = write_networks(trained, wholes, tmp_path / "extractor", Choices(framing=Framing(0.1)))
     before = contents(out)
 
     def interrupted(*_: object) -> float:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(assembling, "choose_threshold", interrupted)
-    given = (trained, trained, "--out", out, "--characters", characters)
+    given = (trained, wholes, "--out", out, "--characters", characters)
     with pytest.raises(SystemExit) as end:
         main(["train", "assemble", *map(str, given)])
     assert end.value.code == 130
@@ -598,15 +646,15 @@ def test_a_face_all_along_a_strip_needs_no_square_of_its_length(tmp_path: Path) 
 
 
 def test_joined_networks_compare_by_the_mean_of_their_cosines(
-    trained: Path, tmp_path: Path
+    trained: Path, wholes: Path, tmp_path: Path
 ) -> None:
     shape = NetworkShape((8, 24), (1, 1), 10, colour_channels=0)
     other = written(tmp_path / "other", 2, shape)
     folders = (
-        write_networks(trained, trained, tmp_path / "one"),
-        write_networks(other, trained, tmp_path / "two"),
+        write_networks(trained, wholes, tmp_path / "one"),
+        write_networks(other, wholes, tmp_path / "two"),
         write_networks(
-            trained, trained, tmp_path / "joined", Choices(divided=False), beside=[other]
+            trained, wholes, tmp_path / "joined", Choices(divided=False), beside=[other]
         ),
     )
     one, two, joined = (FamiliarExtractor.load(folder) for folder in folders)
@@ -650,15 +698,6 @@ def test_a_training_that_was_interrupted_is_to_be_gone_on_with(
         TrainedNetwork(begun)
 
 
-def edited(trained: Path, to: Path, **options: object) -> Path:
-    """The same result of a training that was given other options."""
-    shutil.copytree(trained, to)
-    written = json.loads((to / METRICS).read_text())
-    written["options"] |= options
-    (to / METRICS).write_text(json.dumps(written))
-    return to
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -666,20 +705,20 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("place", ["face", "picture", "beside"])
 @pytest.mark.parametrize("loss", ["triplet", "attributes"])
 def test_losses_that_cosines_do_not_compare_are_refused(
-    trained: Path, tmp_path: Path, loss: str, place: str
+    trained: Path, wholes: Path, tmp_path: Path, loss: str, place: str
 ) -> None:
-    of_loss = edited(trained, tmp_path / "of loss", loss=loss)
-    face, picture, beside = (
-        of_loss if place == name else trained for name in ("face", "picture", "beside")
-    )
+    given = {"face": trained, "picture": wholes, "beside": trained}
+    given[place] = edited(given[place], tmp_path / "of loss", loss=loss)
     with pytest.raises(ModelError, match=f"of loss was trained with the loss {loss}"):
-        write_networks(face, picture, tmp_path / "out", beside=[beside])
+        write_networks(given["face"], given["picture"], tmp_path / "out", beside=[given["beside"]])
     assert not (tmp_path / "out").exists()
 
 
-def test_networks_in_each_others_place_are_refused(trained: Path, tmp_path: Path) -> None:
-    face = edited(trained, tmp_path / "face", fit="pad")
-    picture = edited(trained, tmp_path / "picture", fit="squeeze")
+def test_networks_in_each_others_place_are_refused(
+    trained: Path, wholes: Path, tmp_path: Path
+) -> None:
+    face = edited(trained, tmp_path / "face")
+    picture = edited(wholes, tmp_path / "picture")
     with pytest.raises(ModelError, match=r"picture was trained on pictures, .* `--of faces`"):
         write_networks(picture, face, tmp_path / "out")
     with pytest.raises(ModelError, match=r"face was trained on faces, .* `--of pictures`"):
@@ -695,9 +734,13 @@ def test_networks_in_each_others_place_are_refused(trained: Path, tmp_path: Path
 
 
 def test_colours_go_with_a_training_only(
-    trained: Path, characters: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path,
+    wholes: Path,
+    characters: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    first = write_networks(trained, trained, tmp_path / "first")
+    first = write_networks(trained, wholes, tmp_path / "first")
     given = (trained, first, "--out", tmp_path / "out", "--characters", characters)
     with pytest.raises(SystemExit) as end:
         main(["train", "assemble", *map(str, (*given, "--colours", characters))])
@@ -711,49 +754,55 @@ def test_colours_go_with_a_training_only(
     assert not (tmp_path / "out").exists()
 
 
-def test_losses_whose_vectors_are_of_unit_length_are_taken(trained: Path, tmp_path: Path) -> None:
+def test_losses_whose_vectors_are_of_unit_length_are_taken(
+    trained: Path, wholes: Path, tmp_path: Path
+) -> None:
     face = edited(trained, tmp_path / "face", loss="triplet-semihard", backbone="familiar")
-    picture = edited(trained, tmp_path / "picture", loss="arcface")
+    picture = edited(wholes, tmp_path / "picture", loss="arcface")
     FamiliarExtractor.load(write_networks(face, picture, tmp_path / "out"))
 
 
-def test_a_network_that_is_not_the_projects_own_is_refused(trained: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
+def test_a_network_that_is_not_the_projects_own_is_refused(
+    trained: Path, wholes: Path, tmp_path: Path
+) -> None:
+    other = edited(trained, tmp_path / "other", backbone="ir-se50", sides=[[1.0, 112]])
     network = IrSe50Network()
     floats = {k: v for k, v in network.state_dict().items() if v.is_floating_point()}
     save_file(floats, other / WEIGHTS)
-    options = {"shape": asdict(SHAPE), "sides": [[1.0, 112]], "backbone": "ir-se50"}
-    (other / METRICS).write_text(json.dumps({"options": options}))
-    for face, picture in ((other, trained), (trained, other)):
-        with pytest.raises(ModelError, match="other holds a network ir-se50"):
+    for face, picture in ((other, wholes), (trained, of_wholes(other))):
+        with pytest.raises(ModelError, match=r"other( on wholes)? holds a network ir-se50"):
             write_networks(face, picture, tmp_path / "out")
     with pytest.raises(ModelError, match="other holds a network ir-se50"):
         projection_of([trained, other], [])
     assert not (tmp_path / "out").exists()
 
 
-def test_numbers_beyond_half_precision_are_refused(trained: Path, tmp_path: Path) -> None:
+def test_numbers_beyond_half_precision_are_refused(
+    trained: Path, wholes: Path, tmp_path: Path
+) -> None:
     weights = load_file(trained / WEIGHTS)
     weights["embed.weight"][0, 0] = 1e6
     save_file(weights, trained / WEIGHTS)
     TrainedNetwork(trained)
     with pytest.raises(ModelError, match=r"not of finite numbers: embed\.weight"):
-        write_networks(trained, trained, tmp_path / "out")
+        write_networks(trained, wholes, tmp_path / "out")
 
 
-def test_an_extractor_survives_what_cannot_take_its_place(trained: Path, tmp_path: Path) -> None:
-    out = write_networks(trained, trained, tmp_path / "out")
+def test_an_extractor_survives_what_cannot_take_its_place(
+    trained: Path, wholes: Path, tmp_path: Path
+) -> None:
+    out = write_networks(trained, wholes, tmp_path / "out")
     (out / "README.md").write_text("Kept.")
     before = contents(out)
     refused = edited(trained, tmp_path / "refused", loss="triplet")
+    refused_wholes = of_wholes(refused)
     damaged = shutil.copytree(out, tmp_path / "damaged")
     (damaged / "picture.safetensors").write_bytes(b"{}")
     undescribed = shutil.copytree(out, tmp_path / "undescribed")
     (undescribed / "extractor.json").write_text("{}")
     for face, picture in (
-        (refused, trained),
-        (trained, refused),
+        (refused, wholes),
+        (trained, refused_wholes),
         (trained, tmp_path),
         (trained, damaged),
         (trained, undescribed),
@@ -761,14 +810,14 @@ def test_an_extractor_survives_what_cannot_take_its_place(trained: Path, tmp_pat
         with pytest.raises(ModelError):
             assembled(face, picture, out, Choices())
     with pytest.raises(ValidationError):
-        assembled(trained, trained, out, Choices(framing=Framing(3.0)))
+        assembled(trained, wholes, out, Choices(framing=Framing(3.0)))
     assert contents(out) == before
 
 
 def test_an_extractor_survives_a_full_disk(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path, wholes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = write_networks(trained, trained, tmp_path / "out")
+    out = write_networks(trained, wholes, tmp_path / "out")
     before = contents(out)
     write = Path.write_bytes
 
@@ -780,24 +829,34 @@ def test_an_extractor_survives_a_full_disk(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
-        assembled(trained, trained, out, Choices(framing=Framing(0.1)))
+        assembled(trained, wholes, out, Choices(framing=Framing(0.1)))
     assert contents(out) == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "trained"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "out",
+        "trained",
+        "trained on wholes",
+    ]
 
 
 @pytest.mark.parametrize("hashed", [True, False], ids=["hashed", "from before there were hashes"])
 @pytest.mark.parametrize("replaced", range(5))
 def test_a_replacement_that_is_stopped_leaves_no_mixture(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: int, hashed: bool
+    trained: Path,
+    wholes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    replaced: int,
+    hashed: bool,
 ) -> None:
     """Stopped before the first of five files takes its place, and after each but the last."""
-    out = write_networks(trained, trained, tmp_path / "out")
+    out = write_networks(trained, wholes, tmp_path / "out")
     if not hashed:
         described = json.loads((out / "extractor.json").read_bytes())
         (out / "extractor.json").write_text(json.dumps(described | {"files": None}))
     other = written(tmp_path / "other", 2)
+    other_wholes = of_wholes(other)
     choices = Choices(framing=Framing(0.1))
-    assembled(other, other, tmp_path / "new", choices)
+    assembled(other, other_wholes, tmp_path / "new", choices)
     before = FamiliarExtractor.load(out)
     replace_file, left = os.replace, replaced
 
@@ -810,7 +869,7 @@ def test_a_replacement_that_is_stopped_leaves_no_mixture(
 
     monkeypatch.setattr(os, "replace", stopped)
     with pytest.raises(KeyboardInterrupt):
-        assembled(other, other, out, choices)
+        assembled(other, other_wholes, out, choices)
     try:
         found = FamiliarExtractor.load(out)
     except ModelError:
@@ -818,21 +877,25 @@ def test_a_replacement_that_is_stopped_leaves_no_mixture(
     else:
         assert (found.sha256, found.framing) == (before.sha256, before.framing)
     monkeypatch.setattr(os, "replace", replace_file)
-    assembled(other, other, out, choices)
+    assembled(other, other_wholes, out, choices)
     new = FamiliarExtractor.load(tmp_path / "new")
     assert FamiliarExtractor.load(out).sha256 == new.sha256
 
 
-def test_weights_that_were_replaced_are_refused(trained: Path, tmp_path: Path) -> None:
-    out = write_networks(trained, trained, tmp_path / "out")
-    other = write_networks(written(tmp_path / "other", 2), trained, tmp_path / "beside")
+def test_weights_that_were_replaced_are_refused(
+    trained: Path, wholes: Path, tmp_path: Path
+) -> None:
+    out = write_networks(trained, wholes, tmp_path / "out")
+    other = write_networks(written(tmp_path / "other", 2), wholes, tmp_path / "beside")
     shutil.copy(other / "face.safetensors", out)
     with pytest.raises(ModelError, match="was replaced"):
         FamiliarExtractor.load(out)
 
 
-def test_an_extractor_is_replaced_and_other_files_are_left(trained: Path, tmp_path: Path) -> None:
-    out = write_networks(trained, trained, tmp_path / "deep" / "out")
+def test_an_extractor_is_replaced_and_other_files_are_left(
+    trained: Path, wholes: Path, tmp_path: Path
+) -> None:
+    out = write_networks(trained, wholes, tmp_path / "deep" / "out")
     (out / "README.md").write_text("Kept.")
     threshold = assembled(trained, out, out, Choices(framing=Framing(0.1)))
     extractor = FamiliarExtractor.load(out)
@@ -843,12 +906,12 @@ def test_an_extractor_is_replaced_and_other_files_are_left(trained: Path, tmp_pa
 
 @pytest.mark.parametrize(("share", "passing"), [(0, 0.0), (1, 1.0)])
 def test_none_or_all_different_characters_may_pass(
-    trained: Path, characters: Path, tmp_path: Path, share: int, passing: float
+    trained: Path, wholes: Path, characters: Path, tmp_path: Path, share: int, passing: float
 ) -> None:
     out = tmp_path / "extractor"
     options = ["--out", out, "--characters", characters, "--false-accepts", share]
     with pytest.raises(SystemExit) as end:
-        main(["train", "assemble", *(str(each) for each in (trained, trained, *options))])
+        main(["train", "assemble", *(str(each) for each in (trained, wholes, *options))])
     assert not end.value.code
     extractor = FamiliarExtractor.load(out, precision="int8")
     pictures = load_characters(characters, HEADS)
@@ -859,6 +922,7 @@ def test_none_or_all_different_characters_may_pass(
 
 def test_no_threshold_is_chosen_on_both_sides_of_a_split(
     trained: Path,
+    wholes: Path,
     characters: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -868,7 +932,7 @@ def test_no_threshold_is_chosen_on_both_sides_of_a_split(
     monkeypatch.chdir(tmp_path)
     for side in ("train", "val"):
         shutil.copytree(characters, Path("split") / side)
-    command = ("train", "assemble", trained, trained, "--out", "extractor", "--characters")
+    command = ("train", "assemble", trained, wholes, "--out", "extractor", "--characters")
     assert ended(*command, "split") == 1
     told = " ".join(capsys.readouterr().err.split())
     assert "split holds both sides of a split, train and val; name split/val." in told
@@ -876,16 +940,20 @@ def test_no_threshold_is_chosen_on_both_sides_of_a_split(
     assert ended(*command, "split/val") == 0
 
 
-def test_a_threshold_of_alike_characters_can_be_read_again(trained: Path, tmp_path: Path) -> None:
+def test_a_threshold_of_alike_characters_can_be_read_again(
+    trained: Path, wholes: Path, tmp_path: Path
+) -> None:
     """Different faces of one vector: a cosine of 1 or a little more, above which nothing lies."""
-    folder = write_networks(trained, trained, tmp_path / "extractor")
+    folder = write_networks(trained, wholes, tmp_path / "extractor")
     alike = LabelledPictures(coloured(1)[[0] * 9], np.arange(9) % 3, ("a", "b", "c"))
     assert choose_threshold(folder, alike, 0.0) == 1.0
     assert FamiliarExtractor.load(folder).same_threshold == 1.0
 
 
-def test_a_threshold_that_cannot_be_chosen_changes_nothing(trained: Path, tmp_path: Path) -> None:
-    folder = write_networks(trained, trained, tmp_path / "extractor")
+def test_a_threshold_that_cannot_be_chosen_changes_nothing(
+    trained: Path, wholes: Path, tmp_path: Path
+) -> None:
+    folder = write_networks(trained, wholes, tmp_path / "extractor")
     before = contents(folder)
     one = LabelledPictures(coloured(3), np.zeros(3, np.int64), ("a",))
     two = LabelledPictures(coloured(3), np.arange(3) % 2, ("a", "b"))
