@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +27,7 @@ from cli.memory import enough_memory
 from cli.terminal import Failure, messages, results
 from cli.training_line import TrainingLine, training_line
 from core.folder import scan
-from core.train.extractor_names import Backbone, Loss
+from core.train.extractor_names import Backbone, Kind, Loss
 
 if TYPE_CHECKING:
     from core.train.extractor import TrainingProgress
@@ -79,15 +78,6 @@ Strong = Annotated[
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")]
 Rate = Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Highest learning rate.")]
-
-
-class Kind(StrEnum):
-    """What an extractor's network looks at."""
-
-    FACES = "faces"
-    PICTURES = "pictures"
-
-
 Terms = Annotated[
     str, typer.Option(help="Whose the pictures are and what they may be used for, for the card.")
 ]
@@ -400,7 +390,7 @@ def extractor(
         check_folder(each)
     folder, unlabelled = with_name(folder), unlabelled and with_name(unlabelled)
     also, check = ([with_name(each) for each in given or []] for given in (also, check))
-    out = out or Path(f"runs/extractor-{of.value}")
+    out = out or Path(f"runs/extractor-{of}")
     from core.models.device import torch_device
     from core.train.augment import stronger
     from core.train.extractor import train

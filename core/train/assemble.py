@@ -33,7 +33,7 @@ from core.models.extractor import (
 from core.models.weights import fill
 from core.retrieval import threshold_at
 from core.train.extractor_int8 import EXAMPLES, networks_in_int8
-from core.train.extractor_names import Backbone
+from core.train.extractor_names import Backbone, Kind
 from core.train.extractor_options import UNIT_LENGTH
 from core.train.face_data import (
     Fit,
@@ -180,7 +180,7 @@ def projection_of(
             holds; see `write_networks`.
     """
     choices = choices or Choices()
-    networks = [_trained(face, "pad") for face in faces]
+    networks = [_trained(face, Kind.FACES) for face in faces]
     side = max(network.side for network in networks)
     pictures = np.concatenate(
         [load_unlabelled(folder, _STORED_SIDE, left_out=left_out) for folder in folders]
@@ -237,17 +237,16 @@ def trained_on_pictures(picture: Path) -> TrainedNetwork:
             f"{picture} is an extractor's folder, whose picture network is taken over as it is;"
             " --colours goes with a training's folder only."
         )
-    return _trained(picture, "squeeze")
+    return _trained(picture, Kind.PICTURES)
 
 
-def _trained(folder: Path, fit: Fit) -> TrainedNetwork:
-    """A training's result that an extractor can hold, on faces or pictures as `fit` says."""
+def _trained(folder: Path, of: Kind) -> TrainedNetwork:
+    """A training's result that an extractor can hold, on what belongs in its place."""
     network = TrainedNetwork(folder)
-    if network.fit != fit:
-        wanted, other = ("faces", "pictures") if fit == "pad" else ("pictures", "faces")
+    if network.of != of:
         raise ModelError(
-            f"{folder} was trained on {other}, and one that was trained on {wanted} belongs in its"
-            f" place; see `--of {wanted}`."
+            f"{folder} was trained on {network.of}, and one that was trained on {of} belongs in its"
+            f" place; see `--of {of}`."
         )
     if network.backbone != Backbone.FAMILIAR:
         raise ModelError(
@@ -432,8 +431,8 @@ def _put_in_place(extractor: Path, out: Path) -> None:
 def _of_faces(
     face: Path, beside: Sequence[Path], choices: Choices
 ) -> tuple[NetworkConfiguration, bytes]:
-    network = _network(_trained(face, "pad"), choices.mirrored, choices.mirror_share)
-    others = [_network(_trained(each, "pad"), choices.mirrored) for each in beside]
+    network = _network(_trained(face, Kind.FACES), choices.mirrored, choices.mirror_share)
+    others = [_network(_trained(each, Kind.FACES), choices.mirrored) for each in beside]
     weights = _halved(face)
     if others:
         weights = {

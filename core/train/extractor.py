@@ -43,7 +43,7 @@ from core.train.extractor_checkpoint import (
     prints_learned_before,
     write_checkpoint,
 )
-from core.train.extractor_names import Backbone, Loss
+from core.train.extractor_names import Backbone, Kind, Loss
 from core.train.extractor_options import (
     LEARNS_UNLABELLED,
     LIKENESS,
@@ -224,7 +224,7 @@ class _Run:
         if self.attributes is not None:
             classes = (
                 tuple(len(COLOURS) for _ in TASKS)
-                if options.fit == "pad"
+                if options.of == Kind.FACES
                 else (len(self.known.names),)
             )
             return AttributeLoss(dimensions, classes)
@@ -343,7 +343,7 @@ class _Run:
 
 def _attributes(known: LabelledPictures, options: ExtractorTraining) -> NDArray[np.int64]:
     """What is to be read off each picture, ``(n, attributes)``."""
-    return estimated(known.pixels) if options.fit == "pad" else known.labels[:, None]
+    return estimated(known.pixels) if options.of == Kind.FACES else known.labels[:, None]
 
 
 def _measured(run: _Run, pictures: LabelledPictures) -> Retrieval:
@@ -368,7 +368,7 @@ def _write_results(out: Path, run: _Run, curve: list[dict[str, Any]]) -> None:
     }
     with replacing(out / WEIGHTS) as partial:
         save_file(weights, partial)
-    if run.options.backbone == Backbone.IR_SE50 and run.options.fit == "pad":
+    if run.options.backbone == Backbone.IR_SE50 and run.options.of == Kind.FACES:
         beside = _as_trained(run.options.loss).model_dump_json()
         write_text((out / WEIGHTS).with_suffix(".json"), beside)
     metrics = {"options": asdict(run.options), "labels": len(run.known.names), "curve": curve}

@@ -1,8 +1,20 @@
-"""What an extractor's training minimises, and which network it trains, by name."""
+"""What an extractor's training learns from and minimises, and which network it trains, by name."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What the network looks at.
+
+    Attributes:
+        FACES: Crops of faces by character.
+        PICTURES: Whole pictures by series or the like.
+    """
+
+    FACES = "faces"
+    PICTURES = "pictures"
 
 
 class Loss(StrEnum):

@@ -10,7 +10,7 @@ from typing import Final
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
 from core.models.backbones import NetworkShape
 from core.train.augment import Augmentation
-from core.train.extractor_names import Backbone, Loss
+from core.train.extractor_names import Backbone, Kind, Loss
 from core.train.face_data import Fit
 from core.train.networks import IR_SE50_SIDE
 
@@ -55,7 +55,7 @@ class ExtractorTraining:
             which it holds, rising to 1. Small squares first teach more in the same time; the
             last side, which the last epoch always has, is the one that the network is used at.
         stored_side: Of the squares kept in memory, from which the seen ones are cut.
-        fit: How a picture becomes a square: ``pad`` for faces, ``squeeze`` for whole pictures.
+        of: What the network looks at.
         epochs: Passes over the labelled pictures.
         identities: Labels in a batch (P); all of them where there are fewer.
         pictures: Pictures of each (K).
@@ -87,7 +87,7 @@ class ExtractorTraining:
     shape: NetworkShape = FACE_SHAPE
     sides: tuple[tuple[float, int], ...] = ((0.5, 64), (0.8, 80), (1.0, 96))
     stored_side: int = 128
-    fit: Fit = "pad"
+    of: Kind = Kind.FACES
     epochs: int = 14
     identities: int = 48
     pictures: int = 2
@@ -126,6 +126,11 @@ class ExtractorTraining:
                 "The device meta computes nothing; choose cpu, cuda, cuda:1 and the like."
             )
 
+    @property
+    def fit(self) -> Fit:
+        """How a picture becomes a square."""
+        return "pad" if self.of == Kind.FACES else "squeeze"
+
 
 def described(options: ExtractorTraining, names: tuple[str, ...]) -> str:
     """What a checkpoint must agree with to be gone on from.
@@ -147,7 +152,7 @@ def of_pictures() -> ExtractorTraining:
         shape=NetworkShape((32, 64, 128, 256), (1, 1, 1, 1), 96, 64, 3),
         sides=((0.7, 64), (1.0, 80)),
         stored_side=96,
-        fit="squeeze",
+        of=Kind.PICTURES,
         epochs=7,
         identities=18,
         pictures=4,

@@ -18,6 +18,7 @@ from core.models.quantised import network_path
 from core.retrieval import retrieval
 from core.train.card import TERMS_UNKNOWN, ModelCard, write_card
 from core.train.copies import copies_among, prints_of, read_prints
+from core.train.extractor_names import Kind
 from core.train.extractor_options import LEARNS_UNLABELLED, LIKENESS, ExtractorTraining
 from core.train.face_data import LabelledPictures, LeftOut, load_labelled
 from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
@@ -122,7 +123,7 @@ def report_extractor(
         for name, pictures in (sets or {_TRAINED_ON: own}).items()
     }
     copies = {name: copies_among(each.pixels, learned) for name, each in checks.items()}
-    faces, likeness = options.fit == "pad", LIKENESS[options.loss]
+    faces, likeness = options.of == Kind.FACES, LIKENESS[options.loss]
     card = ModelCard(
         title=f"{'Face' if faces else 'Picture'} network ({options.backbone}, {options.loss})",
         what=(
@@ -163,7 +164,7 @@ def _labelled(
     """A line on each folder of labelled pictures that was trained on."""
     lines = [
         f"`{folder.name}`: {len(own.labels):,} pictures of {len(own.names)} "
-        + ("characters" if options.fit == "pad" else "labels")
+        + ("characters" if options.of == Kind.FACES else "labels")
         + ("" if apart is None else f"; {len(apart.names)} more were held out")
     ]
     known = set(own.names)

@@ -17,9 +17,8 @@ from core.models.backbones import NetworkShape
 from core.models.weights import fill, read_tensors
 from core.train.copies import Prints, copies_among, read_prints
 from core.train.extractor import embedded
-from core.train.extractor_names import Backbone, Loss
+from core.train.extractor_names import Backbone, Kind, Loss
 from core.train.extractor_options import UNIT_LENGTH
-from core.train.face_data import Fit
 from core.train.networks import dimensions_of, new_network
 from core.train.results import EXTRACTOR_CHECKPOINT, LEARNED, METRICS, WEIGHTS
 
@@ -58,7 +57,7 @@ class TrainedNetwork:
         shape: What it was built from; an ``ir-se50`` has a shape of its own.
         backbone: Which network.
         loss: What was minimised.
-        fit: How a picture became a square, ``pad`` for faces.
+        of: What it was trained on.
         side: Of the squares that it sees.
         dimensions: Length of its vectors.
     """
@@ -85,7 +84,7 @@ class TrainedNetwork:
             self.side = int(options["sides"][-1][1])
             self.backbone = Backbone(options["backbone"])
             self.loss = Loss(options["loss"])
-            self.fit: Fit = options["fit"]
+            self.of = Kind(options["of"])
             self._unit = self.loss in UNIT_LENGTH
             self._network = new_network(self.backbone, self.shape)
         except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:

@@ -18,7 +18,7 @@ from core.methods.trained_extractor import TrainedExtractor
 from core.models import ModelError, load_extractor
 from core.models.backbones import NetworkShape
 from core.train.extractor import train
-from core.train.extractor_names import Loss
+from core.train.extractor_names import Kind, Loss
 from core.train.extractor_options import ExtractorTraining, of_loss
 from core.train.results import METRICS, WEIGHTS
 from core.train.trained import TrainedNetwork
@@ -43,7 +43,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     gallery = drawn_gallery(tmp_path_factory.mktemp("gallery"))
     face, picture = tmp_path_factory.mktemp("face"), tmp_path_factory.mktemp("picture")
     train(gallery, face, of_loss(SMALL, Loss.TRIPLET))
-    train(gallery, picture, replace(SMALL, fit="squeeze", loss=Loss.ATTRIBUTES))
+    train(gallery, picture, replace(SMALL, of=Kind.PICTURES, loss=Loss.ATTRIBUTES))
     return face, picture
 
 
@@ -105,7 +105,7 @@ def test_a_training_that_does_not_say_what_it_trained_is_refused(
         TrainedNetwork(tmp_path)
 
 
-@pytest.mark.parametrize("left_out", ["shape", "sides", "backbone", "loss", "fit"])
+@pytest.mark.parametrize("left_out", ["shape", "sides", "backbone", "loss", "of"])
 def test_a_training_that_leaves_out_what_it_trained_is_refused(
     networks: tuple[Path, Path], tmp_path: Path, left_out: str
 ) -> None:

@@ -78,7 +78,7 @@ def written(out: Path, seed: int, shape: NetworkShape = SHAPE) -> Path:
         "sides": [[0.5, 24], [1.0, 32]],
         "backbone": "familiar",
         "loss": "familiar",
-        "fit": "pad",
+        "of": "faces",
     }
     (out / METRICS).write_text(json.dumps({"options": options}))
     write_prints(prints_of([]), out / LEARNED)
@@ -101,7 +101,7 @@ def edited(trained: Path, to: Path, **options: object) -> Path:
 
 def of_wholes(trained: Path) -> Path:
     """The same network as if it were trained on whole pictures."""
-    return edited(trained, trained.with_name(f"{trained.name} on wholes"), fit="squeeze")
+    return edited(trained, trained.with_name(f"{trained.name} on wholes"), of="pictures")
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from core.retrieval import retrieval
 from core.train.attributes import COLOURS, estimated
 from core.train.copies import prints_of, read_prints
 from core.train.extractor import TrainingProgress, _Run, _write_results, embedded, train
-from core.train.extractor_names import Backbone, Loss
+from core.train.extractor_names import Backbone, Kind, Loss
 from core.train.extractor_options import (
     UNIT_LENGTH,
     ExtractorTraining,
@@ -705,6 +705,11 @@ def test_what_a_checkpoint_must_agree_with_is_everything_but_the_device() -> Non
     ]
     assert len({told, *(described(other, ("a",)) for other in others)}) == 6
     assert described(TINY, ("b",)) != told
+
+
+def test_faces_are_padded_and_whole_pictures_are_squeezed() -> None:
+    assert (ExtractorTraining().of, ExtractorTraining().fit) == (Kind.FACES, "pad")
+    assert (of_pictures().of, of_pictures().fit) == (Kind.PICTURES, "squeeze")
 
 
 def test_a_finished_training_is_reported_on(
