@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Final, TypeVar
 
 import cv2
 import numpy as np
@@ -17,20 +12,14 @@ from numpy.typing import NDArray
 from core.boxes import touched
 from core.face import Pixels
 from core.models.detector import GREY
+from core.train.ahead import drawn_ahead
 from core.train.detector_changes import MOST_PIECES, bent, pasted
 from core.train.detector_sample import Sample, warped
 from core.voc import Annotation, pixels_of, within
 
-_Drawn = TypeVar("_Drawn")
-
 MOST_FACES = 32
 """Boxes that one training picture carries at most."""
 
-DRAWS: Final = "detector-data"
-"""What the names of the threads that draw begin with."""
-
-_MOST_THREADS: Final = 8
-_AHEAD: Final = 4
 _SMALLEST = 6.0
 _LEAST_VISIBLE = 0.4
 _ALONE = (0.54, 2.04)
@@ -171,26 +160,6 @@ def batches(
         return replace(plain, pictures=pictures)
 
     yield from drawn_ahead(draw, range(first, len(samples) // size))
-
-
-def drawn_ahead(draw: Callable[[int], _Drawn], steps: range) -> Iterator[_Drawn]:
-    """What `draw` makes of each of `steps`, in their order; threads draw while the caller computes.
-
-    There is one thread for every two cores, so that two cores, which compute as well, have one,
-    and a GPU beside many does not wait.
-    """
-    threads = min(_MOST_THREADS, max(1, (os.cpu_count() or 1) // 2))
-    remaining = iter(steps)
-    with ThreadPoolExecutor(threads, DRAWS) as pool:
-        ahead = deque(pool.submit(draw, step) for step in islice(remaining, _AHEAD + threads))
-        try:
-            while ahead:
-                drawn = ahead.popleft().result()
-                ahead.extend(pool.submit(draw, step) for step in islice(remaining, 1))
-                yield drawn
-        finally:
-            for waiting in ahead:
-                waiting.cancel()
 
 
 def draw_batch(

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from core.boxes import mirrored, overlaps
 from core.face import Pixels
 from core.progress import Progress
+from core.train.ahead import drawn_ahead
 from core.train.boxes_found import Proposed, boxes_found
-from core.train.detector_data import MOST_FACES, draw_batch, drawn_ahead, recoloured
+from core.train.detector_data import MOST_FACES, draw_batch, recoloured
 from core.train.detector_sample import Sample
 from core.train.refiner_network import MOST_LOOKED_AT, FirstStage, proposals
 

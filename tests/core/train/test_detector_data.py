@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import cv2
@@ -12,14 +11,13 @@ import numpy as np
 import pytest
 
 from core.train import detector_data
+from core.train.ahead import DRAWS
 from core.train.detector_data import (
-    DRAWS,
     MOST_FACES,
     Batch,
     Taught,
     batches,
     draw_batch,
-    drawn_ahead,
     move_boxes,
     recoloured,
     windows_without_faces,
@@ -160,26 +158,6 @@ def test_an_epoch_that_is_begun_later_shows_the_same() -> None:
     for one, other in zip(whole[2:], rest, strict=True):
         np.testing.assert_array_equal(one.pictures, other.pictures)
         np.testing.assert_array_equal(one.boxes, other.boxes)
-
-
-@pytest.mark.parametrize("cores", [1, 2, 16])
-def test_many_cores_draw_together_what_one_draws_alone(
-    cores: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    at_work: set[str] = set()
-    together = threading.Barrier(max(1, cores // 2), timeout=10)
-
-    def square(step: int) -> int:
-        if step < together.parties:
-            together.wait()  # broken, and the test with it, where fewer threads draw
-        at_work.add(threading.current_thread().name)
-        time.sleep(0.002 * (step % 3))  # so that later ones are done first
-        return step * step
-
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
-
-    assert list(drawn_ahead(square, range(40))) == [step * step for step in range(40)]
-    assert len(at_work) == together.parties
 
 
 def test_what_fails_while_drawing_fails_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
