@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from core.train.extractor import TrainingProgress
     from core.train.face_data import LeftOut
     from core.train.origin import Origin
+    from core.train.pretraining import PretrainingProgress
     from core.train.reached import Reached
     from core.train.teacher import Unboxed
 
@@ -44,6 +45,7 @@ _LESS_LEARNED = (
     "end what else uses it, take fewer --identities into a batch, give fewer pictures, or choose"
     " another --device"
 )
+_LESS_PRETRAINED = "end what else uses it, give fewer pictures, or choose another --device"
 
 app = typer.Typer(
     help="Train a face detector and its second look, or networks of a feature extractor, and join"
@@ -77,6 +79,7 @@ Strong = Annotated[
     bool, typer.Option("--strong", help="Bend the pictures, and paste parts of others into them.")
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")]
+Device = Annotated[str, typer.Option(help="A torch device, or auto.")]
 Rate = Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Highest learning rate.")]
 Terms = Annotated[
     str, typer.Option(help="Whose the pictures are and what they may be used for, for the card.")
@@ -372,14 +375,17 @@ def extractor(
             " are reported on; may be given again."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
+    device: Device = "auto",
     seed: Seed = 7,
     strong: Annotated[
         bool, typer.Option("--strong", help="Change the pictures more, so that less is memorised.")
     ] = False,
     start: Annotated[
         Path | None,
-        typer.Option(help="Folder of an earlier training on the same labels, to begin with."),
+        typer.Option(
+            help="Folder of an earlier training on the same labels, or of `familiar train"
+            " pretraining`, to begin with."
+        ),
     ] = None,
     resume: Resume = False,
     terms: Terms = "",
@@ -453,6 +459,51 @@ def extractor(
     for each in (folder, *also, *check):
         _tell_passed_over(each, options.without if each is folder else (), unread)
     results.print(f"The weights are in {weights}")
+
+
+@app.command("pretraining")
+def pretraining(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders of heads without labels, in zip files there too, each of one kind; as"
+            " `familiar data crop` cuts them out."
+        ),
+    ],
+    out: Out = Path("runs/pretraining"),
+    epochs: Epochs = None,
+    device: Device = "auto",
+    seed: Seed = 1,
+    resume: Resume = False,
+    terms: Terms = "",
+) -> None:
+    """Train a face network without labels, for `train extractor --start` to begin with."""
+    for each in folders:
+        check_folder(each)
+    folders = [with_name(each) for each in folders]
+    refuse_inside(folders, out)
+    from core.models.device import torch_device
+    from core.train.pretraining import Pretraining, train
+    from core.train.report import report_pretraining
+    from core.train.results import PRETRAINING_CHECKPOINT
+
+    options = Pretraining(seed=seed, device=torch_device(device), **_given(epochs=epochs))
+    unread: list[str] = []
+    origin = _origin(out, PRETRAINING_CHECKPOINT, terms, resume)
+    with enough_memory(_LESS_PRETRAINED), training_line() as line:
+
+        def show(now: PretrainingProgress) -> None:
+            epoch = now.epoch if now.ended else now.epoch + 1
+            text = (
+                f"Epoch {epoch} of {options.epochs}, loss {now.loss:.3f},"
+                f" {now.recognised:.1%} of the views recognised"
+            )
+            line.update(now.step, now.steps, text, ended=now.ended)
+
+        weights = train(folders, out, options, resume=resume, progress=show, left_out=unread.append)
+    tell_unread(unread)
+    _tell(report_pretraining(out, origin))
+    results.print(f"The weights are in {weights}; begin with them: --start {out}")
 
 
 app.command("assemble")(assemble)

@@ -27,6 +27,8 @@ BINS = 8
 HISTOGRAM_SIDE = 40
 """Side of the picture that the colour histogram counts."""
 
+_TRUNK = frozenset({"stem", "stages", "attention", "feature_norm"})
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkShape:
@@ -184,15 +186,25 @@ class EmbeddingNetwork(nn.Module):
 
     def unscaled(self, x: Tensor) -> Tensor:
         """The same vectors, float32, before they are made unit length."""
-        maps = self.stages(self.stem(x)).float()
-        pooled = [maps.mean((2, 3)), maps.amax((2, 3))]
-        if self.attention is not None:
-            pooled.append(self.attention(maps))
-        parts = [self.feature_norm(torch.cat(pooled, 1))]
+        parts = [self.pooled(x)]
         if self.colour is not None:
             parts.append(self.colour(x))
         vector: Tensor = self.embed_norm(self.embed(torch.cat(parts, 1)).float())
         return vector
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """What the convolutions see, without the colour branch: ``(n, features)``, float32."""
+        maps = self.stages(self.stem(x)).float()
+        pooled = [maps.mean((2, 3)), maps.amax((2, 3))]
+        if self.attention is not None:
+            pooled.append(self.attention(maps))
+        features: Tensor = self.feature_norm(torch.cat(pooled, 1))
+        return features
+
+
+def is_of_trunk(name: str) -> bool:
+    """Whether a tensor of an `EmbeddingNetwork` has a part in `EmbeddingNetwork.pooled`."""
+    return name.partition(".")[0] in _TRUNK
 
 
 class ColourHistogram(nn.Module):

@@ -75,6 +75,20 @@ STRONG = Augmentation(
 heart, and needs longer."""
 
 
+VIEWS = replace(
+    STRONG,
+    zoom=(0.45, 1.1),
+    shift=0.12,
+    turn=12.0,
+    light=0.35,
+    palette=0.2,
+    saturation=0.6,
+    hue=25.0,
+    grey=0.15,
+)
+"""Changes that two views of one picture are told from others by; see `core.train.pretraining`."""
+
+
 def stronger(change: Augmentation) -> Augmentation:
     """`STRONG`, with as many grounds as `change` fills, and its zooms at least."""
     (low, high), (lower, higher) = STRONG.zoom, change.zoom

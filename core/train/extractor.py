@@ -26,13 +26,15 @@ from core.face import Pixels, Vectors
 from core.files import replacing, write_text
 from core.framing import HEADS, resized
 from core.likeness import COSINE
-from core.models.backbones import EmbeddingNetwork
+from core.models.backbones import EmbeddingNetwork, is_of_trunk
 from core.models.extractor import as_values
 from core.models.irse50 import IrSe50Description, IrSe50Network
 from core.models.precision import bfloat16_is_fast
+from core.models.weights import fill
 from core.retrieval import Retrieval, retrieval
 from core.train.attributes import COLOURS, TASKS, estimated
 from core.train.augment import augmented
+from core.train.average import follow
 from core.train.copies import joined, prints_of, write_prints
 from core.train.extractor_checkpoint import (
     Checkpoint,
@@ -272,7 +274,7 @@ class _Run:
         self.optimiser.step()
         self.memory.add(vectors, identities)
         self.step += 1
-        self._follow()
+        follow(self.average, self.network, self.options.average, self.step)
         return float(loss.detach())
 
     def _loss(self, vectors: Tensor, identities: Tensor, rows: NDArray[np.int64]) -> Tensor:
@@ -292,17 +294,6 @@ class _Run:
                 vectors, identities, self.memory, options.temperature
             )
         return loss
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        # Early on the average would remember the random start for too long.
-        decay = min(self.options.average, (1 + self.step) / (10 + self.step))
-        now = self.network.state_dict()
-        for name, kept in self.average.state_dict().items():
-            if kept.dtype.is_floating_point:
-                kept.lerp_(now[name], 1 - decay)
-            else:
-                kept.copy_(now[name])
 
     def state(self) -> dict[str, Any]:
         return {
@@ -329,6 +320,21 @@ class _Run:
         ]
         if shapes[0] == shapes[1]:
             self.learned.load_state_dict(state["margin"])
+
+    def begin_with_trunk(self, trunk: dict[str, Tensor], source: str) -> None:
+        """Take what a training without labels had learned; the other weights stay random.
+
+        Args:
+            trunk: Its tensors by name.
+            source: Where they come from, for the sentence.
+
+        Raises:
+            ModelError: It had another network.
+        """
+        own = self.network.state_dict()
+        others = {name: value for name, value in own.items() if not is_of_trunk(name)}
+        fill(self.network, others | trunk, "this training's network", source)
+        self.average.load_state_dict(self.network.state_dict())
 
     def restore(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
@@ -402,8 +408,8 @@ def train(
         unlabelled: Further pictures, of which each is an identity of its own; only losses of
             `LEARNS_UNLABELLED` see them. Copies of held-out pictures are left out.
         start: What an earlier training of the same network on the same labels wrote, to begin
-            with instead of random weights; with another loss, it gives the network alone. What it
-            learned counts as learned.
+            with instead of random weights; with another loss, it gives the network alone. Or what
+            `core.train.pretraining.train` wrote. What it learned counts as learned.
         resume: Go on from the checkpoint in `out`, where there is one.
         progress: Called after each step.
         left_out: Told of each picture file that cannot be read.

@@ -10,19 +10,28 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from core.face import Pixels
 from core.files import replacing
-from core.models.weights import NOT_OF_TORCH
+from core.models import ModelError
+from core.models.weights import NOT_OF_TORCH, read_tensors
 from core.train.copies import Prints, copied, prints_of, read_prints
 from core.train.face_data import LabelledPictures, TrainingDataError
-from core.train.results import EXTRACTOR_CHECKPOINT, LEARNED
+from core.train.results import EXTRACTOR_CHECKPOINT, LEARNED, TRUNK
 
 _NO_CHECKPOINT: Final = (OSError, *NOT_OF_TORCH)
 
 
-class Run(Protocol):
-    """What is taken up again; see `core.train.extractor`.
+class Resumable(Protocol):
+    """What is taken up again; see `core.train.extractor` and `core.train.pretraining`."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Stand where the same training stood."""
+
+
+class Beginning(Protocol):
+    """What can begin with what another training reached; see `core.train.extractor`.
 
     Attributes:
         known: What it learns.
@@ -33,8 +42,8 @@ class Run(Protocol):
     def begin_with(self, state: dict[str, Any]) -> None:
         """Take what an earlier training had learned."""
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Stand where the same training stood."""
+    def begin_with_trunk(self, trunk: dict[str, Tensor], source: str) -> None:
+        """Take what a training without labels had learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +51,13 @@ class Checkpoint:
     """What a training kept.
 
     Attributes:
-        options: As `described`.
+        options: As JSON, with the labels.
         labels: What was learned.
-        pictures: Digest of those.
+        pictures: Digest of what they are learned from.
         start: Digest of what it began with, None for random weights.
         run: All that changes from step to step.
         curve: Of the epochs that are done.
-        losses: Of each step of the epoch that is begun.
+        losses: Of each step of the epoch that is begun, with what else a step tells.
         seconds: Which that epoch took so far.
     """
 
@@ -58,7 +67,7 @@ class Checkpoint:
     start: str | None
     run: dict[str, Any]
     curve: list[dict[str, Any]]
-    losses: list[float] = field(default_factory=list)
+    losses: list[Any] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -115,23 +124,24 @@ def digest_of_squares(known: LabelledPictures, unlabelled: Pixels | None) -> str
 
 
 def digest_of_start(start: Path) -> str:
-    """Of what an earlier training kept.
+    """Of what an earlier training kept, with labels or without.
 
     Raises:
         TrainingDataError: There is no such training.
     """
+    trunk = start / TRUNK
     try:
-        with (start / EXTRACTOR_CHECKPOINT).open("rb") as file:
+        with (trunk if trunk.is_file() else start / EXTRACTOR_CHECKPOINT).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise TrainingDataError(
             f"{start} holds no training to begin with; give the folder that `familiar train"
-            " extractor` wrote."
+            " extractor` or, once it is finished, `familiar train pretraining` wrote."
         ) from error
 
 
 def prints_learned_before(start: Path, apart: LabelledPictures | None) -> Prints:
-    """What the pictures are known again by that the training to begin with had labels of.
+    """What the pictures are known again by that the training to begin with learned.
 
     Args:
         start: What it wrote.
@@ -158,16 +168,24 @@ def prints_learned_before(start: Path, apart: LabelledPictures | None) -> Prints
     return learned
 
 
-def begin(run: Run, start: Path) -> None:
-    """Begin with what an earlier training of the same network and labels reached.
+def begin(run: Beginning, start: Path) -> None:
+    """Begin with what an earlier training of the same network and labels, or without any, reached.
 
     Args:
         run: Which takes that.
         start: What the earlier training wrote.
 
     Raises:
-        TrainingDataError: Its checkpoint is damaged, or it had other labels or another network.
+        TrainingDataError: What it kept is damaged, or it had other labels or another network.
     """
+    if (start / TRUNK).is_file():
+        try:
+            run.begin_with_trunk(read_tensors(start / TRUNK), str(start / TRUNK))
+        except ModelError as error:
+            raise TrainingDataError(
+                f"{error} Begin with another training, or with none."
+            ) from error
+        return
     begun = _read(start / EXTRACTOR_CHECKPOINT, "begin with another training, or with none")
     if begun.labels != run.known.names:
         raise TrainingDataError(
@@ -182,7 +200,7 @@ def begin(run: Run, start: Path) -> None:
         ) from error
 
 
-def go_on(run: Run, checkpoint: Path, own: Checkpoint) -> Checkpoint:
+def go_on(run: Resumable, checkpoint: Path, own: Checkpoint) -> Checkpoint:
     """Take up what the same training kept.
 
     Args:

@@ -245,6 +245,49 @@ def _draw_sets(
     return None
 
 
+def report_pretraining(out: Path, origin: Origin) -> str | None:
+    """Draw the curves of a finished training without labels, and write its card.
+
+    Args:
+        out: What `core.train.pretraining.train` wrote; gets ``figures/`` and the card.
+        origin: For the card.
+
+    Returns:
+        None, or a sentence on why there are no figures.
+    """
+    metrics = json.loads((out / METRICS).read_bytes())
+    options, curve = metrics["options"], metrics["curve"]
+    shown: dict[str, str] = {}
+    lines = {
+        "loss": [(point["epoch"], point["loss"]) for point in curve],
+        "views recognised": [(point["epoch"], point["recognised"]) for point in curve],
+    }
+    problem = _draw_curves(out, lines, shown)
+    card = ModelCard(
+        title="Trunk of a face network, trained without labels",
+        what=(
+            "Weights that `familiar train extractor` can begin with (`--start`). They were learned"
+            f" by telling two views of a head, of {options['side']} x {options['side']} pixels,"
+            " from those of others."
+        ),
+        data=[
+            f"`{each['folder']}`: {each['pictures']:,} pictures without labels"
+            for each in metrics["folders"]
+        ],
+        terms=origin.terms or TERMS_UNKNOWN,
+        command=origin.command,
+        seed=options["seed"],
+        metrics={"views of the last epoch": {"share recognised": curve[-1]["recognised"]}},
+        limits=[
+            "No extractor by itself: what tells characters apart is learned afterwards.",
+            "That a view is recognised says nothing of how well a character will be.",
+        ],
+        figures=shown,
+    )
+    write_card(card, out)
+    return problem
+
+
 def is_in_int8(out: Path) -> bool:
     """Whether the detector that a training exported into `out` has networks in int8."""
     return network_path(out / DETECTOR, 1).exists()

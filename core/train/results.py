@@ -23,15 +23,21 @@ CURVE: Final = "curve.csv"
 
 EXTRACTOR_CHECKPOINT: Final = "checkpoint.pt"
 
+PRETRAINING_CHECKPOINT: Final = "pretraining.pt"
+
 DETECTOR_CHECKPOINT: Final = "checkpoint.safetensors"
 """Of a detector of either stage."""
 
 WEIGHTS: Final = ONE_TRAINING
 """Of an extractor's network."""
 
+TRUNK: Final = "trunk.safetensors"
+"""Of a training without labels: what an extractor's network can begin with."""
+
 LEARNED: Final = "learned.safetensors"
-"""What the labelled pictures of an extractor's training are known again by, those of the training
-that it began with among them; see `core.train.copies.Prints`."""
+"""What the labelled pictures of an extractor's training are known again by, and all those of a
+training without labels; what the training learned that it began with is among them. See
+`core.train.copies.Prints`."""
 
 DETECTOR_WEIGHTS: Final = "detector.safetensors"
 """Of a detector's first stage; see `core.train.detector_weights`."""
@@ -45,9 +51,9 @@ TAUGHT: Final = "taught.safetensors"
 DETECTOR: Final = DEFAULT_DETECTOR
 """Folder of the detector that comes out of a training, named as the one that it may replace."""
 
-_FINISHED: Final = (METRICS, WEIGHTS, DETECTOR)
+_FINISHED: Final = (METRICS, WEIGHTS, TRUNK, DETECTOR)
 _LARGE: Final = ("*.pt", "*.safetensors")
-_BEGUN: Final = (EXTRACTOR_CHECKPOINT, DETECTOR_CHECKPOINT)
+_BEGUN: Final = (EXTRACTOR_CHECKPOINT, PRETRAINING_CHECKPOINT, DETECTOR_CHECKPOINT)
 
 
 def why_taken(out: Path, checkpoint: str, resume: bool) -> str | None:

@@ -20,6 +20,7 @@ import core.train.refiner as refiner_training
 import core.train.report as training_report
 from core.models import SHIPPED, ModelError
 from core.models.tensorflow_runtime import tf
+from core.train import pretraining
 from core.train.augment import stronger
 from core.train.detector import DetectorTraining
 from core.train.detector_changes import OFTEN
@@ -27,8 +28,10 @@ from core.train.extractor import TrainingProgress
 from core.train.extractor_options import ExtractorTraining, of_pictures
 from core.train.face_data import TrainingDataError
 from core.train.origin import Origin
+from core.train.pretraining import Pretraining, PretrainingProgress
 from core.train.reached import RefinerReached
 from core.train.refiner import RefinerTraining
+from core.train.report import report_pretraining
 from core.train.session import TrainingError, TrainingStep
 from core.train.teacher import Unboxed
 from core.voc import AnnotationError
@@ -102,6 +105,7 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> Reported:
     report = Reported()
     monkeypatch.setattr(training_report, "report_detector", report)
     monkeypatch.setattr(training_report, "report_extractor", report)
+    monkeypatch.setattr(training_report, "report_pretraining", report)
     return report
 
 
@@ -240,6 +244,45 @@ def test_extractor(
     assert str(out / "weights.safetensors") in told.out
 
 
+def test_pretraining(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heads, more = tmp_path / "heads", tmp_path / "more"
+    heads.mkdir()
+    more.mkdir()
+    out = tmp_path / "out"
+    shown = PretrainingProgress(4, 40, 1, 2.5, 0.75, ended=True)
+    training = Called(out / "trunk.safetensors", shown)
+    monkeypatch.setattr(pretraining, "train", training)
+    options = ("--out", out, "--epochs", 4, "--seed", 3, "--device", "cpu", "--resume")
+    assert ended("train", "pretraining", heads, more, *options) == 0
+    assert training.given == ([heads, more], out, Pretraining(epochs=4, seed=3, device="cpu"))
+    assert training.named["resume"] is True
+    told = capsys.readouterr()
+    assert "Epoch 1 of 4, loss 2.500, 75.0% of the views recognised" in told.err
+    assert f"begin with them: --start {out}" in " ".join(told.out.split())
+
+
+def test_a_pretraining_ends_in_weights_curves_and_a_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(training_report, "report_pretraining", report_pretraining)
+    heads, out = drawn_gallery(tmp_path / "heads", each=4), tmp_path / "out"
+    brief = ("--epochs", 2, "--device", "cpu", "--terms", "Drawn here.", "--out", out)
+    assert ended("train", "pretraining", heads, *brief) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Epoch")]
+    curve = json.loads((out / "metrics.json").read_text())["curve"]
+    assert [line.partition(",")[0] for line in told] == ["Epoch 1 of 2", "Epoch 2 of 2"]
+    for point, line in zip(curve, told, strict=True):
+        assert f"loss {point['loss']:.3f}, {point['recognised']:.1%} of the views" in line
+    card = (out / "README.md").read_text()
+    assert "Drawn here." in card
+    assert (out / "figures" / "curves.png").is_file()
+    assert (out / "trunk.safetensors").is_file()
+    assert ended("train", "pretraining", heads, *brief) == 1
+    assert "holds a finished training" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize("kind", ["detector", "refiner"])
 def test_without_a_terminal_each_epoch_is_told_at_its_end_with_its_mean_loss(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -293,8 +336,9 @@ def test_without_a_terminal_an_extractors_epochs_are_told_at_their_ends(
         ("detector", detector_training, AnnotationError("There is no annotation.")),
         ("refiner", refiner_training, ModelError("There is no detector.")),
         ("extractor", extractor_training, TrainingDataError("There are no pictures.")),
+        ("pretraining", pretraining, TrainingDataError("There is one picture alone.")),
     ],
-    ids=["checkpoint", "annotation", "detector", "pictures"],
+    ids=["checkpoint", "annotation", "detector", "pictures", "one picture"],
 )
 def test_what_cannot_be_trained_is_a_sentence(
     kind: str,

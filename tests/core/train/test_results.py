@@ -10,12 +10,14 @@ import pytest
 from core.files import alone, replacing
 from core.models import ModelError
 from core.problem import Problem
-from core.train import detector, extractor, refiner
+from core.train import detector, extractor, pretraining, refiner
+from core.train.face_data import TrainingDataError
 from core.train.results import why_taken
 from core.voc import AnnotationError
 
 TRAININGS: dict[str, Callable[[Path, Path], object]] = {
     "extractor": extractor.train,
+    "pretraining": lambda folder, out: pretraining.train([folder], out),
     "detector": lambda folder, out: detector.train([folder], out),
     "refiner": lambda folder, out: refiner.train([folder], folder, out),
 }
@@ -53,7 +55,7 @@ def test_what_a_killed_training_was_writing_is_gone_when_one_begins(
         path.unlink()
     (out / ".mine.partial").touch()
 
-    with pytest.raises((AnnotationError, ModelError, Problem)):
+    with pytest.raises((AnnotationError, ModelError, Problem, TrainingDataError)):
         TRAININGS[kind](tmp_path / "pictures", out)
 
     left = {path.name.split(".")[1] for path in out.iterdir() if path.suffix == ".partial"}
