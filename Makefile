@@ -70,22 +70,23 @@ weights: $(INSTALLED)
 	$(BIN)/familiar train refiner $(DATA)/faces --also $(DATA)/frames --epochs 3 --rate 0.0006 \
 		--strong --detector $(RUNS)/detector/familiar-face $(UNBOXED) \
 		--start $(RUNS)/refiner-third/refiner.safetensors --out $(RUNS)/refiner --resume
-	$(BIN)/familiar train extractor $(FACES) --seed 7 --out $(RUNS)/face-7 --resume
-	$(BIN)/familiar train extractor $(FACES) --strong --seed 8 --out $(RUNS)/face-8 --resume
-	$(BIN)/familiar train extractor $(FACES) --epochs 10 --seed 9 --out $(RUNS)/face-9 --resume
-	$(BIN)/familiar train extractor $(RUNS)/series --of pictures \
-		--unlabelled $(DATA)/faces --held-out 6 --out $(RUNS)/picture --resume
 	$(BIN)/familiar data crop $(DATA)/faces --out $(RUNS)/heads/faces $(HEADS)
 	$(BIN)/familiar data crop $(RUNS)/series --out $(RUNS)/heads/series $(HEADS)
+	$(BIN)/familiar train pretraining $(RUNS)/heads/series $(RUNS)/heads/faces $(DATA)/unlabelled \
+		--out $(RUNS)/pretraining --resume
+	for seed in 7 9; do $(BIN)/familiar train extractor $(FACES) --start $(RUNS)/pretraining \
+		--epochs 5 --seed $$seed --out $(RUNS)/face-$$seed --resume || exit 1; done
+	$(BIN)/familiar train extractor $(RUNS)/series --of pictures \
+		--unlabelled $(DATA)/faces --held-out 6 --out $(RUNS)/picture --resume
 	$(BIN)/familiar train assemble $(RUNS)/face-7 $(RUNS)/picture $(JOINED) \
-		--beside $(RUNS)/face-8 --beside $(RUNS)/face-9 --out $(RUNS)/first
+		--beside $(RUNS)/face-9 --out $(RUNS)/first
 	rm -rf $(RUNS)/grouped
 	$(BIN)/familiar data group $(RUNS)/heads/series --extractor trained:$(RUNS)/first \
 		--like 0.5 --out $(RUNS)/grouped
 	$(BIN)/familiar train extractor $(FACES) --also $(RUNS)/grouped --identities 64 --seed 12 \
 		--out $(RUNS)/face-12 --resume
-	$(BIN)/familiar train assemble $(RUNS)/face-9 $(RUNS)/picture $(JOINED) \
-		--beside $(RUNS)/face-8 --beside $(RUNS)/face-12 --out $(RUNS)/familiar-character
+	$(BIN)/familiar train assemble $(RUNS)/face-7 $(RUNS)/picture $(JOINED) \
+		--beside $(RUNS)/face-9 --beside $(RUNS)/face-12 --out $(RUNS)/familiar-character
 	@echo "$(RUNS)/refiner/familiar-face and $(RUNS)/familiar-character go into core/models"
 
 setup: $(INSTALLED)
