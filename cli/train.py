@@ -79,6 +79,9 @@ Strong = Annotated[
     bool, typer.Option("--strong", help="Bend the pictures, and paste parts of others into them.")
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the pictures.")]
+Of = Annotated[
+    Kind, typer.Option(help="Train on face crops, or on whole pictures by series or the like.")
+]
 Device = Annotated[str, typer.Option(help="A torch device, or auto.")]
 Rate = Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Highest learning rate.")]
 Terms = Annotated[
@@ -328,9 +331,7 @@ def extractor(
             " runs/extractor-faces or runs/extractor-pictures where it is left out."
         ),
     ] = None,
-    of: Annotated[
-        Kind, typer.Option(help="Train on face crops, or on whole pictures by series or the like.")
-    ] = Kind.FACES,
+    of: Of = Kind.FACES,
     also: Annotated[
         list[Path] | None,
         typer.Option(help="A further folder of <label>/<picture>; may be given again."),
@@ -466,28 +467,38 @@ def pretraining(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders of heads without labels, in zip files there too, each of one kind; as"
-            " `familiar data crop` cuts them out."
+            help="Folders of heads without labels, as `familiar data crop` cuts them out, or with"
+            " --of pictures of whole pictures; in zip files there too, each of one kind."
         ),
     ],
-    out: Out = Path("runs/pretraining"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for checkpoint, weights and curves; made if missing."
+            " runs/pretraining-faces or runs/pretraining-pictures where it is left out."
+        ),
+    ] = None,
+    of: Of = Kind.FACES,
     epochs: Epochs = None,
     device: Device = "auto",
     seed: Seed = 1,
     resume: Resume = False,
     terms: Terms = "",
 ) -> None:
-    """Train a face network without labels, for `train extractor --start` to begin with."""
+    """Train a network without labels, for `train extractor --start` to begin with."""
+    out = out or Path(f"runs/pretraining-{of}")
     for each in folders:
         check_folder(each)
     folders = [with_name(each) for each in folders]
     refuse_inside(folders, out)
     from core.models.device import torch_device
-    from core.train.pretraining import Pretraining, train
+    from core.train.pretraining import Pretraining, of_pictures, train
     from core.train.report import report_pretraining
     from core.train.results import PRETRAINING_CHECKPOINT
 
-    options = Pretraining(seed=seed, device=torch_device(device), **_given(epochs=epochs))
+    options = Pretraining() if of is Kind.FACES else of_pictures()
+    changed = _given(epochs=epochs)
+    options = replace(options, seed=seed, device=torch_device(device), **changed)
     unread: list[str] = []
     origin = _origin(out, PRETRAINING_CHECKPOINT, terms, resume)
     with enough_memory(_LESS_PRETRAINED), training_line() as line:

@@ -129,7 +129,12 @@ class ExtractorTraining:
     @property
     def fit(self) -> Fit:
         """How a picture becomes a square."""
-        return "pad" if self.of == Kind.FACES else "squeeze"
+        return fit_of(self.of)
+
+
+def fit_of(kind: Kind) -> Fit:
+    """How a face or a whole picture becomes a square."""
+    return "pad" if kind == Kind.FACES else "squeeze"
 
 
 def described(options: ExtractorTraining, names: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Training without labels, for a face network to begin with: heads -> the weights of its trunk.
+"""Training without labels: pictures -> the trunk that an extractor's network can begin with.
 
 Two views of a picture are to be told from those of all others in the batch (SimCLR: Chen et al.,
 2020, arXiv:2002.05709). Colours change more than a drawn character's would, since they alone tell
@@ -31,7 +31,9 @@ from core.train.augment import VIEWS, Augmentation, augmented
 from core.train.average import follow
 from core.train.copies import joined, prints_of, write_prints
 from core.train.extractor_checkpoint import Checkpoint, go_on, write_checkpoint
-from core.train.extractor_options import FACE_SHAPE
+from core.train.extractor_names import Kind
+from core.train.extractor_options import FACE_SHAPE, fit_of
+from core.train.extractor_options import of_pictures as pictures_extractor
 from core.train.face_data import LeftOut, TrainingDataError, load_unlabelled
 from core.train.losses import contrastive_loss
 from core.train.muon import Muon
@@ -69,6 +71,7 @@ class Pretraining:
         seed: Of everything that is drawn.
         bfloat16: Convolutions in bfloat16; None: where the processor is fast at it.
         device: Torch device.
+        of: Heads, framed as the network will see faces, or whole pictures.
     """
 
     shape: NetworkShape = FACE_SHAPE
@@ -85,6 +88,19 @@ class Pretraining:
     seed: int = 1
     bfloat16: bool | None = None
     device: str = "cpu"
+    of: Kind = Kind.FACES
+
+
+def of_pictures() -> Pretraining:
+    """The options for a picture network to begin with."""
+    network = pictures_extractor()
+    return Pretraining(
+        shape=network.shape,
+        stored_side=network.stored_side,
+        epochs=36,
+        augmentation=replace(VIEWS, zoom=(0.4, 1.05), turn=5.0, backdrop=0.2),
+        of=Kind.PICTURES,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +267,8 @@ def train(
     processor, a training gives the weights that it would have given unbroken.
 
     Args:
-        folders: Heads, framed as the network will see faces, at any depth, in zip files too; of
-            different kinds in different folders, see `drawn_rows`.
+        folders: Heads or pictures, at any depth, in zip files too; of different kinds in different
+            folders, see `drawn_rows`.
         out: Gets the checkpoint, the weights, the curve and what the pictures are known again by.
             It may hold a finished training only with `resume`.
         options: Everything else that decides the result.
@@ -270,7 +286,8 @@ def train(
     options = options or Pretraining()
     if taken := why_taken(out, PRETRAINING_CHECKPOINT, resume):
         raise TrainingDataError(taken)
-    pictures = [load_unlabelled(each, options.stored_side, left_out=left_out) for each in folders]
+    fit = fit_of(options.of)
+    pictures = [load_unlabelled(each, options.stored_side, fit, left_out) for each in folders]
     for folder, its in zip(folders, pictures, strict=True):
         if len(its) < _FEWEST:
             raise TrainingDataError(

@@ -257,6 +257,7 @@ def report_pretraining(out: Path, origin: Origin) -> str | None:
     """
     metrics = json.loads((out / METRICS).read_bytes())
     options, curve = metrics["options"], metrics["curve"]
+    faces = options["of"] == Kind.FACES
     shown: dict[str, str] = {}
     lines = {
         "loss": [(point["epoch"], point["loss"]) for point in curve],
@@ -264,11 +265,11 @@ def report_pretraining(out: Path, origin: Origin) -> str | None:
     }
     problem = _draw_curves(out, lines, shown)
     card = ModelCard(
-        title="Trunk of a face network, trained without labels",
+        title=f"Trunk of a {'face' if faces else 'picture'} network, trained without labels",
         what=(
             "Weights that `familiar train extractor` can begin with (`--start`). They were learned"
-            f" by telling two views of a head, of {options['side']} x {options['side']} pixels,"
-            " from those of others."
+            f" by telling two views of a {'head' if faces else 'picture'},"
+            f" of {options['side']} x {options['side']} pixels, from those of others."
         ),
         data=[
             f"`{each['folder']}`: {each['pictures']:,} pictures without labels"

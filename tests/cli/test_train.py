@@ -29,6 +29,7 @@ from core.train.extractor_options import ExtractorTraining, of_pictures
 from core.train.face_data import TrainingDataError
 from core.train.origin import Origin
 from core.train.pretraining import Pretraining, PretrainingProgress
+from core.train.pretraining import of_pictures as of_pictures_without_labels
 from core.train.reached import RefinerReached
 from core.train.refiner import RefinerTraining
 from core.train.report import report_pretraining
@@ -258,6 +259,13 @@ def test_pretraining(
     assert ended("train", "pretraining", heads, more, *options) == 0
     assert training.given == ([heads, more], out, Pretraining(epochs=4, seed=3, device="cpu"))
     assert training.named["resume"] is True
+    whole = ("--of", "pictures", "--device", "cpu")
+    assert ended("train", "pretraining", heads, *whole) == 0
+    assert training.given == (
+        [heads],
+        Path("runs/pretraining-pictures"),
+        replace(of_pictures_without_labels(), seed=1),
+    )
     told = capsys.readouterr()
     assert "Epoch 1 of 4, loss 2.500, 75.0% of the views recognised" in told.err
     assert f"begin with them: --start {out}" in " ".join(told.out.split())

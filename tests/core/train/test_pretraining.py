@@ -18,11 +18,12 @@ from core.train import pretraining
 from core.train.augment import Augmentation
 from core.train.copies import prints_of, read_prints
 from core.train.extractor import train as train_extractor
-from core.train.extractor_names import Backbone, Loss
-from core.train.extractor_options import of_loss
+from core.train.extractor_names import Backbone, Kind, Loss
+from core.train.extractor_options import ExtractorTraining, fit_of, of_loss
+from core.train.extractor_options import of_pictures as pictures_extractor
 from core.train.face_data import TrainingDataError, load_unlabelled
 from core.train.origin import Origin
-from core.train.pretraining import Pretraining, PretrainingProgress, drawn_rows, train
+from core.train.pretraining import Pretraining, PretrainingProgress, drawn_rows, of_pictures, train
 from core.train.report import report_pretraining
 from core.train.results import LEARNED, METRICS, PRETRAINING_CHECKPOINT, TRUNK
 from tests.core.train.small_training import TINY, draw_folder, same_weights
@@ -285,11 +286,45 @@ def test_what_is_held_out_may_not_have_been_learned_without_labels(
     )
 
 
+def test_whole_pictures_are_squeezed_and_a_picture_network_begins_with_them(
+    folder: Path, heads: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert fit_of(of_pictures().of) == "squeeze"
+    whole = replace(SMALL, of=Kind.PICTURES, epochs=1)
+    train(heads, tmp_path / "start", whole)
+    known = read_prints(tmp_path / "start" / LEARNED)
+    padded, squeezed = (
+        np.concatenate([load_unlabelled(each, SMALL.stored_side, fit) for each in heads])
+        for fit in ("pad", "squeeze")
+    )
+    assert np.array_equal(known.hashes, prints_of(squeezed).hashes)
+    assert not np.array_equal(known.hashes, prints_of(padded).hashes)
+    options = replace(TINY, of=Kind.PICTURES, epochs=1)
+    train_extractor(folder, tmp_path / "out", options, start=tmp_path / "start")
+    report_pretraining(tmp_path / "start", Origin("familiar train pretraining", ""))
+    assert "# Trunk of a picture network" in (tmp_path / "start" / "README.md").read_text()
+
+
+def test_both_kinds_have_the_shapes_of_the_trainings_that_begin_with_them() -> None:
+    for kind, begun in (
+        (Pretraining(), ExtractorTraining()),
+        (of_pictures(), pictures_extractor()),
+    ):
+        assert (kind.shape, kind.of) == (begun.shape, begun.of)
+
+
 def test_the_card_says_what_it_is_and_what_it_came_from(pretrained: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(pretrained, out)
     assert report_pretraining(out, Origin("familiar train pretraining many few", "ours")) is None
     card = (out / "README.md").read_text()
-    for told in ("`many`: 48 pictures", "`few`: 18 pictures", "ours", "Seed 12", "--start"):
+    for told in (
+        "# Trunk of a face network",
+        "`many`: 48 pictures",
+        "`few`: 18 pictures",
+        "ours",
+        "Seed 12",
+        "--start",
+    ):
         assert told in card
     assert (out / "figures" / "curves.png").is_file()
