@@ -39,7 +39,8 @@ REPORTED := code_geass neon_genesis_evangelion rezero steins_gate
 # What the training of the picture network holds out of the others, and so may not be learned without labels.
 HELD_OUT := hunter_x_hunter laid_back_camp nichijou no_game_no_life yona_of_the_dawn your_lie_in_april
 UNBOXED = --unboxed $(RUNS)/series --crops $(DATA)/characters/train
-# The detector that was trained, not the one in use: other crops would be other pictures to go on with.
+# The detector that was trained, not the one in use: other crops would be other pictures to go on with, and
+# are refused by what follows.
 HEADS = --detector saved-model:$(RUNS)/refiner/familiar-face --margin 0.7 --lift 0.5 --smallest 28
 FACES = $(DATA)/characters/train --unlabelled $(DATA)/unlabelled
 JOINED = --colours $(RUNS)/series --unlabelled $(DATA)/unlabelled --unlabelled $(RUNS)/heads/faces \

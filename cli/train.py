@@ -454,6 +454,7 @@ def extractor(
             origin,
             also=also,
             unlabelled=unlabelled,
+            start=start,
             checks=checks,
         )
     _tell(problem)

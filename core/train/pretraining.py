@@ -147,7 +147,7 @@ class _Views(nn.Module):
 def drawn_rows(
     counts: Sequence[int], batch: int, seed: int, step: int
 ) -> tuple[NDArray[np.int64], ...]:
-    """Which pictures of each folder meet in a batch, all different.
+    """Which pictures of each folder meet in a batch, each of them once.
 
     Every second batch is of one folder alone: pictures of one kind are harder to tell apart. By the
     square root of its number of pictures a folder has its share of the other batches, and its turn.
@@ -277,15 +277,17 @@ def train(
         left_out: Told of each picture file that cannot be read.
 
     Returns:
-        The path of the weights, for `core.train.extractor.train` to start with.
+        The path of the weights; `core.train.extractor.train` starts with the folder they lie in.
 
     Raises:
-        TrainingDataError: A folder has too few pictures, `out` holds another training, a checkpoint
-            is damaged or belongs to another training, or the loss is no longer a number.
+        TrainingDataError: A folder has too few pictures or lies in another one, `out` holds another
+            training, a checkpoint is damaged or belongs to another training, or the loss is no
+            longer a number.
     """
     options = options or Pretraining()
     if taken := why_taken(out, PRETRAINING_CHECKPOINT, resume):
         raise TrainingDataError(taken)
+    _refuse_twice(folders)
     fit = fit_of(options.of)
     pictures = [load_unlabelled(each, options.stored_side, fit, left_out) for each in folders]
     for folder, its in zip(folders, pictures, strict=True):
@@ -327,6 +329,16 @@ def train(
             progress(PretrainingProgress(run.step, run.steps, run.epoch, loss, recognised, ended))
     _write_results(out, run, folders, curve)
     return out / TRUNK
+
+
+def _refuse_twice(folders: Sequence[Path]) -> None:
+    """Refuse folders that hold the same pictures, which would be told from themselves."""
+    for number, folder in enumerate(folders):
+        for other in (*folders[:number], *folders[number + 1 :]):
+            if folder.resolve().is_relative_to(other.resolve()):
+                raise TrainingDataError(
+                    f"{folder} is given twice, by itself or within {other}; give each picture once."
+                )
 
 
 def _described(options: Pretraining) -> str:

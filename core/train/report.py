@@ -25,7 +25,7 @@ from core.train.figures import FiguresUnavailable, draw_curves, draw_figures
 from core.train.held_out import HELD_OUT, parted, unlabelled_to_learn
 from core.train.origin import Origin
 from core.train.reached import Reached, RefinerReached
-from core.train.results import CURVE, DETECTOR, LEARNED, METRICS
+from core.train.results import CURVE, DETECTOR, LEARNED, METRICS, TRUNK
 from core.train.trained import TrainedNetwork
 
 if TYPE_CHECKING:  # it brings TensorFlow with it
@@ -81,6 +81,7 @@ def report_extractor(
     *,
     also: Sequence[Path] = (),
     unlabelled: Path | None = None,
+    start: Path | None = None,
     checks: Mapping[str, LabelledPictures] | None = None,
 ) -> str | None:
     """Measure the finished network once on each set, write the card, and draw.
@@ -94,6 +95,7 @@ def report_extractor(
         origin: For the card.
         also: Further folders that it was trained on.
         unlabelled: That it was trained on too.
+        start: That it began with.
         checks: Further sets to measure on, by name; see `load_checks`.
 
     Returns:
@@ -115,6 +117,8 @@ def report_extractor(
         data.append(
             f"`{unlabelled.name}`: {len(others):,} pictures without labels, each as one of its own"
         )
+    if start is not None and (start / TRUNK).is_file():
+        data += [f"{line}, learned beforehand" for line in _without_labels(start)]
     sets = ({} if apart is None else {HELD_OUT: apart}) | dict(checks)
     network = TrainedNetwork(out, device=options.device)
     # Where nothing was kept away, what was learned is shown, and said to be that.
@@ -245,6 +249,12 @@ def _draw_sets(
     return None
 
 
+def _without_labels(pretraining: Path) -> list[str]:
+    """A line on each folder that a training without labels learned from."""
+    folders = json.loads((pretraining / METRICS).read_bytes())["folders"]
+    return [f"`{each['folder']}`: {each['pictures']:,} pictures without labels" for each in folders]
+
+
 def report_pretraining(out: Path, origin: Origin) -> str | None:
     """Draw the curves of a finished training without labels, and write its card.
 
@@ -271,10 +281,7 @@ def report_pretraining(out: Path, origin: Origin) -> str | None:
             f" by telling two views of a {'head' if faces else 'picture'},"
             f" of {options['side']} x {options['side']} pixels, from those of others."
         ),
-        data=[
-            f"`{each['folder']}`: {each['pictures']:,} pictures without labels"
-            for each in metrics["folders"]
-        ],
+        data=_without_labels(out),
         terms=origin.terms or TERMS_UNKNOWN,
         command=origin.command,
         seed=options["seed"],

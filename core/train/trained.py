@@ -24,7 +24,9 @@ from core.train.results import EXTRACTOR_CHECKPOINT, LEARNED, METRICS, WEIGHTS
 
 
 def learned_among(pictures: Pixels, folders: Sequence[Path]) -> int:
-    """How many pictures, or copies of them, at least one of several trainings had a label of.
+    """How many pictures, or copies of them, at least one of several trainings learned.
+
+    With a label, or beforehand without: see `core.train.results.LEARNED`.
 
     Args:
         pictures: ``(n, height, width, 3)``.

@@ -70,7 +70,9 @@ def test_a_training_keeps_what_its_labelled_pictures_are_known_again_by(
     assert apart is not None
     assert learned_among(learned.pixels, [trained]) == len(learned.labels) == 36
     assert learned_among(apart.pixels, [trained]) == 0
-    assert learned_among(everything.pixels, [others, trained]) == 36
+    assert learned_among(everything.pixels, [trained, trained]) == 36
+    with pytest.raises(ModelError, match="does not hold what `familiar train extractor` wrote"):
+        learned_among(everything.pixels, [others, trained])
     kept, known = read_prints(trained / LEARNED), prints_of(learned.pixels)
     assert np.array_equal(kept.hashes, known.hashes)
     assert np.array_equal(kept.colours, known.colours)

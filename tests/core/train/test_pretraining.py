@@ -24,8 +24,9 @@ from core.train.extractor_options import of_pictures as pictures_extractor
 from core.train.face_data import TrainingDataError, load_unlabelled
 from core.train.origin import Origin
 from core.train.pretraining import Pretraining, PretrainingProgress, drawn_rows, of_pictures, train
-from core.train.report import report_pretraining
+from core.train.report import report_extractor, report_pretraining
 from core.train.results import LEARNED, METRICS, PRETRAINING_CHECKPOINT, TRUNK
+from core.train.schedule import learning_rate
 from tests.core.train.small_training import TINY, draw_folder, same_weights
 
 SMALL = Pretraining(
@@ -92,6 +93,38 @@ def test_it_writes_the_trunk_alone_its_curve_and_what_it_learned(
     known = read_prints(pretrained / LEARNED)
     everything = np.concatenate([load_unlabelled(each, SMALL.stored_side) for each in heads])
     assert np.array_equal(known.hashes, prints_of(everything).hashes)
+
+
+def test_what_is_kept_is_the_running_average(
+    heads: tuple[Path, Path], pretrained: Path, tmp_path: Path
+) -> None:
+    kept = torch.load(pretrained / PRETRAINING_CHECKPOINT, weights_only=True)["run"]
+    trunk = load_file(pretrained / TRUNK)
+    for name, value in trunk.items():
+        assert torch.equal(value, kept["average"][f"network.{name}"])
+    last = kept["views"]["network.stem.0.weight"]
+    assert not torch.equal(trunk["stem.0.weight"], last)
+    weights = train(heads, tmp_path, replace(SMALL, average=0.0))
+    assert torch.equal(load_file(weights)["stem.0.weight"], last)
+
+
+def test_the_learning_rate_rises_and_falls(heads: tuple[Path, Path]) -> None:
+    options = replace(SMALL, epochs=10, rate=1e-3, warmup=0.1)
+    run = pretraining._Run(options, [load_unlabelled(each, 32) for each in heads])
+    assert run.steps == 40
+    for step in (0, 1, 3, 4, 20, 39):
+        run.step = step
+        run.take_step(run.draw(step))
+        rates = {group["lr"] for group in run.optimiser.param_groups}
+        assert rates == {learning_rate(step, 40, highest=1e-3, rising=4)}
+
+
+@pytest.mark.parametrize("inside", ["", "head0"], ids=["the same", "one in the other"])
+def test_a_folder_is_not_given_twice(heads: tuple[Path, Path], tmp_path: Path, inside: str) -> None:
+    """A picture would be told from itself."""
+    with pytest.raises(TrainingDataError, match="is given twice, by itself or within"):
+        train([*heads, heads[0] / inside], tmp_path / "out", SMALL)
+    assert not (tmp_path / "out").exists()
 
 
 def test_views_of_a_picture_come_to_be_told_from_those_of_others(
@@ -231,6 +264,13 @@ def test_a_training_that_began_with_a_trunk_goes_on_with_that_one_alone(
         train_extractor(folder, out, TINY, start=pretrained, progress=stop)
     with pytest.raises(TrainingDataError, match="another --start"):
         train_extractor(folder, out, TINY, resume=True)
+    other = tmp_path / "other"
+    shutil.copytree(pretrained, other)
+    trunk = load_file(other / TRUNK)
+    trunk["stem.0.weight"][0, 0, 0, 0] += 1
+    save_file(trunk, other / TRUNK)
+    with pytest.raises(TrainingDataError, match="another --start"):
+        train_extractor(folder, out, TINY, start=other, resume=True)
     train_extractor(folder, out, TINY, start=pretrained, resume=True)
 
 
@@ -284,6 +324,17 @@ def test_what_is_held_out_may_not_have_been_learned_without_labels(
     train_extractor(
         folder, tmp_path / "out", replace(TINY, held_out=0, epochs=1), start=tmp_path / "start"
     )
+
+
+def test_a_card_says_what_its_network_learned_beforehand(
+    folder: Path, pretrained: Path, tmp_path: Path
+) -> None:
+    once = replace(TINY, epochs=1)
+    train_extractor(folder, tmp_path, once, start=pretrained)
+    report_extractor(tmp_path, folder, once, Origin("familiar"), start=pretrained)
+    card = (tmp_path / "README.md").read_text()
+    assert "`many`: 48 pictures without labels, learned beforehand" in card
+    assert "`few`: 18 pictures without labels, learned beforehand" in card
 
 
 def test_whole_pictures_are_squeezed_and_a_picture_network_begins_with_them(
