@@ -36,8 +36,6 @@ RUNS := runs/shipped
 # Series with characters, and copies of pictures, that results are reported on: what is learned of is
 # a copy without them. With other pictures in DATA, name those: make weights DATA=... REPORTED="...".
 REPORTED := code_geass neon_genesis_evangelion rezero steins_gate
-# What the training of the picture network holds out of the others, and so may not be learned without labels.
-HELD_OUT := hunter_x_hunter laid_back_camp nichijou no_game_no_life yona_of_the_dawn your_lie_in_april
 UNBOXED = --unboxed $(RUNS)/series --crops $(DATA)/characters/train
 # The detector that was trained, not the one in use: other crops would be other pictures to go on with, and
 # are refused by what follows.
@@ -51,9 +49,6 @@ weights: $(INSTALLED)
 	mkdir -p $(RUNS)
 	cp -r $(DATA)/series $(RUNS)/series
 	for each in $(REPORTED); do rm -r $(RUNS)/series/$$each || exit 1; done
-	rm -rf $(RUNS)/learned
-	cp -r $(RUNS)/series $(RUNS)/learned
-	for each in $(HELD_OUT); do rm -r $(RUNS)/learned/$$each || exit 1; done
 	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 32 \
 		--out $(RUNS)/detector-first --resume
 	$(BIN)/familiar train detector $(DATA)/faces --also $(DATA)/frames --epochs 40 --rate 0.0012 \
@@ -82,9 +77,7 @@ weights: $(INSTALLED)
 		--out $(RUNS)/pretraining --resume
 	for seed in 7 9; do $(BIN)/familiar train extractor $(FACES) --start $(RUNS)/pretraining \
 		--epochs 5 --seed $$seed --out $(RUNS)/face-$$seed --resume || exit 1; done
-	$(BIN)/familiar train pretraining $(RUNS)/learned $(DATA)/faces --of pictures \
-		--out $(RUNS)/pretraining-pictures --resume
-	$(BIN)/familiar train extractor $(RUNS)/series --of pictures --start $(RUNS)/pretraining-pictures \
+	$(BIN)/familiar train extractor $(RUNS)/series --of pictures \
 		--unlabelled $(DATA)/faces --held-out 6 --out $(RUNS)/picture --resume
 	$(BIN)/familiar train assemble $(RUNS)/face-7 $(RUNS)/picture $(JOINED) \
 		--beside $(RUNS)/face-9 --out $(RUNS)/first
