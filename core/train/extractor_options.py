@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from core.likeness import COSINE, EUCLIDEAN, MANHATTAN, SQUARED_EUCLIDEAN, Likeness
 from core.models.backbones import NetworkShape
@@ -13,6 +13,9 @@ from core.train.augment import Augmentation
 from core.train.extractor_names import Backbone, Kind, Loss
 from core.train.face_data import Fit
 from core.train.networks import IR_SE50_SIDE
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 LIKENESS: dict[Loss, Likeness] = {
     Loss.FAMILIAR: COSINE,
@@ -137,8 +140,8 @@ def fit_of(kind: Kind) -> Fit:
     return "pad" if kind == Kind.FACES else "squeeze"
 
 
-def described(options: ExtractorTraining, names: tuple[str, ...]) -> str:
-    """What a checkpoint must agree with to be gone on from.
+def described(options: DataclassInstance, names: tuple[str, ...]) -> str:
+    """What a checkpoint must agree with to be gone on from: a training's options and its labels.
 
     The device is left out: what was begun on one goes on on another.
     """

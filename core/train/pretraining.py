@@ -32,7 +32,7 @@ from core.train.average import follow
 from core.train.copies import joined, prints_of, write_prints
 from core.train.extractor_checkpoint import Checkpoint, go_on, write_checkpoint
 from core.train.extractor_names import Kind
-from core.train.extractor_options import FACE_SHAPE, fit_of
+from core.train.extractor_options import FACE_SHAPE, described, fit_of
 from core.train.extractor_options import of_pictures as pictures_extractor
 from core.train.face_data import LeftOut, TrainingDataError, load_unlabelled
 from core.train.losses import contrastive_loss
@@ -199,7 +199,7 @@ class _Run:
         return self.step * self.options.epochs // self.steps
 
     def draw(self, step: int) -> Tensor:
-        """Two views of each picture of a batch, ``(2 n, 3, side, side)``, first all of one kind."""
+        """Of each picture of a batch one view, then the other: ``(2 n, 3, side, side)``."""
         options = self.options
         rows = drawn_rows([*map(len, self.folders)], options.batch, options.seed, step)
         chosen = [pixels[its] for pixels, its in zip(self.folders, rows, strict=True) if len(its)]
@@ -298,7 +298,7 @@ def train(
     run = _Run(options, pictures)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / PRETRAINING_CHECKPOINT
-    before = Checkpoint(_described(options), (), _digest_of(pictures), None, {}, [])
+    before = Checkpoint(described(options, ()), (), _digest_of(pictures), None, {}, [])
     if resume and checkpoint.exists():
         before = go_on(run, checkpoint, before)
     write_prints(joined([prints_of(its) for its in pictures]), out / LEARNED)
@@ -339,13 +339,6 @@ def _refuse_twice(folders: Sequence[Path]) -> None:
                 raise TrainingDataError(
                     f"{folder} is given twice, by itself or within {other}; give each picture once."
                 )
-
-
-def _described(options: Pretraining) -> str:
-    """What a checkpoint must agree with to be gone on from; it goes on on another device, too."""
-    fields = asdict(options)
-    del fields["device"]
-    return json.dumps(fields | {"labels": []}, sort_keys=True)
 
 
 def _digest_of(folders: Sequence[Pixels]) -> str:

@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from core.models.backbones import NetworkShape
+from core.train.augment import Augmentation
 from core.train.extractor_options import ExtractorTraining
 
 TINY = ExtractorTraining(
@@ -26,6 +27,26 @@ TINY = ExtractorTraining(
     seed=11,
     bfloat16=False,
 )
+
+
+STILL = Augmentation(
+    zoom=(1.0, 1.0),
+    shift=0,
+    mirror=0,
+    turn=0,
+    stretch=0,
+    light=0,
+    palette=0,
+    saturation=0,
+    hue=0,
+    grey=0,
+    soft=0,
+    compressed=0,
+    noisy=0,
+    covered=0,
+    backdrop=0,
+)
+"""No change at all."""
 
 
 def draw_folder(

@@ -5,24 +5,7 @@ import pytest
 
 from core.models.extractor import as_values
 from core.train.augment import STRONG, Augmentation, augmented, colour_matrix, stronger
-
-STILL = Augmentation(
-    zoom=(1.0, 1.0),
-    shift=0,
-    mirror=0,
-    turn=0,
-    stretch=0,
-    light=0,
-    palette=0,
-    saturation=0,
-    hue=0,
-    grey=0,
-    soft=0,
-    compressed=0,
-    noisy=0,
-    covered=0,
-    backdrop=0,
-)
+from tests.core.train.small_training import STILL
 
 
 def drawing(side: int = 64) -> np.ndarray:

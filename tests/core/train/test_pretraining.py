@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 
 from core.models.backbones import EmbeddingNetwork, NetworkShape, is_of_trunk
 from core.train import pretraining
-from core.train.augment import Augmentation
 from core.train.copies import prints_of, read_prints
 from core.train.extractor import train as train_extractor
 from core.train.extractor_names import Backbone, Kind, Loss
@@ -27,7 +26,7 @@ from core.train.pretraining import Pretraining, PretrainingProgress, drawn_rows,
 from core.train.report import report_extractor, report_pretraining
 from core.train.results import LEARNED, METRICS, PRETRAINING_CHECKPOINT, TRUNK
 from core.train.schedule import learning_rate
-from tests.core.train.small_training import TINY, draw_folder, same_weights
+from tests.core.train.small_training import STILL, TINY, draw_folder, same_weights
 
 SMALL = Pretraining(
     shape=TINY.shape,
@@ -37,24 +36,6 @@ SMALL = Pretraining(
     batch=16,
     seed=12,
     bfloat16=False,
-)
-
-UNCHANGED = Augmentation(
-    zoom=(1.0, 1.0),
-    shift=0.0,
-    mirror=0.0,
-    turn=0.0,
-    stretch=0.0,
-    light=0.0,
-    palette=0.0,
-    saturation=0.0,
-    hue=0.0,
-    grey=0.0,
-    soft=0.0,
-    compressed=0.0,
-    noisy=0.0,
-    covered=0.0,
-    backdrop=0.0,
 )
 
 
@@ -131,7 +112,7 @@ def test_views_of_a_picture_come_to_be_told_from_those_of_others(
     heads: tuple[Path, Path], tmp_path: Path
 ) -> None:
     seen: list[PretrainingProgress] = []
-    easy = replace(SMALL, epochs=12, rate=1e-2, augmentation=replace(UNCHANGED, mirror=0.5))
+    easy = replace(SMALL, epochs=12, rate=1e-2, augmentation=replace(STILL, mirror=0.5))
     train(heads, tmp_path, easy, progress=seen.append)
     assert [report.step for report in seen] == list(range(1, seen[0].steps + 1))
     ends = [report for report in seen if report.ended]
@@ -144,7 +125,7 @@ def test_a_picture_meets_its_own_other_view_and_no_other_picture_twice(
     heads: tuple[Path, Path],
 ) -> None:
     run = pretraining._Run(
-        replace(SMALL, augmentation=UNCHANGED),
+        replace(SMALL, augmentation=STILL),
         [load_unlabelled(each, SMALL.stored_side) for each in heads],
     )
     for step in range(6):
